@@ -1,0 +1,151 @@
+// Package forge says what the steps need of GitLab, in the words of the
+// program. The package gitlab below it is the only one that knows the API.
+package forge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"provision/provision/secret"
+)
+
+// A Forge is one GitLab, seen with one token.
+//
+// Every list is complete (all pages) and fetched once per run: a second call
+// answers from memory until a change of the same Forge touches that list.
+// All methods may be called from many goroutines. An error wraps one of the
+// Err values below where one fits, so that callers can use [errors.Is], and
+// never holds a secret.
+type Forge interface {
+	// Self describes the token in use.
+	Self(context.Context) (Token, error)
+
+	// Project looks a project up by its full path.
+	Project(ctx context.Context, path string) (Project, error)
+
+	// Group looks a group up by its full path.
+	Group(ctx context.Context, path string) (Group, error)
+
+	DeployKeys(ctx context.Context, project string) ([]DeployKey, error)
+
+	// AddDeployKey lets a public key read (or, with CanPush, write) a
+	// project. A key that the token's user can find in another project is
+	// enabled here too. ErrTaken means that somebody else holds the same
+	// key where this token cannot see it.
+	AddDeployKey(ctx context.Context, project string, key DeployKey) error
+
+	// RemoveDeployKey detaches a key from a project; other projects keep it.
+	RemoveDeployKey(ctx context.Context, project string, id int64) error
+
+	Variables(context.Context, Owner) ([]Variable, error)
+
+	// SetVariable creates a variable, or updates in place the one with the
+	// same key and exactly the same scope. ErrScope means that this GitLab
+	// has no scopes for variables of groups; nothing is left behind then.
+	SetVariable(context.Context, Owner, Variable) error
+
+	// RemoveVariable removes the variable with this key and exactly this scope.
+	RemoveVariable(ctx context.Context, owner Owner, key, scope string) error
+
+	// Tokens lists the access tokens or the deploy tokens of an owner, the
+	// revoked and the expired too.
+	Tokens(context.Context, Owner, TokenKind) ([]Token, error)
+
+	// CreateToken makes a token. The returned one has its id and its Value.
+	CreateToken(context.Context, Owner, TokenKind, Token) (Token, error)
+
+	RevokeToken(ctx context.Context, owner Owner, kind TokenKind, id int64) error
+
+	// ProtectedBranches lists the names and wildcards of a project's
+	// protected branches.
+	ProtectedBranches(ctx context.Context, project string) ([]string, error)
+}
+
+// What an error of a [Forge] may wrap.
+var (
+	ErrUnauthorized = errors.New("GitLab does not know this token, or it is revoked or expired")
+	ErrForbidden    = errors.New("this token may not do that")
+	ErrNotFound     = errors.New("not found, or not visible to this token")
+	ErrTaken        = errors.New("has already been taken")
+	ErrScope        = errors.New("this GitLab has no environment scopes for variables of groups")
+)
+
+// An Owner is a group or a project, whichever Kind says. It can be compared.
+type Owner struct {
+	Kind OwnerKind
+	Path string // full path: "transmogrify/frobnicator"
+}
+
+// OwnerKind tells groups from projects.
+type OwnerKind string
+
+// The kinds of an [Owner].
+const (
+	GroupOwner   OwnerKind = "group"
+	ProjectOwner OwnerKind = "project"
+)
+
+// String returns "group transmogrify" or "project transmogrify/frobnicator".
+func (o Owner) String() string { return string(o.Kind) + " " + o.Path }
+
+// A Project is what the steps need to know of one.
+type Project struct {
+	ID            int64
+	Path          string // full path; differs from the one asked for after a rename
+	DefaultBranch string
+	SSHURL        string
+}
+
+// A Group is what the steps need to know of one.
+type Group struct {
+	ID   int64
+	Path string
+}
+
+// A DeployKey is a public key that GitLab lets read a project.
+type DeployKey struct {
+	ID        int64
+	Title     string
+	Key       string // one authorized_keys line: type, blob, comment
+	CanPush   bool
+	ExpiresAt time.Time // zero: never
+}
+
+// A Variable is one CI/CD variable.
+type Variable struct {
+	Key         string
+	Value       secret.Value // zero where GitLab hides it for ever
+	File        bool         // variable_type file
+	Protected   bool
+	Masked      bool
+	Hidden      bool
+	Raw         bool
+	Scope       string // environment scope; "*" is every environment
+	Description string
+}
+
+// TokenKind tells access tokens from deploy tokens.
+type TokenKind string
+
+// The kinds of a [Token] that an owner has.
+const (
+	AccessToken TokenKind = "access token"
+	DeployToken TokenKind = "deploy token"
+)
+
+// A Token is a personal, group or project access token, or a deploy token.
+type Token struct {
+	ID          int64
+	Name        string
+	Username    string // deploy tokens only
+	Description string // access tokens only
+	Scopes      []string
+	Level       int          // access tokens of groups and projects: 20 is Reporter
+	Expires     time.Time    // the token is dead from this moment on; zero: never
+	Active      bool         // neither revoked nor expired
+	Value       secret.Value // only in what CreateToken returns
+}
+
+// Reporter is the access level that may read a registry.
+const Reporter = 20

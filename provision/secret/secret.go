@@ -1,0 +1,101 @@
+// Package secret has the one type in which passwords, tokens and private keys
+// travel through the program.
+package secret
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+)
+
+// A Value is a secret. Whatever prints it (any verb of fmt, JSON, slog)
+// prints "(secret)"; only [Value.Reveal] gives it out, and a test lists the
+// places that may call it.
+//
+// The zero Value is no secret at all, see [Value.IsZero]. Copies share what
+// they hold, so a Value that is made empty by [Born] and filled later is
+// filled for all who were given it.
+type Value struct {
+	// A pointer, because fmt calls no methods on unexported fields: %+v of a
+	// struct around a plain string would print it.
+	cell *cell
+}
+
+type cell struct {
+	mu     sync.Mutex
+	text   string
+	filled bool
+	birth  func() (string, error)
+}
+
+// ErrEmpty tells that a secret is revealed before anything filled it.
+var ErrEmpty = errors.New("the secret is not there yet")
+
+// New returns a Value that holds text.
+func New(text string) Value {
+	return Value{&cell{text: text, filled: true}}
+}
+
+// Born returns a Value that is to come: birth is called once, when it is
+// first revealed. With a nil birth somebody has to [Value.Fill] it before.
+func Born(birth func() (string, error)) Value {
+	return Value{&cell{birth: birth}}
+}
+
+// Fill gives an empty Value its text.
+func (v Value) Fill(text string) {
+	v.cell.mu.Lock()
+	defer v.cell.mu.Unlock()
+	v.cell.text, v.cell.filled = text, true
+}
+
+// IsZero reports whether v is the zero Value.
+func (v Value) IsZero() bool { return v.cell == nil }
+
+// Reveal returns the secret itself. The error is [ErrEmpty], or what its
+// birth returned.
+func (v Value) Reveal() (string, error) {
+	if v.cell == nil {
+		return "", ErrEmpty
+	}
+	v.cell.mu.Lock()
+	defer v.cell.mu.Unlock()
+	if !v.cell.filled && v.cell.birth != nil {
+		text, err := v.cell.birth()
+		if err != nil {
+			return "", err
+		}
+		v.cell.text, v.cell.filled = text, true
+	}
+	if !v.cell.filled {
+		return "", ErrEmpty
+	}
+	return v.cell.text, nil
+}
+
+// Digest returns a keyed digest in hexadecimal, by which two secrets can be
+// told apart and neither be found.
+func (v Value) Digest(salt string) (string, error) {
+	text, err := v.Reveal()
+	if err != nil {
+		return "", err
+	}
+	mac := hmac.New(sha256.New, []byte(salt))
+	mac.Write([]byte(text))
+	return hex.EncodeToString(mac.Sum(nil)), nil
+}
+
+const mask = "(secret)"
+
+// Format implements [fmt.Formatter] for every verb.
+func (Value) Format(f fmt.State, _ rune) { fmt.Fprint(f, mask) }
+
+// MarshalText implements [encoding.TextMarshaler], and so covers JSON and TOML.
+func (Value) MarshalText() ([]byte, error) { return []byte(mask), nil }
+
+// LogValue implements [slog.LogValuer].
+func (Value) LogValue() slog.Value { return slog.StringValue(mask) }
