@@ -1,0 +1,81 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A StepError says where something went wrong. It reads
+// "host: step: change: reason"; parts that do not apply are left out.
+type StepError struct {
+	Host   string
+	Step   string
+	Change string
+	Status int      // exit status of a script; 0 if it is not about one
+	Output []string // the last lines that the script printed, made visible
+	Err    error
+}
+
+func (e *StepError) Error() string {
+	var parts []string
+	for _, p := range []string{e.Host, e.Step, e.Change} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	switch {
+	case e.Err != nil:
+		parts = append(parts, e.Err.Error())
+	case len(e.Output) > 0:
+		parts = append(parts, e.Output[len(e.Output)-1])
+	default:
+		parts = append(parts, fmt.Sprintf("exit status %d", e.Status))
+	}
+	return strings.Join(parts, ": ")
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// ErrUnknown tells that a script began and never said how it ended: its
+// change may or may not be done. Running again finds out.
+var ErrUnknown = errors.New("the connection ended before the host said how it went; it may or may not be done")
+
+// A HintError is an error with a hint for the reader.
+type HintError struct {
+	Err  error
+	Text string
+}
+
+// Hint adds a hint to an error: what the reader can do about it.
+func Hint(err error, format string, args ...any) error {
+	return &HintError{err, fmt.Sprintf(format, args...)}
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+func (e *HintError) Unwrap() error { return e.Err }
+
+// Hint returns the hint.
+func (e *HintError) Hint() string { return e.Text }
+
+// at says on which host the step errors in err happened.
+func at(host string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, at(host, e))
+		}
+		return errors.Join(errs...)
+	}
+	var step *StepError
+	if errors.As(err, &step) {
+		if step.Host == "" {
+			step.Host = host
+		}
+		return err
+	}
+	return &StepError{Host: host, Err: err}
+}

@@ -1,0 +1,127 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+)
+
+// A Plan says what is missing on a host, in the order of the steps. Steps
+// that lack nothing are not in it, unless they have something to tell.
+type Plan []StepPlan
+
+// A StepPlan is the part of one step in a plan.
+type StepPlan struct {
+	Step    string
+	Changes []Change
+	Notes   []string
+}
+
+// Missing counts the changes of a plan, those for later included.
+func (p Plan) Missing() int {
+	n := 0
+	for _, s := range p {
+		n += len(s.Changes)
+	}
+	return n
+}
+
+// PlanFor returns what is missing for the steps to be true. It is pure. The
+// error joins one [StepError] for each step that cannot be met.
+func PlanFor(steps []Step, seen Seen) (Plan, error) {
+	var plan Plan
+	var errs []error
+	for _, step := range steps {
+		changes, err := step.Plan(seen[step.Name()])
+		if err != nil {
+			errs = append(errs, &StepError{Step: step.Name(), Err: err})
+			continue
+		}
+		s := StepPlan{Step: step.Name()}
+		for _, c := range changes {
+			if _, ok := c.Do.(note); ok {
+				s.Notes = append(s.Notes, c.Summary)
+			} else {
+				s.Changes = append(s.Changes, c)
+			}
+		}
+		if len(s.Changes)+len(s.Notes) > 0 {
+			plan = append(plan, s)
+		}
+	}
+	return plan, errors.Join(errs...)
+}
+
+// A deed is one change of a round.
+type deed struct {
+	step   string
+	change Change
+}
+
+// round returns the changes that can be made now, in order: see the comment
+// of the package.
+func round(plan Plan) []deed {
+	var deeds []deed
+	for i := 0; i < len(plan); {
+		end := i + 1
+		for end < len(plan) && kind(plan[end].Step) == kind(plan[i].Step) {
+			end++
+		}
+		made, all := together(plan[i:end])
+		deeds = append(deeds, made...)
+		if !all {
+			break
+		}
+		i = end
+	}
+	return deeds
+}
+
+// together interleaves the changes of steps of one kind: what all of them
+// call first, then what all of them run on the host, and so on. It leaves out
+// what stands behind a [Later], and then reports false.
+func together(steps []StepPlan) (deeds []deed, all bool) {
+	next := make([]int, len(steps))
+	take := func(want func(Action) bool) (some bool) {
+		for i, s := range steps {
+			for next[i] < len(s.Changes) && want(s.Changes[next[i]].Do) {
+				deeds = append(deeds, deed{s.Step, s.Changes[next[i]]})
+				next[i]++
+				some = true
+			}
+		}
+		return some
+	}
+	for take(isCall) || take(isScript) {
+	}
+	for i, s := range steps {
+		if next[i] < len(s.Changes) {
+			return deeds, false
+		}
+	}
+	return deeds, true
+}
+
+func isCall(a Action) bool   { _, ok := a.(Call); return ok }
+func isScript(a Action) bool { _, ok := a.(Script); return ok }
+
+// again returns an error if something that was made is still missing, which
+// would go on for ever.
+func again(plan Plan, made map[string]bool) error {
+	for _, s := range plan {
+		for _, c := range s.Changes {
+			if c.Do != nil && made[s.Step+"\x00"+c.Summary] {
+				return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("made, yet still missing")}
+			}
+		}
+	}
+	return nil
+}
+
+func stuck(plan Plan) error {
+	for _, s := range plan {
+		for _, c := range s.Changes {
+			return &StepError{Step: s.Step, Change: c.Summary, Err: fmt.Errorf("waits for something that no step makes")}
+		}
+	}
+	return nil
+}

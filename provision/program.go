@@ -1,0 +1,298 @@
+package provision
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"provision/templates"
+)
+
+// A job is one script of a program: a change, or a probe.
+type job struct {
+	script Script
+	probe  bool
+}
+
+// A program is the text of some jobs, and what tells their lines from others
+// when the host answers.
+type program struct {
+	text  []byte
+	marks map[string]span
+}
+
+// A span is the jobs that a mark may speak of: a program inside the program
+// runs as another user, who could forge what its own mark says, but nothing
+// about the jobs of others.
+type span struct{ from, to int }
+
+// newProgram writes jobs as one shell program. After a change that fails,
+// nothing else is run.
+func newProgram(jobs []job) (*program, error) {
+	p := &program{marks: map[string]span{}}
+	text, err := p.write(jobs, 0, "")
+	if err != nil {
+		return nil, err
+	}
+	p.text = text
+	return p, nil
+}
+
+func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
+	mark := newMark()
+	p.marks[mark] = span{first, first + len(jobs)}
+
+	var head, body bytes.Buffer
+	texts := map[string]string{}
+	function := func(text string) string {
+		name, ok := texts[text]
+		if !ok {
+			name = "script" + strconv.Itoa(len(texts))
+			texts[text] = name
+			fmt.Fprintf(&head, "%s() {\n%s\n}\n", name, strings.TrimSpace(text))
+		}
+		return name
+	}
+	for i := 0; i < len(jobs); {
+		if jobs[i].script.User != user {
+			end := i + 1
+			for end < len(jobs) && jobs[end].script.User == jobs[i].script.User {
+				end++
+			}
+			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User)
+			if err != nil {
+				return nil, err
+			}
+			writeAs(&body, jobs[i:end], first+i, inner)
+			i = end
+			continue
+		}
+		if err := writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
+			return nil, err
+		}
+		i++
+	}
+
+	var b bytes.Buffer
+	b.WriteString("provision() {\n")
+	fmt.Fprintf(&b, "mark='%s' failed='' _secret=''\n", mark)
+	if user == "" {
+		b.WriteString("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\n")
+		b.WriteString("export PATH LC_ALL\nunset IFS ENV BASH_ENV CDPATH\numask 022\ncd / || exit\n")
+	} else {
+		b.WriteString("umask 022\ncd || exit\n")
+	}
+	b.WriteString(templates.Prelude)
+	b.Write(head.Bytes())
+	b.Write(body.Bytes())
+	b.WriteString("[ -z \"$failed\" ]\n}\nprovision\n")
+	return b.Bytes(), nil
+}
+
+// The subshell of a script is a command of its own: as a condition, or before
+// ||, the shell would ignore set -e inside it.
+func writeJob(b *bytes.Buffer, j job, n int, function string) error {
+	b.WriteString("if [ -z \"$failed\" ]; then\n")
+	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n", n)
+	if !j.script.Secret.IsZero() {
+		text, err := j.script.Secret.Reveal()
+		if err != nil {
+			return err
+		}
+		quoted, err := quote(text)
+		if err != nil {
+			return errors.New("the secret cannot stand in a shell script: it has a NUL byte")
+		}
+		fmt.Fprintf(b, "_secret=%s\n", quoted)
+	}
+	b.WriteString(function)
+	for _, a := range j.script.Args {
+		quoted, err := quote(a)
+		if err != nil {
+			return err
+		}
+		b.WriteString(" " + quoted)
+	}
+	fmt.Fprintf(b, "\n) </dev/null 2>&1\nstatus=$?\nprintf '%%s end %d %%s\\n' \"$mark\" \"$status\"\n", n)
+	if !j.probe {
+		b.WriteString("[ \"$status\" = 0 ] || failed=1\n")
+	}
+	b.WriteString("fi\n")
+	return nil
+}
+
+// writeAs wraps the program of another user. Where that user does not exist
+// yet, its probes end having seen nothing.
+func writeAs(b *bytes.Buffer, jobs []job, first int, inner []byte) {
+	user, _ := quote(jobs[0].script.User)
+	text, _ := quote(string(inner))
+	b.WriteString("if [ -z \"$failed\" ]; then\n")
+	fmt.Fprintf(b, "if getent passwd %s >/dev/null; then\nas %s %s || failed=1\nelse\n", user, user, text)
+	for i, j := range jobs {
+		status := 0
+		if !j.probe {
+			status = 1
+		}
+		fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n", first+i)
+		if !j.probe {
+			fmt.Fprintf(b, "printf 'the user %%s does not exist\\n' %s\nfailed=1\n", user)
+		}
+		fmt.Fprintf(b, "printf '%%s end %d %d\\n' \"$mark\"\n", first+i, status)
+		if !j.probe {
+			break
+		}
+	}
+	b.WriteString("fi\nfi\n")
+}
+
+// quote makes one word of a POSIX shell out of s. It is the only place where
+// data becomes part of a program.
+func quote(s string) (string, error) {
+	if strings.IndexByte(s, 0) >= 0 {
+		return "", fmt.Errorf("%q has a NUL byte, which no shell can hold", s)
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'", nil
+}
+
+func newMark() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails: crypto/rand
+	return "@" + hex.EncodeToString(b[:])
+}
+
+// Bounds of what a host may say.
+const (
+	maxLine  = 64 << 10 // bytes of one line; the rest of it is dropped
+	maxFacts = 50_000   // facts of one program
+	maxSaid  = 4 << 20  // bytes of output of one program that are passed on
+)
+
+// A result is what became of one job.
+type result struct {
+	began  bool
+	ended  bool
+	status int
+	facts  Facts
+	output []string // the last lines
+}
+
+const keepLines = 40
+
+// listen reads what a host answers to a program of n jobs. It calls began,
+// said and ended as it goes; each may be nil. Text outside of all jobs is
+// returned as stray. The error is about reading only.
+func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text string)) (results []result, stray []string, err error) {
+	results = make([]result, n)
+	current, facts, said := -1, 0, 0
+	output := func(line string) {
+		if line == "" && current < 0 {
+			return
+		}
+		if said += len(line) + 1; said > maxSaid {
+			return
+		}
+		line = Visible(line)
+		if current < 0 {
+			stray = last(append(stray, line))
+			return
+		}
+		results[current].output = last(append(results[current].output, line))
+		tell(current, Said, line)
+	}
+	lines := bufio.NewReaderSize(r, maxLine)
+	for {
+		line, err := readLine(lines)
+		if line == "" && err == io.EOF {
+			return results, stray, nil
+		} else if err != nil && err != io.EOF {
+			return results, stray, err
+		}
+		before, word, rest, from := p.cut(line)
+		if word == "" {
+			output(line)
+			continue
+		}
+		if before != "" {
+			output(before)
+		}
+		switch word {
+		case "begin":
+			i, err := strconv.Atoi(rest)
+			if err != nil || i < from.from || i >= from.to || results[i].began {
+				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
+			}
+			current = i
+			results[i].began = true
+			tell(i, Began, "")
+		case "fact":
+			key, value, ok := strings.Cut(rest, "=")
+			if facts++; facts > maxFacts {
+				return results, stray, fmt.Errorf("the host reports more than %d facts", maxFacts)
+			}
+			if current < from.from || current >= from.to || !ok {
+				return results, stray, fmt.Errorf("the host reports a fact that nobody asked for: %q", Visible(line))
+			}
+			if results[current].facts == nil {
+				results[current].facts = Facts{}
+			}
+			results[current].facts.Add(key, value)
+		case "end":
+			number, status, _ := strings.Cut(rest, " ")
+			i, err1 := strconv.Atoi(number)
+			s, err2 := strconv.Atoi(status)
+			if err1 != nil || err2 != nil || i != current || i < from.from || i >= from.to {
+				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
+			}
+			results[i].ended, results[i].status = true, s
+			current = -1
+			if s == 0 {
+				tell(i, Done, "")
+			} else {
+				tell(i, Failed, "")
+			}
+		}
+	}
+}
+
+// cut finds a mark in a line. Output that does not end in a newline may stand
+// before it.
+func (p *program) cut(line string) (before, word, rest string, of span) {
+	for mark, s := range p.marks {
+		before, after, ok := strings.Cut(line, mark+" ")
+		if !ok {
+			continue
+		}
+		word, rest, _ := strings.Cut(after, " ")
+		switch word {
+		case "begin", "fact", "end":
+			return before, word, rest, s
+		}
+	}
+	return "", "", "", span{}
+}
+
+// readLine returns one line without its newline, at most maxLine bytes of it.
+func readLine(r *bufio.Reader) (string, error) {
+	line, err := r.ReadSlice('\n')
+	text := string(bytes.TrimSuffix(line, []byte("\n")))
+	for err == bufio.ErrBufferFull {
+		_, err = r.ReadSlice('\n')
+	}
+	if err == io.EOF && text != "" {
+		return text, nil
+	}
+	return text, err
+}
+
+func last(lines []string) []string {
+	if len(lines) > keepLines {
+		return lines[len(lines)-keepLines:]
+	}
+	return lines
+}

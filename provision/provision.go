@@ -1,0 +1,307 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"sync"
+)
+
+// Look runs the probes of all steps: on the host in one trip, and in GitLab at
+// the same time.
+func Look(ctx context.Context, t Target, steps []Step) (Seen, error) {
+	asked := ask(ctx, t, steps)
+	seen, err := run(ctx, t, nil, steps, func(Event) {})
+	return merge(seen, err, <-asked, t.Name)
+}
+
+// Check looks and returns what is missing.
+func Check(ctx context.Context, t Target, steps []Step) (Plan, error) {
+	seen, err := Look(ctx, t, steps)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := PlanFor(steps, seen)
+	return plan, at(t.Name, err)
+}
+
+// maxRounds is far beyond what any list of steps needs.
+const maxRounds = 20
+
+// Apply looks, makes what is missing, and looks again until nothing is. It
+// reports what it does as it goes; report is never called twice at a time.
+//
+// When it ends early, every change that was made stays, and running it again
+// goes on from there.
+func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) error {
+	tell := func(e Event) {
+		e.Host = t.Name
+		report(e)
+	}
+	seen, err := Look(ctx, t, steps)
+	if err != nil {
+		return err
+	}
+	tell(Event{Kind: Looked})
+	made := map[string]bool{}
+	for n := range maxRounds {
+		plan, err := PlanFor(steps, seen)
+		if err != nil {
+			return at(t.Name, err)
+		}
+		if n == 0 {
+			noteAll(plan, tell)
+		}
+		if plan.Missing() == 0 {
+			return nil
+		}
+		if err := again(plan, made); err != nil {
+			return at(t.Name, err)
+		}
+		deeds := round(plan)
+		if len(deeds) == 0 {
+			return at(t.Name, stuck(plan))
+		}
+		seen, err = makeRound(ctx, t, deeds, steps, tell)
+		if err != nil {
+			return err
+		}
+		for _, d := range deeds {
+			made[d.step+"\x00"+d.change.Summary] = true
+		}
+	}
+	return at(t.Name, errors.New("there is always something missing"))
+}
+
+func noteAll(plan Plan, tell func(Event)) {
+	for _, s := range plan {
+		for _, n := range s.Notes {
+			tell(Event{Step: s.Step, Kind: Noted, Text: n})
+		}
+	}
+}
+
+// makeRound makes one round, and looks again: on the host within its last trip,
+// in GitLab after the last call.
+func makeRound(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Event)) (seen Seen, err error) {
+	next := 0
+	defer func() {
+		if err != nil {
+			for _, d := range deeds[next:] {
+				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+			}
+		}
+	}()
+	lastScript := -1
+	for i, d := range deeds {
+		if isScript(d.change.Do) {
+			lastScript = i
+		}
+	}
+	for next < len(deeds) {
+		if call, ok := deeds[next].change.Do.(Call); ok {
+			d := deeds[next]
+			next++
+			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
+			if err := call(ctx, t.Forge); err != nil {
+				tell(Event{Step: d.step, Change: d.change.Summary, Kind: Failed})
+				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: err}
+			}
+			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Done})
+			continue
+		}
+		end := next
+		for end < len(deeds) && isScript(deeds[end].change.Do) {
+			end++
+		}
+		batch := deeds[next:end]
+		next = end
+		var probes []Step
+		if end > lastScript {
+			probes = steps
+		}
+		if seen, err = run(ctx, t, batch, probes, tell); err != nil {
+			return nil, err
+		}
+	}
+	if lastScript < 0 {
+		return Look(ctx, t, steps)
+	}
+	return merge(seen, nil, <-ask(ctx, t, steps), t.Name)
+}
+
+// run makes one trip to the host: some changes, and the probes of steps.
+func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
+	var jobs []job
+	for _, d := range deeds {
+		jobs = append(jobs, job{script: d.change.Do.(Script)})
+	}
+	probes := probesOf(steps)
+	for _, p := range probes {
+		jobs = append(jobs, job{script: p.script, probe: true})
+	}
+	if len(jobs) == 0 {
+		return Seen{}, nil
+	}
+	prog, err := newProgram(jobs)
+	if err != nil {
+		return nil, at(t.Name, err)
+	}
+	event := func(n int, kind Kind, text string) {
+		if n < len(deeds) {
+			tell(Event{Step: deeds[n].step, Change: deeds[n].change.Summary, Kind: kind, Text: text})
+		}
+	}
+
+	out, in := io.Pipe()
+	type answer struct {
+		results []result
+		stray   []string
+		err     error
+	}
+	heard := make(chan answer, 1)
+	trip, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		results, stray, err := prog.listen(out, len(jobs), event)
+		if err != nil {
+			stop() // nobody listens to the rest
+		}
+		out.CloseWithError(errors.New("nobody listens any more"))
+		heard <- answer{results, stray, err}
+	}()
+	runErr := t.Host.Run(trip, bytes.NewReader(prog.text), in)
+	in.Close()
+	a := <-heard
+	if a.err != nil {
+		runErr = a.err
+	}
+	return judge(t, deeds, probes, a.results, a.stray, runErr, event)
+}
+
+// judge turns the results of a trip into what was seen, or the first error.
+func judge(t Target, deeds []deed, probes []probe, results []result, stray []string, runErr error, event func(int, Kind, string)) (Seen, error) {
+	seen := Seen{}
+	for n, r := range results {
+		if r.ended && r.status == 0 {
+			if n >= len(deeds) {
+				seen[probes[n-len(deeds)].step] = r.facts
+			}
+			continue
+		}
+		e := &StepError{Host: t.Name, Status: r.status, Output: r.output}
+		switch {
+		case n < len(deeds):
+			e.Step, e.Change = deeds[n].step, deeds[n].change.Summary
+		default:
+			e.Step, e.Change = probes[n-len(deeds)].step, "look"
+		}
+		switch {
+		case r.ended:
+			if len(r.output) == 0 {
+				e.Err = fmt.Errorf("exit status %d", r.status)
+			}
+		case r.began:
+			event(n, Failed, "")
+			e.Err = ErrUnknown
+			if runErr != nil {
+				e.Err = fmt.Errorf("%w (%w)", ErrUnknown, runErr)
+			}
+		default:
+			event(n, NotRun, "")
+			e.Err = runErr
+			if runErr == nil {
+				e.Err = errors.New("the host did not run it")
+				if len(stray) > 0 {
+					e.Err = fmt.Errorf("the host did not run it, but said: %s", stray[len(stray)-1])
+				}
+			}
+			e.Output = stray
+			if n == 0 {
+				e.Step, e.Change = "", "" // it is about the whole trip
+			}
+		}
+		for i := n + 1; i < len(deeds); i++ {
+			event(i, NotRun, "")
+		}
+		return nil, e
+	}
+	return seen, nil
+}
+
+type probe struct {
+	step   string
+	script Script
+}
+
+// probesOf returns the probes that have a script, those of one user together.
+func probesOf(steps []Step) []probe {
+	var order []string
+	by := map[string][]probe{}
+	for _, s := range steps {
+		script := s.Probe().Script
+		if script.Text == "" {
+			continue
+		}
+		if by[script.User] == nil {
+			order = append(order, script.User)
+		}
+		by[script.User] = append(by[script.User], probe{s.Name(), script})
+	}
+	var probes []probe
+	for _, user := range order {
+		probes = append(probes, by[user]...)
+	}
+	return probes
+}
+
+type asked struct {
+	seen Seen
+	err  error
+}
+
+// ask asks GitLab whatever the steps want to know, side by side.
+func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	seen := Seen{}
+	errs := make([]error, len(steps))
+	for i, s := range steps {
+		question := s.Probe().Ask
+		if question == nil {
+			continue
+		}
+		wg.Go(func() {
+			facts, err := question(ctx, t.Forge)
+			if err != nil {
+				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[s.Name()] = facts
+		})
+	}
+	done := make(chan asked, 1)
+	go func() {
+		wg.Wait()
+		done <- asked{seen, errors.Join(errs...)}
+	}()
+	return done
+}
+
+// merge joins what the host and GitLab told about the same steps.
+func merge(seen Seen, err error, a asked, host string) (Seen, error) {
+	if err := errors.Join(err, a.err); err != nil {
+		return nil, at(host, err)
+	}
+	for step, facts := range a.seen {
+		if seen[step] == nil {
+			seen[step] = Facts{}
+		}
+		maps.Copy(seen[step], facts)
+	}
+	return seen, nil
+}

@@ -1,0 +1,128 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"provision/provision/forge"
+	"provision/provision/secret"
+)
+
+// A Step is one thing that a host must have: a user, a login, a checkout.
+// The value is the wish. It holds no connection and keeps no state.
+type Step interface {
+	// Name is unique on a host. Its first word is the kind of the step:
+	// "user deploy-frobnicator" is a user.
+	Name() string
+
+	// Probe says how to look.
+	Probe() Probe
+
+	// Plan returns what is missing. It is pure: the same facts give the same
+	// changes, and nothing is touched. An error means that the wish cannot be
+	// met on this host as it is; then nothing at all is changed there.
+	Plan(Facts) ([]Change, error)
+}
+
+// A Probe looks and never changes anything. Either half may be empty.
+type Probe struct {
+	// Script runs on the host and reports with the shell function fact. A
+	// script of a user who does not exist is not run and reports nothing.
+	Script Script
+
+	// Ask looks in GitLab, at the same time.
+	Ask func(context.Context, forge.Forge) (Facts, error)
+}
+
+// A Change is one thing to do.
+type Change struct {
+	Summary string // a lower-case imperative sentence, unique in its step; never a secret
+	Detail  string // more to show in a plan, such as a diff
+	Do      Action // a Script or a Call; nil: see [Later]
+}
+
+// Later is a change that is foreseen, but can be planned only after the
+// changes ahead of it are made and the host is looked at again.
+func Later(format string, args ...any) Change {
+	return Change{Summary: fmt.Sprintf(format, args...)}
+}
+
+// Note is something to tell that needs no change.
+func Note(format string, args ...any) Change {
+	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
+}
+
+// An Action is what a change does: a [Script] or a [Call].
+type Action interface{ action() }
+
+// A Script is POSIX shell for the host. It runs with set -eu, without input,
+// as a function of its own: return ends it.
+type Script struct {
+	// User runs it, with a clean environment in the home directory; empty
+	// means root, in the directory /.
+	User string
+
+	// Text is a constant: what is linted is what runs. The functions of
+	// templates/prelude.sh are there for it to use.
+	Text string
+
+	// Args are $1, $2, …
+	Args []string
+
+	// Secret is printed by the shell function secret, and by nothing else.
+	Secret secret.Value
+}
+
+// A Call changes something in GitLab. A secret that is born there fills a
+// [secret.Value] that a later script spends.
+type Call func(context.Context, forge.Forge) error
+
+type note struct{}
+
+func (Script) action() {}
+func (Call) action()   {}
+func (note) action()   {}
+
+// A Host runs shell programs as root.
+type Host interface {
+	// Run gives program to a new shell, and copies what it prints to out.
+	// One call is one round trip. When ctx ends, the program is ended on the
+	// host as well.
+	Run(ctx context.Context, program io.Reader, out io.Writer) error
+}
+
+// A Target is a host and the GitLab that it works with.
+type Target struct {
+	Name  string // what events and errors call the host
+	Host  Host
+	Forge forge.Forge
+}
+
+// Facts are what one probe saw: a list of values by key. A probe never
+// reports a secret; public halves and digests only.
+type Facts map[string][]string
+
+// Get returns the first value of key, or "".
+func (f Facts) Get(key string) string {
+	if len(f[key]) == 0 {
+		return ""
+	}
+	return f[key][0]
+}
+
+// Has reports whether value is among those of key.
+func (f Facts) Has(key, value string) bool { return slices.Contains(f[key], value) }
+
+// Add appends a value to those of key.
+func (f Facts) Add(key, value string) { f[key] = append(f[key], value) }
+
+// Seen is what all probes of a host saw, by the name of the step.
+type Seen map[string]Facts
+
+func kind(step string) string {
+	kind, _, _ := strings.Cut(step, " ")
+	return kind
+}

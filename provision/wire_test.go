@@ -1,0 +1,169 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"os/user"
+	"slices"
+	"strings"
+	"testing"
+
+	"provision/provision/secret"
+)
+
+var shells = map[string][]string{
+	"dash":    {"dash", "-s"},
+	"bash":    {"bash", "-s"},
+	"busybox": {"busybox", "ash", "-s"},
+	"mksh":    {"mksh", "-s"},
+}
+
+func eachShell(t *testing.T, f func(t *testing.T, h *shellHost)) {
+	for name, argv := range shells {
+		t.Run(name, func(t *testing.T) {
+			if _, err := exec.LookPath(argv[0]); err != nil {
+				t.Skipf("NOT TESTED under %s: it is not installed (apt-get install dash bash busybox-static mksh)", name)
+			}
+			f(t, &shellHost{argv: argv})
+		})
+	}
+}
+
+// fixed is a step with fixed answers.
+type fixed struct {
+	name  string
+	probe Script
+	plan  func(Facts) ([]Change, error)
+}
+
+func (s fixed) Name() string { return s.name }
+func (s fixed) Probe() Probe { return Probe{Script: s.probe} }
+func (s fixed) Plan(f Facts) ([]Change, error) {
+	if s.plan == nil {
+		return nil, nil
+	}
+	return s.plan(f)
+}
+
+func run1(t *testing.T, h *shellHost, scripts ...Script) (events []string, err error) {
+	t.Helper()
+	var deeds []deed
+	for i, s := range scripts {
+		deeds = append(deeds, deed{"step", Change{Summary: fmt.Sprint(i), Do: s}})
+	}
+	_, err = run(context.Background(), Target{Name: "h", Host: h}, deeds, nil, func(e Event) {
+		events = append(events, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Change, e.Kind, e.Text)))
+	})
+	return events, err
+}
+
+func TestScripts(t *testing.T) {
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name    string
+		scripts []Script
+		want    []string
+		err     string
+	}{
+		{"output and arguments", []Script{{Text: `printf '%s|' "$@"`, Args: []string{"a b", "$(id)", "it's", "-n", "", "x\ny"}}},
+			[]string{"0 began", `0 said a b|$(id)|it's|-n||x`, "0 said y|", "0 done"}, ""},
+		{"a command that fails ends the script", []Script{{Text: "false\necho on"}},
+			[]string{"0 began", "0 failed"}, "h: step: 0: exit status 1"},
+		{"an unset variable ends the script", []Script{{Text: `echo "$unset_variable"; echo on`}}, nil, "h: step: 0: "},
+		{"nothing runs after a failure", []Script{{Text: "echo why; exit 7"}, {Text: "echo never"}},
+			[]string{"0 began", "0 said why", "0 failed", "1 not run"}, "h: step: 0: why"},
+		{"nothing of another user runs after a failure", []Script{{Text: "exit 7"}, {User: me.Username, Text: "echo never"}},
+			[]string{"0 began", "0 failed", "1 not run"}, "h: step: 0: exit status 7"},
+		{"a failure as another user ends the rest", []Script{{User: me.Username, Text: "exit 7"}, {Text: "echo never"}},
+			[]string{"0 began", "0 failed", "1 not run"}, "h: step: 0: exit status 7"},
+		{"a syntax error changes nothing", []Script{{Text: "echo never"}, {Text: "if"}},
+			[]string{"0 not run", "1 not run"}, "h: the host did not run it"},
+		{"a killed shell", []Script{{Text: "echo one"}, {Text: "kill -9 $$"}},
+			[]string{"0 began", "0 said one", "0 done", "1 began", "1 failed"}, "h: step: 1: " + ErrUnknown.Error()},
+		{"a script that reads gets nothing", []Script{{Text: "cat; echo end"}, {Text: "echo two"}},
+			[]string{"0 began", "0 said end", "0 done", "1 began", "1 said two", "1 done"}, ""},
+		{"no newline at the end", []Script{{Text: "printf one"}, {Text: "echo two"}},
+			[]string{"0 began", "0 said one", "0 done", "1 began", "1 said two", "1 done"}, ""},
+		{"a forged mark is output", []Script{{Text: "echo '@0123456789abcdef0123456789abcdef end 0 0'; exit 1"}},
+			[]string{"0 began", "0 said @0123456789abcdef0123456789abcdef end 0 0", "0 failed"}, "h: step: 0: @0123456789abcdef0123456789abcdef end 0 0"},
+		{"control characters are made visible", []Script{{Text: `printf 'a\033[2Jb\rc\n'`}},
+			[]string{"0 began", `0 said a\x1b[2Jb\rc`, "0 done"}, ""},
+		{"a missing user", []Script{{User: "no-such-user-here", Text: "echo never"}, {Text: "echo never"}},
+			[]string{"0 began", "0 said the user no-such-user-here does not exist", "0 failed", "1 not run"}, "h: step: 0: the user no-such-user-here does not exist"},
+		{"a secret is printed by secret alone", []Script{
+			{Text: `test "$(secret)" = "it's \$x"; env | grep -c "it's" || :`, Secret: secret.New("it's $x")},
+			{Text: `test -z "$(secret)"`}},
+			[]string{"0 began", "0 said 0", "0 done", "1 began", "1 done"}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			eachShell(t, func(t *testing.T, h *shellHost) {
+				events, err := run1(t, h, tt.scripts...)
+				if tt.want != nil && !slices.Equal(events, tt.want) {
+					t.Errorf("events\n got %q\nwant %q", events, tt.want)
+				}
+				if got := fmt.Sprint(err); (err == nil) != (tt.err == "") || !strings.HasPrefix(got, tt.err) && err != nil {
+					t.Errorf("error %q, want %q", got, tt.err)
+				}
+			})
+		})
+	}
+}
+
+func TestCutAnywhereChangesNothing(t *testing.T) {
+	jobs := []job{{script: Script{Text: "echo ran"}}, {script: Script{Text: `printf '%s\n' "$1"`, Args: []string{strings.Repeat("x'", 50)}}}}
+	p, err := newProgram(jobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range p.text[:len(p.text)-1] {
+		cmd := exec.Command("dash", "-s")
+		cmd.Stdin = strings.NewReader(string(p.text[:n]))
+		got, _ := cmd.Output()
+		if strings.Contains(string(got), "ran") {
+			t.Fatalf("a program cut after %d of %d bytes ran", n, len(p.text))
+		}
+	}
+}
+
+func TestLook(t *testing.T) {
+	me, _ := user.Current()
+	steps := []Step{
+		fixed{name: "a", probe: Script{Text: "fact one 1\nfact one 2\nprintf 'x\\ny\\n' | facts lines"}},
+		fixed{name: "b", probe: Script{User: "no-such-user-here", Text: "fact seen yes"}},
+		fixed{name: "c", probe: Script{User: me.Username, Text: "fact home \"$PWD\""}},
+		fixed{name: "d"},
+	}
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		seen, err := Look(context.Background(), Target{Name: "h", Host: h}, steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := seen["a"]; !slices.Equal(got["one"], []string{"1", "2"}) || !slices.Equal(got["lines"], []string{"x", "y"}) {
+			t.Errorf("a saw %v", got)
+		}
+		if len(seen["b"]) != 0 {
+			t.Errorf("b saw %v", seen["b"])
+		}
+		if seen["c"].Get("home") != me.HomeDir {
+			t.Errorf("c saw %v, want %s", seen["c"], me.HomeDir)
+		}
+		if n := h.trips.Load(); n != 1 {
+			t.Errorf("%d trips, want 1", n)
+		}
+	})
+}
+
+func TestProbeThatFails(t *testing.T) {
+	h := &shellHost{argv: shells["dash"]}
+	_, err := Look(context.Background(), Target{Name: "h", Host: h}, []Step{fixed{name: "a", probe: Script{Text: "echo cannot look; exit 2"}}})
+	var e *StepError
+	if !errors.As(err, &e) || err.Error() != "h: a: look: cannot look" || e.Status != 2 {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,44 @@
+# What every script may use. This text stands at the head of each program.
+
+# fact KEY VALUE: reports what a probe saw. A value is one line.
+fact() {
+	printf '%s fact %s=%s\n' "$mark" "$1" "$2"
+}
+
+# facts KEY: reports each line of its input.
+facts() {
+	while IFS= read -r _line || [ -n "$_line" ]; do
+		fact "$1" "$_line"
+	done
+}
+
+# fail MESSAGE: ends the script; the message becomes the reason.
+fail() {
+	printf '%s\n' "$1"
+	exit 1
+}
+
+# secret: prints the secret of this script.
+# printf is built into every shell that is used here, so no process ever has
+# the secret among its arguments.
+secret() {
+	printf '%s' "$_secret"
+}
+
+# put FILE MODE [OWNER]: writes its input to FILE, which is never seen half
+# written, nor with another owner or mode.
+put() {
+	_new=$(mktemp "$1.XXXXXX") || return 1
+	if cat >"$_new" && chmod "$2" "$_new" && { [ $# -lt 3 ] || chown "$3" "$_new"; } && mv -f "$_new" "$1"; then
+		return 0
+	fi
+	rm -f "$_new"
+	return 1
+}
+
+# as USER PROGRAM: runs a program as USER, in an environment like that of a login.
+as() {
+	_home=$(getent passwd "$1" | cut -d : -f 6)
+	printf '%s' "$2" | runuser -u "$1" -- env -i "HOME=$_home" "USER=$1" "LOGNAME=$1" \
+		SHELL=/bin/sh "PATH=$PATH" LC_ALL=C /bin/sh -s
+}
