@@ -9,3 +9,28 @@ import _ "embed"
 //
 //go:embed prelude.sh
 var Prelude string
+
+// Gate is the forced command of deploy keys.
+//
+//go:embed gate.sh
+var Gate string
+
+// Authorize puts the line of a deploy key into authorized_keys.
+//
+//go:embed authorize.sh
+var Authorize string
+
+//go:embed json.sh
+var json string
+
+//go:embed login.sh
+var login string
+
+//go:embed logins.sh
+var logins string
+
+// Login logs a user in to a registry.
+var Login = json + login
+
+// Logins looks at the login of a user to a registry.
+var Logins = json + logins

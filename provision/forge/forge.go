@@ -52,7 +52,8 @@ type Forge interface {
 	// revoked and the expired too.
 	Tokens(context.Context, Owner, TokenKind) ([]Token, error)
 
-	// CreateToken makes a token. The returned one has its id and its Value.
+	// CreateToken makes a token. The returned one has its id and its Value. A
+	// zero Expires means a year from today, the most that GitLab allows.
 	CreateToken(context.Context, Owner, TokenKind, Token) (Token, error)
 
 	RevokeToken(ctx context.Context, owner Owner, kind TokenKind, id int64) error

@@ -1,0 +1,114 @@
+package steps
+
+import (
+	"fmt"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// checkout wants a clone of the project that holds the compose.yaml. One that
+// is there is left as it is.
+type checkout struct {
+	deployment, user, directory string
+	url, branch                 string
+}
+
+func checkoutSteps(w wish) []provision.Step {
+	g := w.inv.GitLab.SSH
+	return each(w, func(d *inventory.Deployment) checkout {
+		url := "ssh://" + g.User + "@" + urlHost(g.Host, g.Port) + "/" + d.Project + ".git"
+		return checkout{d.Name, d.User, d.Directory, url, d.Branch}
+	})
+}
+
+func (s checkout) Name() string { return "checkout " + s.deployment }
+
+// An origin may hold a password, so what stands before the host is left out.
+func (s checkout) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+[ -e "$1" ] || return 0
+fact there yes
+command -v git >/dev/null && [ -e "$1/.git" ] || return 0
+fact origin "$(git -C "$1" config --get remote.origin.url | sed 's,^\([a-z+]*://\)\{0,1\}[^/@]*@,\1,')"
+git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | cut -c 4- | facts changed
+`}}
+}
+
+func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
+	home := "~" + s.user + "/" + s.directory
+	if f.Get("there") == "" {
+		return []provision.Change{{
+			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
+			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch}, Text: `
+new=$(mktemp -d ".$1.XXXXXX")
+trap 'rm -rf "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
+if [ -n "$3" ]; then
+	git clone --quiet --branch "$3" -- "$2" "$new/clone"
+else
+	git clone --quiet -- "$2" "$new/clone"
+fi
+[ ! -e "$1" ] || fail "somebody else made $1 meanwhile; run again"
+mv "$new/clone" "$1"
+`},
+		}}, nil
+	}
+	origin := f.Get("origin")
+	if origin == "" {
+		return nil, provision.Hint(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
+	}
+	if sameOrigin(origin, s.url) {
+		if n := len(f["changed"]); n > 0 {
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, list(shorten(f["changed"])))}, nil
+		}
+		return nil, nil
+	}
+	return nil, provision.Hint(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
+		"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+}
+
+func shorten(words []string) []string {
+	const most = 5
+	if len(words) <= most {
+		return words
+	}
+	return append(words[:most:most], count(len(words)-most, "other"))
+}
+
+// sameOrigin tells whether two addresses mean the same project on the same
+// server, however they are written: user@host:path, ssh:// or https://.
+func sameOrigin(a, b string) bool {
+	hostA, pathA := origin(a)
+	hostB, pathB := origin(b)
+	return hostA == hostB && pathA == pathB
+}
+
+func origin(url string) (host, path string) {
+	_, rest, hasScheme := strings.Cut(url, "://")
+	if !hasScheme {
+		rest = url
+	}
+	if _, behind, ok := strings.Cut(rest, "@"); ok {
+		rest = behind
+	}
+	if hasScheme {
+		host, path, _ = strings.Cut(rest, "/")
+	} else {
+		host, path, _ = strings.Cut(rest, ":")
+	}
+	if name, port, ok := cutPort(host); ok && port != "" {
+		host = name
+	}
+	return strings.ToLower(host), strings.TrimSuffix(strings.Trim(path, "/"), ".git")
+}
+
+func cutPort(host string) (name, port string, ok bool) {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || strings.HasSuffix(host, "]") {
+		return host, "", false
+	}
+	return host[:i], host[i+1:], true
+}

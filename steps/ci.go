@@ -1,0 +1,61 @@
+package steps
+
+import (
+	"provision/inventory"
+	"provision/provision/forge"
+)
+
+// ci is where the pipelines find what they need to reach a deployment.
+type ci struct {
+	deployment, host string
+	user, address    string // how CI reaches the host; address as in an URL
+	known            string // the same as in known_hosts
+	scope            string
+	owners           []forge.Owner
+	variables        inventory.Variables
+}
+
+func ciOf(d *inventory.Deployment) ci {
+	host, port := d.Host.CIAddress, d.Host.CIPort
+	if host == "" {
+		host, port = d.Host.Address, d.Host.Port
+	}
+	c := ci{
+		deployment: d.Name, host: d.Host.Name, user: d.User,
+		address: urlHost(host, port), known: knownHostsName(host, port),
+		scope: d.Scope, variables: d.Variables,
+	}
+	if d.Variables.Group != "" {
+		c.owners = append(c.owners, forge.Owner{Kind: forge.GroupOwner, Path: d.Variables.Group})
+	}
+	for _, p := range d.Variables.Projects {
+		c.owners = append(c.owners, forge.Owner{Kind: forge.ProjectOwner, Path: p})
+	}
+	return c
+}
+
+func (c ci) target() string { return "ssh://" + c.user + "@" + c.address }
+
+// description marks a variable as ours.
+func (c ci) description() string {
+	return "Set by provision for " + c.deployment + " on " + c.host + "."
+}
+
+// find returns the variable of that name and exactly our scope.
+func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool) {
+	for _, v := range variables {
+		if v.Key == c.variables.Key(base) && v.Scope == c.scope {
+			return v, true
+		}
+	}
+	return forge.Variable{}, false
+}
+
+// where names a variable for people.
+func (c ci) where(base string, owner forge.Owner) string {
+	name := c.variables.Key(base) + " of " + owner.String()
+	if c.scope != "*" {
+		name += " for " + c.scope
+	}
+	return name
+}

@@ -1,0 +1,120 @@
+package steps
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// engine wants Docker, Compose v2, git and ssh.
+type engine struct {
+	install bool // from the packages of the distribution
+}
+
+func engineSteps(w wish) []provision.Step {
+	return []provision.Step{engine{w.host.Engine == inventory.EngineDistribution}}
+}
+
+func (engine) Name() string { return "engine" }
+
+// The folders are those where the docker CLI looks for plugins of all users.
+func (engine) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Text: `
+for tool in docker git ssh; do
+	! command -v "$tool" >/dev/null || fact has "$tool"
+done
+for folder in /usr/local/lib /usr/local/libexec /usr/lib /usr/libexec; do
+	! [ -x "$folder/docker/cli-plugins/docker-compose" ] || fact has compose
+done
+! [ -r /etc/os-release ] || (
+	. /etc/os-release
+	fact id "${ID-}"
+	fact version "${VERSION_ID-}"
+	fact name "${PRETTY_NAME-}"
+)
+! command -v dpkg-query >/dev/null || ! dpkg-query -W docker-ce >/dev/null 2>&1 || fact has docker-ce
+`}}
+}
+
+func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
+	var lacks []string
+	for _, tool := range []string{"docker", "compose", "git", "ssh"} {
+		if !f.Has("has", tool) {
+			lacks = append(lacks, tool)
+		}
+	}
+	if len(lacks) == 0 {
+		return nil, nil
+	}
+	packages, err := s.packages(f, lacks)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(lacks))
+	for i, tool := range lacks {
+		names[i] = map[string]string{"docker": "Docker", "compose": "Compose v2", "git": "git", "ssh": "the SSH client"}[tool]
+	}
+	if !s.install {
+		hint := `install it, or set engine = "distribution" in the inventory`
+		if packages == nil {
+			hint = "install it from https://docs.docker.com/engine/install/"
+		}
+		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(names)), "%s", hint)
+	}
+	if packages == nil {
+		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
+			`install it from https://docs.docker.com/engine/install/ and set engine = "present"`)
+	}
+	return []provision.Change{{
+		Summary: "install " + list(names) + " (" + strings.Join(packages, " ") + ")",
+		Do: provision.Script{Args: packages, Text: `
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+apt-get update -q
+apt-get install -q -y --no-install-recommends "$@"
+`},
+	}}, nil
+}
+
+// packages returns the packages that bring what the host lacks; nil where the
+// distribution is not known.
+func (s engine) packages(f provision.Facts, lacks []string) ([]string, error) {
+	version, err := strconv.ParseFloat(f.Get("version"), 64)
+	if err != nil {
+		return nil, nil
+	}
+	var docker, compose []string
+	switch id := f.Get("id"); {
+	case id == "debian" && version >= 13:
+		docker, compose = []string{"docker.io", "docker-cli"}, []string{"docker-compose"}
+	case id == "ubuntu" && version >= 22.04:
+		docker, compose = []string{"docker.io"}, []string{"docker-compose-v2"}
+	case id == "debian" && slices.Contains(lacks, "compose"):
+		return nil, provision.Hint(fmt.Errorf("the packages of %s have no Compose v2", f.Get("name")),
+			`upgrade the host to Debian 13, or install docker-ce and docker-compose-plugin from https://docs.docker.com/engine/install/debian/ and set engine = "present"`)
+	default:
+		return nil, nil
+	}
+	if s.install && f.Has("has", "docker-ce") && slices.Contains(lacks, "compose") {
+		return nil, provision.Hint(errors.New("the host has docker-ce, which does not go with the Compose of the distribution"),
+			"apt-get install docker-compose-plugin from the same repository as docker-ce")
+	}
+	var packages []string
+	for _, tool := range lacks {
+		switch tool {
+		case "docker":
+			packages = append(packages, docker...)
+		case "compose":
+			packages = append(packages, compose...)
+		case "git":
+			packages = append(packages, "git")
+		case "ssh":
+			packages = append(packages, "openssh-client")
+		}
+	}
+	return packages, nil
+}

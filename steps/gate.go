@@ -1,0 +1,58 @@
+package steps
+
+import (
+	"fmt"
+
+	"provision/inventory"
+	"provision/provision"
+	"provision/templates"
+)
+
+// gate wants the program that is all that a deploy key can run.
+type gate struct{}
+
+const gateFile = "/usr/local/lib/provision/gate"
+
+func gateSteps(wish) []provision.Step { return []provision.Step{gate{}} }
+
+func (gate) Name() string { return "gate" }
+
+func (gate) Probe() provision.Probe { return provision.Probe{Script: digestOf(gateFile)} }
+
+func (gate) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("file") == fileFact(templates.Gate, "755") {
+		return nil, nil
+	}
+	summary := "install " + gateFile
+	if f.Get("file") != "" {
+		summary = "replace " + gateFile + ", which is another version or was altered"
+	}
+	return []provision.Change{{Summary: summary, Do: install(gateFile, templates.Gate, "755")}}, nil
+}
+
+// settings wants what the gate must know of one deployment.
+type settings struct {
+	deployment, user, directory string
+}
+
+func settingsSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) settings { return settings{d.Name, d.User, d.Directory} })
+}
+
+func (s settings) Name() string { return "settings " + s.deployment }
+
+func (s settings) file() string { return "/etc/provision/deployments/" + s.deployment }
+
+func (s settings) text() string { return fmt.Sprintf("user=%s\ndirectory=%s\n", s.user, s.directory) }
+
+func (s settings) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
+
+func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("file") == fileFact(s.text(), "644") {
+		return nil, nil
+	}
+	return []provision.Change{{
+		Summary: fmt.Sprintf("tell the gate that %s is ~%s/%s", s.deployment, s.user, s.directory),
+		Do:      install(s.file(), s.text(), "644"),
+	}}, nil
+}

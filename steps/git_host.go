@@ -1,0 +1,90 @@
+package steps
+
+import (
+	"fmt"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// gitHost wants a user to know the keys of the git server, so that nobody can
+// pose as it: a first connection trusts nothing.
+type gitHost struct {
+	user, address string // address as in known_hosts
+	keys          string // lines "TYPE BASE64"
+}
+
+func gitHostSteps(w wish) []provision.Step {
+	g := w.inv.GitLab
+	return each(w, func(d *inventory.Deployment) gitHost {
+		return gitHost{d.User, knownHostsName(g.SSH.Host, g.SSH.Port), strings.Join(g.HostKeys, "\n")}
+	})
+}
+
+func (s gitHost) Name() string { return "git-host " + s.user }
+
+func (s gitHost) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.address}, Text: `
+[ -f .ssh/known_hosts ] || return 0
+ssh-keygen -F "$1" -f .ssh/known_hosts 2>/dev/null | sed '/^#/d; s/^\(@[^ ]* \)\{0,1\}[^ ]* */\1/' | cut -d ' ' -f 1-3 | facts key
+`}}
+}
+
+func (s gitHost) Plan(f provision.Facts) ([]provision.Change, error) {
+	known := map[string]bool{}
+	for _, line := range f["key"] {
+		known[keyOf(line)] = true
+	}
+	var lines []string
+	for _, key := range strings.Split(s.keys, "\n") {
+		if known[key] {
+			delete(known, key)
+			continue
+		}
+		if ca, ok := strings.CutPrefix(key, "@cert-authority "); ok {
+			lines = append(lines, "@cert-authority "+s.address+" "+ca)
+		} else {
+			lines = append(lines, s.address+" "+key)
+		}
+	}
+	var changes []provision.Change
+	if len(lines) > 0 {
+		changes = append(changes, provision.Change{
+			Summary: fmt.Sprintf("let %s know the %s of %s", s.user, count(len(lines), "host key"), s.address),
+			Do: provision.Script{User: s.user, Args: []string{strings.Join(lines, "\n")}, Text: `
+[ -d .ssh ] || mkdir -m 700 .ssh
+exec 9<.ssh
+flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
+[ ! -L .ssh/known_hosts ] || fail '.ssh/known_hosts is a link; replace it by a file'
+before=/dev/null
+[ ! -e .ssh/known_hosts ] || before=.ssh/known_hosts
+sum=$(cksum <"$before")
+new=$(mktemp .ssh/known_hosts.XXXXXX)
+trap 'rm -f "$new"' EXIT
+{
+	cat "$before"
+	[ -z "$(tail -c 1 "$before")" ] || echo
+	printf '%s\n' "$1"
+} >"$new"
+chmod 644 "$new"
+[ "$(cksum <"$before")" = "$sum" ] || fail 'somebody else changed .ssh/known_hosts meanwhile; run again'
+mv -f "$new" .ssh/known_hosts
+`},
+		})
+	}
+	if len(known) > 0 && len(f["key"]) > 0 {
+		changes = append(changes, provision.Note("%s also trusts %s of %s that the inventory does not name", s.user, count(len(known), "key"), s.address))
+	}
+	return changes, nil
+}
+
+// keyOf cuts what stands behind the key in a line "[MARKER ]TYPE BASE64 COMMENT".
+func keyOf(line string) string {
+	words := strings.Fields(line)
+	n := 2
+	if strings.HasPrefix(line, "@") {
+		n = 3
+	}
+	return strings.Join(words[:min(n, len(words))], " ")
+}

@@ -1,0 +1,49 @@
+package steps
+
+import (
+	"fmt"
+	"strconv"
+
+	"provision/provision"
+)
+
+// osStep looks at the host itself. It changes nothing: a host that cannot do
+// what the other steps need is told so before anything is changed.
+type osStep struct{}
+
+func osSteps(wish) []provision.Step { return []provision.Step{osStep{}} }
+
+func (osStep) Name() string { return "os" }
+
+func (osStep) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Text: `
+fact uid "$(id -u)"
+fact init "$(cat /proc/1/comm)"
+for tool in runuser useradd usermod getent flock awk base64 sha256sum mktemp; do
+	command -v "$tool" >/dev/null || fact lacks "$tool"
+done
+fact free "$(df -Pk /var | awk 'NR == 2 { print int($4 / 1024) }')"
+`}}
+}
+
+// minFree is what a host needs at the least, in MiB: less, and a failed write
+// is more likely than a deployment.
+const minFree = 100
+
+func (osStep) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("uid") != "0" {
+		return nil, provision.Hint(fmt.Errorf("the login has no rights of root (its user id is %q)", f.Get("uid")),
+			"set become to sudo or doas in the inventory")
+	}
+	if lacks := f["lacks"]; len(lacks) > 0 {
+		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
+	}
+	if init := f.Get("init"); init != "systemd" {
+		return nil, fmt.Errorf("the host is started by %q; only systemd is supported", init)
+	}
+	if free, err := strconv.Atoi(f.Get("free")); err == nil && free < minFree {
+		return nil, provision.Hint(fmt.Errorf("only %d MiB are free below /var; %d are needed at the least", free, minFree),
+			"docker system prune removes what no container uses")
+	}
+	return nil, nil
+}

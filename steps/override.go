@@ -1,0 +1,72 @@
+package steps
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// override wants a compose.override.yaml that says what is special about one
+// deployment.
+type override struct {
+	deployment, user, directory string
+	source, text                string
+}
+
+func overrideSteps(w wish) []provision.Step {
+	var steps []provision.Step
+	for _, d := range w.deployments {
+		if d.Override != nil {
+			steps = append(steps, override{d.Name, d.User, d.Directory, d.Override.Path, d.Override.Text})
+		}
+	}
+	return steps
+}
+
+func (s override) Name() string { return "override " + s.deployment }
+
+func (s override) file() string { return s.directory + "/compose.override.yaml" }
+
+func (s override) digest() string {
+	sum := sha256.Sum256([]byte(s.text))
+	return hex.EncodeToString(sum[:])
+}
+
+// The text is reported only where it differs, for the plan to show how.
+func (s override) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.file(), s.digest()}, Text: `
+[ -e "$1" ] || return 0
+digest=$(sha256sum <"$1" | cut -c 1-64)
+fact digest "$digest"
+[ "$digest" = "$2" ] || head -c 65536 "$1" | facts line
+`}}
+}
+
+func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
+	home := "~" + s.user + "/" + s.file()
+	switch f.Get("digest") {
+	case s.digest():
+		return nil, nil
+	case "":
+		return []provision.Change{{Summary: "write " + home, Do: s.write()}}, nil
+	}
+	before := strings.Join(f["line"], "\n") + "\n"
+	return []provision.Change{{
+		Summary: fmt.Sprintf("replace %s, keeping what is there as a backup beside it", home),
+		Detail:  udiff.Unified(home, s.source, before, s.text),
+		Do:      s.write(),
+	}}, nil
+}
+
+func (s override) write() provision.Script {
+	return provision.Script{User: s.user, Args: []string{s.file(), s.text}, Text: `
+[ ! -e "$1" ] || cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
+printf '%s' "$2" | put "$1" 644
+`}
+}

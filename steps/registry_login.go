@@ -1,0 +1,190 @@
+package steps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+	"provision/provision/forge"
+	"provision/provision/secret"
+	"provision/templates"
+)
+
+// registryLogin wants a user to be logged in to the registry, with a
+// credential that was made for this user on this host.
+//
+// The registry takes any user name with an access token, so ours carries the
+// id of the token: the host can tell which one it holds without revealing it.
+type registryLogin struct {
+	user, registry, title string
+	owner                 forge.Owner
+	kind                  forge.TokenKind // "" for a credential that the inventory names
+	named                 secret.Value    // of that one: the user name, a newline, the password
+	digest                string          // of that one: as the host reports it
+	salt                  string
+}
+
+const (
+	loginPrefix       = "provision-"
+	deployTokenPrefix = "gitlab+deploy-token-" // what GitLab makes of a deploy token without a user name
+	renewDays         = 30                     // a token with fewer days left is replaced
+)
+
+func registryLoginSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) registryLogin {
+		s := registryLogin{
+			user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
+			owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt,
+		}
+		switch credential := w.inv.Registry.Credential; credential.Kind {
+		case inventory.DeployToken:
+			s.kind = forge.DeployToken
+		case inventory.Named:
+			password, _ := w.given.RegistryPassword.Reveal()
+			s.named = secret.New(credential.Username + "\n" + password)
+			s.digest, _ = secret.New(credential.Username + ":" + password).Digest(s.salt)
+		default:
+			s.kind = forge.AccessToken
+		}
+		return s
+	})
+}
+
+func (s registryLogin) Name() string { return "registry-login " + s.user }
+
+func (s registryLogin) Probe() provision.Probe {
+	p := provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.registry, s.salt}, Text: templates.Logins}}
+	if s.kind != "" {
+		p.Ask = s.ask
+	}
+	return p
+}
+
+// ask reports the tokens that have our name and work: "ID DAYS", or "ID never".
+// Those that we did not make are reported apart.
+func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	tokens, err := f.Tokens(ctx, s.owner, s.kind)
+	if err != nil {
+		if errors.Is(err, forge.ErrNotFound) {
+			err = provision.Hint(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
+		}
+		return nil, err
+	}
+	facts := provision.Facts{}
+	for _, t := range tokens {
+		if t.Name != s.title || !t.Active {
+			continue
+		}
+		id := strconv.FormatInt(t.ID, 10)
+		if s.kind == forge.AccessToken && t.Description != s.description() {
+			facts.Add("foreign", id)
+			continue
+		}
+		left := "never"
+		if !t.Expires.IsZero() {
+			left = strconv.Itoa(t.DaysLeft)
+		}
+		facts.Add("token", id+" "+left)
+	}
+	return facts, nil
+}
+
+func (s registryLogin) description() string { return "Made by provision for " + s.title + "." }
+
+func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("config") == "broken" {
+		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+	}
+	store, others := f["store"], f["helper"]
+	if len(others) > 0 {
+		store = others // what is said about one registry wins over what is said about all
+	}
+	if len(store) > 0 && store[0] != "" {
+		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
+			"take credsStore and credHelpers out of it, or deploy as another user")
+	}
+	if s.kind == "" {
+		if f.Get("digest") == s.digest {
+			return nil, nil
+		}
+		return []provision.Change{s.login("", s.named)}, nil
+	}
+
+	held := strings.TrimPrefix(strings.TrimPrefix(f.Get("login"), loginPrefix), deployTokenPrefix)
+	good := false
+	var why string
+	var unused []int64
+	for _, token := range f["token"] {
+		number, left, _ := strings.Cut(token, " ")
+		id, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		days, err := strconv.Atoi(left)
+		switch {
+		case number != held:
+			unused = append(unused, id)
+		case err == nil && days < renewDays:
+			why = fmt.Sprintf(", as token %s ends in %d days", number, days)
+			unused = append(unused, id)
+		default:
+			good = true
+		}
+	}
+	var changes []provision.Change
+	if !good {
+		if why == "" && held != "" && held != f.Get("login") {
+			why = fmt.Sprintf(", as token %s is revoked or expired", held)
+		}
+		credential := secret.Born(nil)
+		changes = append(changes, provision.Change{
+			Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why),
+			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
+		}, s.login(" with it", credential))
+	}
+	for _, id := range unused {
+		changes = append(changes, provision.Change{
+			Summary: fmt.Sprintf("revoke the %s %d of %s, which nobody holds", s.kind, id, s.owner),
+			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
+		})
+	}
+	for _, id := range f["foreign"] {
+		changes = append(changes, provision.Note("%s has another token named %s, made by somebody else (id %s): revoke it if nobody uses it", s.owner, s.title, id))
+	}
+	return changes, nil
+}
+
+func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
+	wish := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
+	if s.kind == forge.AccessToken {
+		wish.Level, wish.Description = forge.Reporter, s.description()
+	}
+	token, err := g.CreateToken(ctx, s.owner, s.kind, wish)
+	if err != nil {
+		if s.kind == forge.AccessToken && errors.Is(err, forge.ErrForbidden) {
+			err = provision.Hint(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
+		}
+		return err
+	}
+	value, err := token.Value.Reveal()
+	if err != nil {
+		return err
+	}
+	name := token.Username
+	if s.kind == forge.AccessToken {
+		name = loginPrefix + strconv.FormatInt(token.ID, 10)
+	}
+	credential.Fill(name + "\n" + value)
+	return nil
+}
+
+func (s registryLogin) login(how string, credential secret.Value) provision.Change {
+	return provision.Change{
+		Summary: fmt.Sprintf("log %s in to %s%s", s.user, s.registry, how),
+		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
+	}
+}

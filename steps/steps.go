@@ -1,0 +1,74 @@
+// Package steps has every step that a host goes through, one file each.
+//
+// A step is a wish and nothing more: see [provision.Step]. What a step plans
+// follows from the facts alone, so this package imports nothing that could
+// touch a file, a clock or a network.
+package steps
+
+import (
+	"provision/inventory"
+	"provision/provision"
+	"provision/provision/secret"
+)
+
+// Given is what the steps need and the inventory only refers to.
+type Given struct {
+	// RegistryPassword is the password of a named registry credential; else
+	// the zero Value.
+	RegistryPassword secret.Value
+
+	// Salt makes digests of one run worthless elsewhere.
+	Salt string
+}
+
+// For returns the steps of a host, in the order in which they are made. The
+// deployments are all on that host.
+func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
+	w := wish{inv, host, deployments, given}
+	var steps []provision.Step
+	for _, of := range []func(wish) []provision.Step{
+		osSteps,
+		engineSteps,
+		serviceSteps,
+		dockerGroupSteps,
+		registryCASteps,
+		gateSteps,
+		userSteps,
+		settingsSteps,
+		repoKeySteps,
+		deployKeySteps,
+		registryLoginSteps,
+		gitHostSteps,
+		checkoutSteps,
+		overrideSteps,
+		ciVariablesSteps,
+		ciKeySteps,
+		containersSteps,
+	} {
+		steps = append(steps, of(w)...)
+	}
+	return steps
+}
+
+// A wish is what the inventory wants of one host.
+type wish struct {
+	inv         *inventory.Inventory
+	host        *inventory.Host
+	deployments []*inventory.Deployment
+	given       Given
+}
+
+// each makes a step of every deployment. Steps that come out the same, as
+// those of a user who has two deployments, are made once.
+func each[S provision.Step](w wish, of func(*inventory.Deployment) S) []provision.Step {
+	var steps []provision.Step
+	had := map[string]bool{}
+	for _, d := range w.deployments {
+		s := of(d)
+		if !had[s.Name()] {
+			had[s.Name()] = true
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}

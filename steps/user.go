@@ -1,0 +1,129 @@
+package steps
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// user wants a Unix user who can do nothing but use Docker and log in with a
+// key. One who is there already is adopted.
+type user struct{ name string }
+
+func userSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) user { return user{d.User} })
+}
+
+func (s user) Name() string { return "user " + s.name }
+
+// The password itself is not reported, only what kind it is: "*" is none, "!"
+// is locked, and "set" is one that somebody may know. sshd(8) is asked what it
+// would really do for this user.
+func (s user) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Args: []string{s.name}, Text: `
+getent passwd "$1" | facts passwd
+[ -n "$(getent passwd "$1")" ] || return 0
+id -nG "$1" | tr ' ' '\n' | facts group
+case $(getent shadow "$1" | cut -d : -f 2) in
+'*') fact password '*' ;;
+'!' | '!!' | '!*') fact password '!' ;;
+'!'*) fact password locked ;;
+'') fact password empty ;;
+*) fact password set ;;
+esac
+home=$(getent passwd "$1" | cut -d : -f 6)
+! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
+sshd=$(command -v sshd) || return 0
+"$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
+	grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :
+`}}
+}
+
+func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
+	script := func(summary, text string, args ...string) provision.Change {
+		return provision.Change{Summary: summary, Do: provision.Script{Text: text, Args: append([]string{s.name}, args...)}}
+	}
+	passwd := strings.Split(f.Get("passwd"), ":")
+	if len(passwd) < 7 {
+		// "*" is a password that no one has; the "!" that useradd leaves is a
+		// locked account, whose keys sshd refuses where UsePAM is off.
+		return []provision.Change{
+			script("make the system user "+s.name,
+				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' "$1"`),
+			s.join(),
+		}, nil
+	}
+	uid, home, shell := passwd[2], passwd[5], passwd[6]
+	if uid == "0" {
+		return nil, fmt.Errorf("%s is root under another name; a deployment needs a user without rights", s.name)
+	}
+	if owner, _, _ := strings.Cut(f.Get("home"), " "); owner != s.name {
+		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
+	}
+	if err := s.admitted(f); err != nil {
+		return nil, err
+	}
+	var changes []provision.Change
+	if base := path.Base(shell); base == "nologin" || base == "false" {
+		changes = append(changes, script(
+			fmt.Sprintf("give %s the shell /bin/sh, as sshd runs a forced command with the login shell, and %s refuses", s.name, shell),
+			`usermod --shell /bin/sh "$1"`))
+	}
+	switch f.Get("password") {
+	case "!":
+		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password", `usermod --password '*' "$1"`))
+	case "set":
+		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
+	case "empty":
+		return nil, provision.Hint(fmt.Errorf("%s has an empty password", s.name), "usermod --password '*' %s", s.name)
+	}
+	if !f.Has("group", "docker") {
+		changes = append(changes, s.join())
+	}
+	return changes, nil
+}
+
+func (s user) join() provision.Change {
+	return provision.Change{
+		Summary: "add " + s.name + " to the group docker",
+		Do:      provision.Script{Args: []string{s.name}, Text: `usermod --append --groups docker "$1"`},
+	}
+}
+
+// admitted returns an error if sshd would not let the user in with a key from
+// ~/.ssh/authorized_keys, see sshd_config(5).
+func (s user) admitted(f provision.Facts) error {
+	options := map[string][]string{}
+	for _, line := range f["sshd"] {
+		words := strings.Fields(line)
+		options[words[0]] = append(options[words[0]], words[1:]...)
+	}
+	matches := func(option string, names ...string) bool {
+		for _, pattern := range options[option] {
+			pattern, _, _ = strings.Cut(pattern, "@") // a host part narrows it further; we cannot tell for whom
+			if slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return ok }) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
+		return errors.New("sshd_config has PubkeyAuthentication no")
+	case len(options["authorizedkeysfile"]) > 0 && !slices.Contains(options["authorizedkeysfile"], ".ssh/authorized_keys"):
+		return provision.Hint(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
+			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.name)
+	case matches("denyusers", s.name), matches("denygroups", f["group"]...):
+		return fmt.Errorf("sshd_config denies %s (DenyUsers or DenyGroups)", s.name)
+	case len(options["allowusers"]) > 0 && !matches("allowusers", s.name):
+		return provision.Hint(fmt.Errorf("sshd_config lets in AllowUsers %s only", strings.Join(options["allowusers"], " ")), "add %s there", s.name)
+	case len(options["allowgroups"]) > 0 && !matches("allowgroups", f["group"]...):
+		return provision.Hint(fmt.Errorf("sshd_config lets in AllowGroups %s only", strings.Join(options["allowgroups"], " ")), "add %s to one of these groups", s.name)
+	}
+	return nil
+}

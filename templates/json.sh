@@ -1,0 +1,71 @@
+# json look HOST FILE: prints what a Docker config.json says about the logins
+# of HOST: "store NAME", "helper NAME", "auth VALUE". Fails if it is not JSON.
+#
+# json login HOST FILE: prints the file with another login for HOST, which
+# comes on standard input, encoded as Docker does; every byte that is not about
+# that login stays. An empty FILE is a new one.
+json() {
+	awk -v mode="$1" -v host="$2" '
+	function at() { return substr(s, p, 1) }
+	function space() { while (at() ~ /[ \t\r\n]/) p++ }
+	function text(  from, c) {
+		if (at() != "\"") { bad = 1; return "" }
+		from = ++p
+		while ((c = at()) != "\"") {
+			if (c == "") { bad = 1; return "" }
+			p += c == "\\" ? 2 : 1
+		}
+		p++
+		return substr(s, from, p - 1 - from)
+	}
+	function members(path, close_,  key) {
+		p++; space(); inside[path] = p
+		if (at() == close_) { hollow[path] = 1; p++; return }
+		for (;;) {
+			key = ""
+			if (close_ == "}") {
+				space(); key = text(); space()
+				if (bad || at() != ":") { bad = 1; return }
+				p++
+			}
+			value(path "\001" key)
+			space()
+			if (bad || (at() != "," && at() != close_)) { bad = 1; return }
+			p++
+			if (substr(s, p - 1, 1) == close_) return
+		}
+	}
+	function value(path) {
+		space(); from[path] = p; kind[path] = at()
+		if (at() == "{") members(path, "}")
+		else if (at() == "[") members(path, "]")
+		else if (at() == "\"") string[path] = text()
+		else if (match(substr(s, p, 40), /^(true|false|null|-?[0-9][-+.eE0-9]*)/)) p += RLENGTH
+		else bad = 1
+		to[path] = p
+	}
+	function splice(start, end, new) { printf "%s%s%s", substr(s, 1, start - 1), new, substr(s, end) }
+	FILENAME == "-" { login = login $0; next }
+	{ s = s sep $0; sep = "\n" }
+	END {
+		entry = "{\n\t\t\t\"auth\": \"" login "\"\n\t\t}"
+		p = 1; space()
+		if (at() == "") {
+			if (mode == "login") printf "{\n\t\"auths\": {\n\t\t\"%s\": %s\n\t}\n}\n", host, entry
+			exit
+		}
+		value(""); space()
+		auths = "\001auths"; ours = auths "\001" host
+		if (bad || at() != "" || kind[""] != "{" || ((auths in from) && kind[auths] != "{")) exit 1
+		if (mode == "look") {
+			if ("\001credsStore" in string) print "store " string["\001credsStore"]
+			if (("\001credHelpers\001" host) in string) print "helper " string["\001credHelpers\001" host]
+			if ((ours "\001auth") in string) print "auth " string[ours "\001auth"]
+			exit
+		}
+		s = s "\n"
+		if (ours in from) splice(from[ours], to[ours], entry)
+		else if (auths in from) splice(inside[auths], inside[auths], "\"" host "\": " entry (hollow[auths] ? "\n\t" : ",\n\t\t"))
+		else splice(inside[""], inside[""], "\"auths\": {\n\t\t\"" host "\": " entry "\n\t}" (hollow[""] ? "\n" : ",\n\t"))
+	}' - "$3"
+}

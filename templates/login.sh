@@ -1,0 +1,34 @@
+# $1 is the registry; the secret is the user name there, and on the next line
+# the password.
+#
+# Docker itself would rewrite config.json and drop what it does not know, so it
+# logs in with a configuration of its own, and only the login is taken over.
+config=.docker/config.json
+name=$(secret | sed 1q)
+password() { secret | sed 1d; }
+[ -d .docker ] || mkdir -m 700 .docker
+exec 9<.docker
+flock -w 60 9 || fail 'somebody else is changing .docker/config.json; run again'
+[ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
+before=/dev/null
+[ ! -e "$config" ] || before=$config
+sum=$(cksum <"$before")
+
+trial=$(mktemp -d .docker/login.XXXXXX)
+trap 'rm -rf "$trial"' EXIT
+trap 'exit 1' HUP INT TERM
+printf '{"auths": {"%s": {"auth": ""}}}' "$1" >"$trial/config.json"
+password | DOCKER_CONFIG=$PWD/$trial docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
+	cat "$trial/said"
+	exit 1
+}
+
+{
+	printf '%s:' "$name"
+	password | tr -d '\n'
+} | base64 | tr -d '\n' | json login "$1" "$before" >"$trial/new" ||
+	fail '.docker/config.json is not valid JSON; mend it or move it away'
+[ -s "$trial/new" ] || fail '.docker/config.json could not be written'
+chmod 600 "$trial/new"
+[ "$(cksum <"$before")" = "$sum" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
+mv -f "$trial/new" "$config"

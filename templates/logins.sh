@@ -1,0 +1,20 @@
+# $1 is the registry, $2 a salt. The password of the login is not reported, but
+# a salted digest of it.
+config=.docker/config.json
+[ -e "$config" ] || return 0
+if ! said=$(json look "$1" "$config"); then
+	fact config broken
+	return 0
+fi
+printf '%s\n' "$said" | while read -r word value; do
+	case $word in
+	store | helper) fact "$word" "$value" ;;
+	auth)
+		fact login "$(printf '%s' "$value" | base64 -d | sed 's/:.*//;q')"
+		fact digest "$({
+			printf '%s' "$2"
+			printf '%s' "$value" | base64 -d
+		} | sha256sum | cut -c 1-64)"
+		;;
+	esac
+done
