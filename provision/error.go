@@ -41,22 +41,11 @@ func (e *StepError) Unwrap() error { return e.Err }
 // change may or may not be done. Running again finds out.
 var ErrUnknown = errors.New("the connection ended before the host said how it went; it may or may not be done")
 
-// A HintError is an error with a hint for the reader.
-type HintError struct {
-	Err  error
-	Text string
-}
-
-// Hint adds a hint to an error: what the reader can do about it.
+// Hint adds a hint to an error: what the reader can do about it. It stands on
+// a line of its own in the text of the error, behind "hint: ".
 func Hint(err error, format string, args ...any) error {
-	return &HintError{err, fmt.Sprintf(format, args...)}
+	return fmt.Errorf("%w\nhint: %s", err, fmt.Sprintf(format, args...))
 }
-
-func (e *HintError) Error() string { return e.Err.Error() }
-func (e *HintError) Unwrap() error { return e.Err }
-
-// Hint returns the hint.
-func (e *HintError) Hint() string { return e.Text }
 
 // at says on which host the step errors in err happened.
 func at(host string, err error) error {

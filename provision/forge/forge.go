@@ -53,7 +53,7 @@ type Forge interface {
 	Tokens(context.Context, Owner, TokenKind) ([]Token, error)
 
 	// CreateToken makes a token. The returned one has its id and its Value. A
-	// zero Expires means a year from today, the most that GitLab allows.
+	// zero Expires means a year from today, or nearly: the most that GitLab allows.
 	CreateToken(context.Context, Owner, TokenKind, Token) (Token, error)
 
 	RevokeToken(ctx context.Context, owner Owner, kind TokenKind, id int64) error
@@ -144,6 +144,7 @@ type Token struct {
 	Scopes      []string
 	Level       int          // access tokens of groups and projects: 20 is Reporter
 	Expires     time.Time    // the token is dead from this moment on; zero: never
+	DaysLeft    int          // whole days until then, at the time of the look; 0 where Expires is zero
 	Active      bool         // neither revoked nor expired
 	Value       secret.Value // only in what CreateToken returns
 }

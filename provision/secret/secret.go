@@ -19,24 +19,28 @@ import (
 // they hold, so a Value that is made empty by [Born] and filled later is
 // filled for all who were given it.
 type Value struct {
-	// A pointer, because fmt calls no methods on unexported fields: %+v of a
-	// struct around a plain string would print it.
 	cell *cell
 }
 
+// fmt calls no methods on unexported fields, and some verbs follow pointers:
+// what stands in a cell is printed when a struct around a Value is. A function
+// prints as an address.
 type cell struct {
-	mu     sync.Mutex
-	text   string
-	filled bool
-	birth  func() (string, error)
+	mu    sync.Mutex
+	text  func() string // nil: not there yet
+	birth func() (string, error)
 }
+
+func (c *cell) set(text string) { c.text = func() string { return text } }
 
 // ErrEmpty tells that a secret is revealed before anything filled it.
 var ErrEmpty = errors.New("the secret is not there yet")
 
 // New returns a Value that holds text.
 func New(text string) Value {
-	return Value{&cell{text: text, filled: true}}
+	v := Value{&cell{}}
+	v.cell.set(text)
+	return v
 }
 
 // Born returns a Value that is to come: birth is called once, when it is
@@ -49,7 +53,7 @@ func Born(birth func() (string, error)) Value {
 func (v Value) Fill(text string) {
 	v.cell.mu.Lock()
 	defer v.cell.mu.Unlock()
-	v.cell.text, v.cell.filled = text, true
+	v.cell.set(text)
 }
 
 // IsZero reports whether v is the zero Value.
@@ -63,17 +67,17 @@ func (v Value) Reveal() (string, error) {
 	}
 	v.cell.mu.Lock()
 	defer v.cell.mu.Unlock()
-	if !v.cell.filled && v.cell.birth != nil {
+	if v.cell.text == nil && v.cell.birth != nil {
 		text, err := v.cell.birth()
 		if err != nil {
 			return "", err
 		}
-		v.cell.text, v.cell.filled = text, true
+		v.cell.set(text)
 	}
-	if !v.cell.filled {
+	if v.cell.text == nil {
 		return "", ErrEmpty
 	}
-	return v.cell.text, nil
+	return v.cell.text(), nil
 }
 
 // Digest returns the SHA-256 of salt and secret in hexadecimal, by which two

@@ -1,0 +1,66 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+func applyCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "apply",
+		Usage:     "make everything that is missing, on the hosts and in GitLab",
+		UsageText: "provision apply [flags] INVENTORY",
+		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
+			"If it ends early, what was made stays, and running it again finishes the rest.",
+		Flags:           fleetFlags(),
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			o, err := fleetOptionsOf(c)
+			if err != nil {
+				return err
+			}
+			return runApply(c.Context, env, o)
+		},
+	}
+}
+
+func runApply(ctx context.Context, env Env, o fleetOptions) error {
+	f, err := muster(ctx, env, o, "api")
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	return applyFleet(ctx, env, o, f)
+}
+
+func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet) error {
+	r := newReport(env.Stdout, o.output)
+	var mu sync.Mutex
+	changes := map[string]int{}
+	errs := f.each(ctx, func(ctx context.Context, t provision.Target, steps []provision.Step) error {
+		return provision.Apply(ctx, t, steps, func(e provision.Event) {
+			if e.Kind == provision.Done {
+				mu.Lock()
+				changes[e.Host]++
+				mu.Unlock()
+			}
+			r.event(e)
+		})
+	})
+	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) { r.applied(h.Name, changes[h.Name]) })
+	r.summary("made")
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; what is done above is done, and running it again finishes the rest")
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}

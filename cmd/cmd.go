@@ -1,0 +1,178 @@
+// Package cmd is the command line: it reads flags, wires the parts of the
+// program together, and prints what they tell.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// An Env is what a command sees of the world around it.
+type Env struct {
+	Args   []string // the name of the program first
+	Stdin  *os.File
+	Stdout io.Writer
+	Stderr io.Writer
+}
+
+// The exit codes.
+const (
+	exitFine    = 0
+	exitFailed  = 1 // something went wrong
+	exitUsage   = 2 // wrong usage or inventory; nothing was done
+	exitMissing = 3 // plan --exit-code: something is missing
+)
+
+// usageError is an error of whoever typed the command or wrote the inventory.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errMissing is no failure, but plan --exit-code tells.
+var errMissing = errors.New("something is missing")
+
+// errReported is a failure that was printed already, where it happened.
+var errReported = errors.New("not all hosts are done")
+
+// Main runs the program and returns its exit code. An interrupt ends what is
+// under way, on the hosts too; a second one ends the program at once.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return Run(ctx, Env{os.Args, os.Stdin, os.Stdout, os.Stderr})
+}
+
+// Run runs one command and returns its exit code.
+func Run(ctx context.Context, env Env) int {
+	app := newApp(env)
+	args, err := flagsFirst(app, env.Args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	switch {
+	case err == nil:
+		return exitFine
+	case errors.Is(err, errMissing):
+		return exitMissing
+	case errors.Is(err, errReported):
+		return exitFailed
+	}
+	var code exitCode
+	if errors.As(err, &code) {
+		return int(code)
+	}
+	fmt.Fprintf(env.Stderr, "provision: %s\n", indentHints(err.Error()))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newApp(env Env) *cli.App {
+	return &cli.App{
+		Name:      "provision",
+		Usage:     "turn bare Linux hosts into least-privilege deployment targets for GitLab",
+		UsageText: "provision COMMAND [flags] INVENTORY",
+		Description: "Exit codes: 0 fine; 1 something went wrong; 2 wrong usage or inventory, nothing\n" +
+			"was done; 3 something is missing (plan --exit-code).",
+		Commands: []*cli.Command{
+			planCommand(env),
+			applyCommand(env),
+			rehearseCommand(env),
+			versionCommand(env),
+		},
+		Reader:    env.Stdin,
+		Writer:    env.Stdout,
+		ErrWriter: env.Stderr,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("there is no command %q\nhint: provision help lists them", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		OnUsageError:    onUsageError,
+		ExitErrHandler:  func(*cli.Context, error) {}, // the library's own would end the process
+		HideVersion:     true,
+		HideHelpCommand: false,
+	}
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	return usagef("%w\nhint: provision %s --help shows the flags", err, c.Command.Name)
+}
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// indentHints sets the hints in the text of an error apart.
+func indentHints(text string) string {
+	return strings.ReplaceAll(text, "\nhint: ", "\n  hint: ")
+}
+
+// flagsFirst moves flags before arguments, because the library stops reading
+// flags at the first argument: "apply inventory.toml --limit web1" would be
+// an apply to all hosts.
+func flagsFirst(app *cli.App, args []string) ([]string, error) {
+	if len(args) < 2 {
+		return args, nil
+	}
+	var command *cli.Command
+	for _, c := range app.Commands {
+		if c.HasName(args[1]) {
+			command = c
+		}
+	}
+	if command == nil {
+		return args, nil
+	}
+	takesValue := map[string]bool{}
+	for _, f := range command.Flags {
+		_, isBool := f.(*cli.BoolFlag)
+		for _, name := range f.Names() {
+			takesValue[name] = !isBool
+		}
+	}
+	flags, rest := append([]string{}, args[:2]...), []string{}
+	for i := 2; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			rest = append(rest, arg)
+			continue
+		}
+		flags = append(flags, arg)
+		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		if takesValue[name] && !hasValue {
+			if i++; i == len(args) {
+				return nil, usagef("the flag %s wants a value", arg)
+			}
+			flags = append(flags, args[i])
+		}
+	}
+	return append(append(flags, "--"), rest...), nil
+}
+
+// oneArgument returns the one argument of a command.
+func oneArgument(c *cli.Context, what string) (string, error) {
+	switch c.NArg() {
+	case 0:
+		return "", usagef("%s is missing\nhint: provision %s %s", what, c.Command.Name, what)
+	case 1:
+		return c.Args().First(), nil
+	}
+	return "", usagef("one argument is enough: %q is one too many", c.Args().Get(1))
+}

@@ -1,0 +1,83 @@
+package cmd
+
+import (
+	"context"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+type planOptions struct {
+	fleetOptions
+	exitCode bool
+}
+
+func planCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:            "plan",
+		Usage:           "look at the hosts and at GitLab, and say what apply would change",
+		UsageText:       "provision plan [flags] INVENTORY",
+		Description:     "Changes nothing, anywhere. Some changes can be planned only after others are\nmade; they are listed as later.",
+		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if anything is missing"}),
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			fleet, err := fleetOptionsOf(c)
+			if err != nil {
+				return err
+			}
+			return runPlan(c.Context, env, planOptions{fleet, c.Bool("exit-code")})
+		},
+	}
+}
+
+func runPlan(ctx context.Context, env Env, o planOptions) error {
+	f, err := muster(ctx, env, o.fleetOptions, "api", "read_api")
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	return planFleet(ctx, env, o, f)
+}
+
+func planFleet(ctx context.Context, env Env, o planOptions, f *fleet) error {
+	r := newReport(env.Stdout, o.output)
+	plans := make(map[string]provision.Plan, len(f.hosts))
+	var mu sync.Mutex
+	errs := f.each(ctx, func(ctx context.Context, t provision.Target, steps []provision.Step) error {
+		plan, err := provision.Check(ctx, t, steps)
+		mu.Lock()
+		defer mu.Unlock()
+		plans[t.Name] = plan
+		return err
+	})
+	missing := 0
+	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
+		r.plan(h.Name, plans[h.Name])
+		missing += plans[h.Name].Missing()
+	})
+	r.summary("to make")
+	switch {
+	case failed:
+		return errReported
+	case missing > 0 && o.exitCode:
+		return errMissing
+	}
+	return nil
+}
+
+// each prints the outcome of every host, in the order of the inventory.
+func (r *report) each(env Env, hosts []*inventory.Host, errs map[*inventory.Host]error, fine func(*inventory.Host)) (failed bool) {
+	for _, h := range hosts {
+		if err := errs[h]; err != nil {
+			r.fail(env.Stderr, h.Name, err)
+			failed = true
+			continue
+		}
+		fine(h)
+	}
+	return failed
+}

@@ -1,0 +1,215 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"provision/provision"
+)
+
+// The rules of all output:
+//
+// What was asked for goes to standard output: plans, what was done, results.
+// Errors and questions go to standard error. Every line about a host begins
+// with its name, so that the lines of hosts which are worked on side by side
+// can be told apart, and grep finds them. Sentences are lower case and have
+// no full stop. Whatever a host or GitLab said is made visible before it is
+// printed. The last line counts, and says how long it took.
+//
+// With --output json each line is an object; a field that does not apply is
+// left out, and new fields may come. The last line has "event": "summary".
+
+// A report prints what happens.
+type report struct {
+	mu    sync.Mutex
+	out   io.Writer
+	json  bool
+	start time.Time
+	tally tally
+}
+
+// A tally counts what a run did.
+type tally struct {
+	Hosts   int `json:"hosts"`
+	Failed  int `json:"failed"`
+	Changes int `json:"changes"` // made, or in a plan: to make
+	Later   int `json:"later,omitempty"`
+	Notes   int `json:"notes,omitempty"`
+}
+
+func newReport(out io.Writer, output string) *report {
+	return &report{out: out, json: output == "json", start: time.Now()}
+}
+
+// A line is one line of JSON output.
+type line struct {
+	Event   string   `json:"event"`
+	Host    string   `json:"host,omitempty"`
+	Step    string   `json:"step,omitempty"`
+	Change  string   `json:"change,omitempty"`
+	Detail  string   `json:"detail,omitempty"`
+	Text    string   `json:"text,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
+	Output  []string `json:"output,omitempty"`
+	Seconds float64  `json:"seconds,omitempty"`
+	*tally
+}
+
+func (r *report) object(l line) {
+	b, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	fmt.Fprintf(r.out, "%s\n", b)
+}
+
+// plan prints what is missing on one host.
+func (r *report) plan(host string, plan provision.Plan) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Hosts++
+	if plan.Missing() == 0 {
+		r.say(line{Event: "nothing", Host: host, Text: "nothing to do"})
+	}
+	for _, s := range plan {
+		for _, c := range s.Changes {
+			event := "change"
+			if c.Do == nil {
+				event = "later"
+				r.tally.Later++
+			}
+			r.tally.Changes++
+			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: visibleLines(c.Detail)})
+		}
+		for _, n := range s.Notes {
+			r.tally.Notes++
+			r.say(line{Event: "note", Host: host, Step: s.Step, Text: provision.Visible(n)})
+		}
+	}
+}
+
+func visibleLines(detail string) string {
+	lines := strings.Split(strings.TrimSuffix(detail, "\n"), "\n")
+	for i, l := range lines {
+		lines[i] = provision.Visible(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// event prints what happens during an apply.
+func (r *report) event(e provision.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e.Kind {
+	case provision.Done:
+		r.tally.Changes++
+		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
+	case provision.Failed:
+		r.say(line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
+	case provision.NotRun:
+		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
+	case provision.Noted:
+		r.tally.Notes++
+		r.say(line{Event: "note", Host: e.Host, Step: e.Step, Text: provision.Visible(e.Text)})
+	}
+}
+
+// applied prints how one host ended.
+func (r *report) applied(host string, changes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Hosts++
+	if changes == 0 {
+		r.say(line{Event: "nothing", Host: host, Text: "nothing to do"})
+	}
+}
+
+// say prints one line.
+func (r *report) say(l line) {
+	if r.json {
+		r.object(l)
+		return
+	}
+	sign := map[string]string{"done": "done", "failed": "FAILED", "not run": "not run", "change": "+", "later": "later", "note": "note"}[l.Event]
+	var parts []string
+	for _, p := range []string{l.Host, l.Step, sign, l.Change + l.Text} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	fmt.Fprintln(r.out, strings.Join(parts, ": "))
+	if l.Detail != "" {
+		for d := range strings.Lines(l.Detail) {
+			fmt.Fprintf(r.out, "%s:     %s\n", l.Host, strings.TrimSuffix(d, "\n"))
+		}
+	}
+}
+
+// fail prints the error of one host.
+func (r *report) fail(errs io.Writer, host string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Failed++
+	for _, err := range split(err) {
+		text, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+		var output []string
+		if step, ok := err.(*provision.StepError); ok && len(step.Output) > 1 {
+			output = step.Output
+		}
+		if r.json {
+			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
+			continue
+		}
+		for _, l := range output {
+			fmt.Fprintf(errs, "%s:     %s\n", host, l)
+		}
+		fmt.Fprintf(errs, "provision: %s\n", indentHints(err.Error()))
+	}
+}
+
+// split returns the errors that were joined in err, if any were.
+func split(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, split(e)...)
+	}
+	return all
+}
+
+// summary prints the last line. Verb is what happened to the changes: "made",
+// "to make".
+func (r *report) summary(verb string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took := time.Since(r.start)
+	if r.json {
+		r.object(line{Event: "summary", Seconds: took.Round(time.Millisecond).Seconds(), tally: &r.tally})
+		return
+	}
+	t := r.tally
+	text := fmt.Sprintf("%s, %s %s", count(t.Hosts+t.Failed, "host"), count(t.Changes, "change"), verb)
+	if t.Failed > 0 {
+		text += fmt.Sprintf(", %s failed", count(t.Failed, "host"))
+	}
+	if t.Later > 0 {
+		text += fmt.Sprintf(" (%d of them to be planned after the others)", t.Later)
+	}
+	fmt.Fprintf(r.out, "%s, %s\n", text, seconds(took))
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
