@@ -1,0 +1,85 @@
+package inventory
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestExample(t *testing.T) {
+	inv, err := Load("example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range inv.Deployments {
+		got = append(got, fmt.Sprintf("%s on %s (%s): %s, %s/%s", d.Name, d.Host.Name, d.Host.Address, d.Scope, d.User, d.Directory))
+	}
+	want := []string{
+		"frobnicator-staging on web1 (deploy-host.example.com): staging, deploy-user/frobnicator-staging",
+		"frobnicator-production on web1 (deploy-host.example.com): production/web1, deploy-user/frobnicator",
+		"frobnicator-production on web2 (deploy-host-2.example.com): production/web2, deploy-user/frobnicator",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("deployments (-want +got):\n%s", diff)
+	}
+	if o := inv.Deployments[1].Override; o == nil || !strings.Contains(o.Text, `"8080:8080"`) {
+		t.Errorf("the port is not filled in: %+v", o)
+	}
+	if inv.Path != "example.toml" {
+		t.Errorf("path is %q", inv.Path)
+	}
+}
+
+// Every key that is read stands in the example, with or without a "#".
+func TestExampleMentionsEveryKey(t *testing.T) {
+	text, err := os.ReadFile("example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, names := range keys {
+		for _, name := range names {
+			assigned := regexp.MustCompile(`(?m)^(# )?([a-z_]+ *= *\{.*)?\b` + name + ` *=`)
+			header := regexp.MustCompile(`(?m)^\[([a-z]+\.)?` + name + `[].]`)
+			if !assigned.Match(text) && !header.Match(text) {
+				t.Errorf("the key %s of %s is not in example.toml", name, kind)
+			}
+		}
+	}
+}
+
+// What is commented out in the example works too.
+func TestExampleAlternatives(t *testing.T) {
+	text, err := os.ReadFile("example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alternative := regexp.MustCompile(`^# ([a-z_]+) *= `)
+	count := 0
+	lines := strings.Split(string(text), "\n")
+	for i, line := range lines {
+		m := alternative.FindStringSubmatch(line)
+		if m == nil || m[1] == "ca_file" { // there is no certificate beside the example
+			continue
+		}
+		count++
+		with := slices.Clone(lines)
+		with[i] = strings.TrimPrefix(line, "# ")
+		for j := i - 1; !strings.HasPrefix(lines[j], "["); j-- {
+			if strings.HasPrefix(lines[j], m[1]+" ") {
+				with[j] = ""
+			}
+		}
+		if _, err := Parse("example.toml", []byte(strings.Join(with, "\n")), "."); err != nil {
+			t.Errorf("with line %d:\n%v", i+1, err)
+		}
+	}
+	if count < 10 {
+		t.Errorf("only %d alternatives found", count)
+	}
+}

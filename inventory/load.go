@@ -1,0 +1,214 @@
+package inventory
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"path/filepath"
+)
+
+// Load reads and checks the inventory at path. The error is [Problems].
+func Load(path string) (*Inventory, error) {
+	data, _, err := readFile(path, maxFile)
+	if err != nil {
+		return nil, Problems{{File: path, What: err.Error()}}
+	}
+	return Parse(path, data, filepath.Dir(path))
+}
+
+// Parse checks the text of an inventory. The name is for errors and
+// [Inventory.Path]; relative paths in data start at dir. Of other files it
+// reads those for ca_file and override. The error is [Problems].
+func Parse(name string, data []byte, dir string) (*Inventory, error) {
+	r := &reader{
+		file: name, dir: dir, guesses: maxGuesses,
+		seen: map[Problem]bool{}, files: map[string]file{}, filled: map[*node]bool{},
+	}
+	var inv *Inventory
+	if len(data) > maxFile {
+		r.add(Problem{File: name, What: fmt.Sprintf("is larger than %d KiB", maxFile>>10)})
+	} else if root := r.parse(data); root != nil {
+		inv = r.inventory(root)
+		inv.Path = name
+	}
+	if len(r.problems) > 0 {
+		r.problems.sort(name)
+		return nil, r.problems
+	}
+	return inv, nil
+}
+
+// keys are all keys of the file, by the table that they stand in.
+var keys = map[string][]string{
+	"inventory":     {"gitlab", "registry", "defaults", "hosts", "deployments"},
+	"defaults":      {"host", "deployment"},
+	"gitlab":        {"url", "token", "ca_file", "ssh", "host_keys"},
+	"registry":      {"host", "ca_file", "credential", "group"},
+	"credential":    {"username", "password"},
+	"secret":        {"env", "file", "command"},
+	"host":          {"address", "user", "ci_address", "host_keys", "become", "become_password", "identity", "engine"},
+	"host defaults": {"user", "host_keys", "become", "become_password", "identity", "engine"}, // the others belong to one host
+	"deployment":    {"host", "hosts", "project", "user", "directory", "environment", "branch", "variables", "override", "parameters"},
+	"variables":     {"group", "projects", "prefix"},
+}
+
+func (r *reader) inventory(root *node) *Inventory {
+	t := r.open(root, "inventory")
+	inv := &Inventory{
+		GitLab:   gitlab(t.sub("gitlab", "gitlab")),
+		Registry: registry(t.sub("registry", "registry")),
+	}
+	defaults := t.sub("defaults", "defaults")
+	inv.Hosts = r.hosts(t, defaults)
+	inv.Deployments = r.deployments(t, defaults, inv)
+	return inv
+}
+
+func gitlab(t *table) GitLab {
+	g := GitLab{SSH: SSHServer{User: "git", Port: 22}, Token: Secret{Env: "GITLAB_TOKEN"}}
+	if s := t.need("url", `write url = "https://git.example.com"`); s != "" {
+		u, what, hint := serverURL(s)
+		if what != "" {
+			t.problem(t.get("url"), what, hint)
+		} else {
+			g.URL, g.SSH.Host = u.String(), u.Hostname()
+		}
+	}
+	if n := t.get("token"); n != nil {
+		g.Token = t.secret(n, `{ env = "GITLAB_TOKEN" }, { file = "…" } or { command = ["…"] }`)
+	}
+	g.CA = t.certificates("ca_file")
+	if s := t.string("ssh"); s != "" {
+		server, what, hint := sshServer(s)
+		if what != "" {
+			t.problem(t.get("ssh"), what, hint)
+		}
+		g.SSH = server
+	}
+	if t.get("host_keys") == nil {
+		t.missing("host_keys", `write host_keys = ["ssh-ed25519 AAAA…"], the keys of git over SSH from a source you trust`)
+	}
+	g.HostKeys = t.hostKeys("host_keys")
+	return g
+}
+
+func registry(t *table) Registry {
+	reg := Registry{
+		Host:       t.need("host", `write host = "registry.example.com"`, registryHost),
+		CA:         t.certificates("ca_file"),
+		Credential: Credential{Kind: GroupAccessToken},
+		Group:      t.string("group", groupPath),
+	}
+	const hint = `write "group-access-token", "deploy-token" or { username = "…", password = { env = "…" } }`
+	switch n := t.get("credential"); {
+	case n == nil:
+	case n.table != nil:
+		c := t.open(n, "credential")
+		reg.Credential.Kind = Named
+		reg.Credential.Username = c.need("username", `write username = "…"`)
+		if n := c.get("password"); n != nil {
+			reg.Credential.Password = c.secret(n, anySecret)
+		} else {
+			c.missing("password", "write password = "+anySecret)
+		}
+	case n.value == string(GroupAccessToken) || n.value == string(DeployToken):
+		reg.Credential.Kind = CredentialKind(n.value.(string))
+	default:
+		// Not repeated: the credential itself may stand here.
+		t.problem(n, "is none of the known credentials", hint)
+	}
+	return reg
+}
+
+const anySecret = `{ env = "…" }, { file = "…" } or { command = ["…"] }`
+
+// secret reads a reference; instead says how to write one.
+func (r *reader) secret(n *node, instead string) Secret {
+	if n.table == nil {
+		r.problem(n, "a secret never stands in the inventory", "write "+instead)
+		return Secret{}
+	}
+	t := r.open(n, "secret")
+	s := Secret{dir: r.dir}
+	s.Env = t.string("env", func(s string) (what, hint string) {
+		if !envForm.MatchString(s) {
+			// Not repeated: the secret itself may stand here.
+			return "is no name of an environment variable", "write letters, digits and underscores, not a digit first"
+		}
+		return "", ""
+	})
+	s.File = r.path(t.string("file"))
+	if n := t.get("command"); n != nil {
+		for _, item := range r.items(n) {
+			s.Command = append(s.Command, r.one(item))
+		}
+	}
+	if len(n.table) != 1 {
+		r.problem(n, "a secret comes from exactly one place", "write "+instead)
+	}
+	return s
+}
+
+// hostKeys reads public keys, and returns them without their comments.
+func (t *table) hostKeys(key string) []string {
+	read := t.strings(key, func(s string) (what, hint string) {
+		_, what, hint = hostKey(s)
+		return what, hint
+	})
+	for i, s := range read {
+		read[i], _, _ = hostKey(s)
+	}
+	return read
+}
+
+// A file is one that the inventory names, with what is wrong with it.
+type file struct {
+	data []byte
+	err  error
+}
+
+// maxNamed bounds the files that the inventory names.
+const maxNamed = 256 << 10
+
+// named reads a file that the inventory names, once.
+func (r *reader) named(path string) file {
+	f, ok := r.files[path]
+	if !ok {
+		f.data, _, f.err = readFile(path, maxNamed)
+		r.files[path] = f
+	}
+	return f
+}
+
+// certificates reads a file of PEM certificates; nil if none is named or it
+// is wrong.
+func (t *table) certificates(key string) []byte {
+	name := t.string(key)
+	if name == "" {
+		return nil
+	}
+	path := t.path(name)
+	f := t.named(path)
+	if f.err != nil {
+		t.problem(t.get(key), "file "+quote(name)+": "+f.err.Error(), "")
+		return nil
+	}
+	count := 0
+	for block, rest := pem.Decode(f.data); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			// It goes to every host: a private key must not.
+			t.problem(t.get(key), "file "+quote(name)+" holds something else than certificates", "write a file of certificates alone")
+			return nil
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			t.problem(t.get(key), "file "+quote(name)+" holds a certificate that cannot be read", "")
+			return nil
+		}
+		count++
+	}
+	if count == 0 {
+		t.problem(t.get(key), "file "+quote(name)+" holds no certificate", "write a file with -----BEGIN CERTIFICATE----- in it")
+		return nil
+	}
+	return f.data
+}

@@ -1,0 +1,283 @@
+package inventory
+
+import (
+	"encoding/base64"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// The rules for single values. None repeats a value in which a secret may hide.
+
+// Names of hosts and deployments stand in comments of keys, file names and
+// the argument of a forced command.
+var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+
+// What useradd(8) accepts everywhere, and at most 32 characters.
+var unixUserForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+
+// The login of an admin may come from a directory, with a realm or a domain.
+// It stands in arguments of ssh(1).
+var loginForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}\$?$`)
+
+// The name of a Compose project:
+// https://docs.docker.com/compose/how-tos/project-name/
+var directoryForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// The name of an environment in GitLab:
+// https://docs.gitlab.com/api/environments/
+var environmentForm = regexp.MustCompile(`^[A-Za-z0-9_/${}. -]+$`)
+
+const maxEnvironment = 255
+
+// One part of the path of a group or project in GitLab:
+// https://docs.gitlab.com/user/reserved_names/
+var pathPartForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
+
+// The key of a variable in GitLab is [a-zA-Z0-9_]{1,255}. A shell cannot read
+// one that begins with a digit, and the program's own names need some room.
+var prefixForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`)
+
+var (
+	envForm      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+	hostForm     = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+	badBranch    = regexp.MustCompile(`[ ~^:?*\[\\]|\.\.|@\{|//|^[-/.]|/\.|[/.]$|\.lock(/|$)|^@$`)
+	pathPrefixOK = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+)
+
+func goodName(s string) (what, hint string) {
+	if !nameForm.MatchString(s) {
+		return "a name like this does not work", "write up to 63 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first"
+	}
+	return "", ""
+}
+
+func unixUser(s string) (what, hint string) {
+	switch {
+	case s == "root":
+		return "is root, who could do anything", `write a user of the deployment's own, like "deploy-user"`
+	case !unixUserForm.MatchString(s):
+		return quote(s) + " is no name that useradd(8) accepts", "write up to 32 of a-z, 0-9, underscore and hyphen, a letter or underscore first"
+	}
+	return "", ""
+}
+
+func login(s string) (what, hint string) {
+	if !loginForm.MatchString(s) {
+		return quote(s) + " is not the name of a login", "write letters, digits and . _ - @ +, a letter, digit or underscore first"
+	}
+	return "", ""
+}
+
+func composeName(s string) (what, hint string) {
+	switch {
+	case strings.Contains(s, "/"):
+		return quote(s) + " is a path", "write one name: the directory lies in the home of the user and names the Compose project"
+	case !directoryForm.MatchString(s):
+		return quote(s) + " cannot name a Compose project, as the directory does", "write up to 63 of a-z, 0-9, underscore and hyphen, a letter or digit first"
+	}
+	return "", ""
+}
+
+func environment(s string) (what, hint string) {
+	switch {
+	case len(s) > maxEnvironment:
+		return "is longer than 255 characters", "GitLab takes no more"
+	case !environmentForm.MatchString(s) || s[0] == '/' || s[len(s)-1] == '/':
+		return quote(s) + " is no environment of GitLab", "write letters, digits, spaces and - _ / $ { } . without a slash first or last"
+	}
+	return "", ""
+}
+
+func branch(s string) (what, hint string) {
+	if len(s) > 255 || badBranch.MatchString(s) {
+		return quote(s) + " is no name of a branch", "see git-check-ref-format(1)"
+	}
+	return "", ""
+}
+
+func variablePrefix(s string) (what, hint string) {
+	if !prefixForm.MatchString(s) {
+		return quote(s) + " cannot begin the name of a variable", "write up to 200 letters, digits and underscores, not a digit first"
+	}
+	return "", ""
+}
+
+func groupPath(s string) (what, hint string) {
+	switch {
+	case strings.Contains(s, "://"):
+		return "is a URL", "write the path alone, without the server"
+	case len(s) > 1024:
+		return "is longer than 1024 characters", ""
+	}
+	for part := range strings.SplitSeq(s, "/") {
+		if !pathPartForm.MatchString(part) || strings.HasSuffix(part, ".") || strings.HasSuffix(part, ".git") || strings.HasSuffix(part, ".atom") {
+			return quote(s) + " is no path in GitLab", `write it as in the address bar, without a slash first or last and without ".git"`
+		}
+	}
+	return "", ""
+}
+
+func projectPath(s string) (what, hint string) {
+	what, hint = groupPath(s)
+	if what == "" && !strings.Contains(s, "/") {
+		return quote(s) + " has no namespace", `write the full path, like "transmogrify/frobnicator"`
+	}
+	return what, hint
+}
+
+// address splits HOST, HOST:PORT, [IPV6] or [IPV6]:PORT. The port is 0 if
+// there is none.
+func address(s string) (host string, port int, ok bool) {
+	host = s
+	rest := ""
+	if strings.HasPrefix(s, "[") {
+		host, rest, ok = strings.Cut(s[1:], "]")
+		ip, err := netip.ParseAddr(host)
+		if !ok || err != nil || !ip.Is6() || ip.Zone() != "" && !hostForm.MatchString(ip.Zone()) {
+			return "", 0, false
+		}
+	} else {
+		if at := strings.IndexByte(s, ':'); at >= 0 {
+			host, rest = s[:at], s[at:]
+		}
+		if !hostForm.MatchString(host) {
+			return "", 0, false
+		}
+	}
+	if rest == "" {
+		return host, 0, true
+	}
+	digits, ok := strings.CutPrefix(rest, ":")
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if !ok || err != nil || n == 0 {
+		return "", 0, false
+	}
+	return host, int(n), true
+}
+
+func hostAddress(s string) (what, hint string) {
+	if _, _, ok := address(s); ok {
+		return "", ""
+	}
+	if strings.Contains(s, "@") {
+		return "holds a login", `write the host alone, and user = "…" beside it`
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return quote(s) + " could end in a port", "write an IPv6 address in brackets: [2001:db8::1]"
+	}
+	return quote(s) + " is no address", `write "host", "host:port", "[IPv6 address]" or "[IPv6 address]:port"`
+}
+
+func registryHost(s string) (what, hint string) {
+	hint = `write the host alone, with the port if there is one: "registry.example.com:5050"`
+	if strings.ContainsAny(s, "/@") {
+		return "is more than a host", hint
+	}
+	if _, _, ok := address(s); !ok || s != strings.ToLower(s) {
+		return "is no host of a registry", hint + ", in lower case"
+	}
+	return "", ""
+}
+
+// serverURL reads the URL of a GitLab; nil with what is wrong.
+func serverURL(s string) (u *url.URL, what, hint string) {
+	hint = `write it like "https://git.example.com"`
+	u, err := url.Parse(s)
+	if err == nil && u.User != nil || strings.Contains(s, "@") {
+		return nil, "holds a login, which may be a secret", hint + ", and the token as a reference in gitlab.token"
+	}
+	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(s, "#") {
+		return nil, "is no URL of a GitLab", hint
+	}
+	if _, _, ok := address(u.Host); !ok {
+		return nil, "has no host that could be called", hint
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	switch {
+	case !pathPrefixOK.MatchString(u.Path) || u.RawPath != "":
+		return nil, "has a path that GitLab cannot live below", hint + `, or "https://example.com/gitlab"`
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return u, "", ""
+	case u.Scheme == "http":
+		return nil, "sends the token in the clear", "write https://; http:// is for this machine alone"
+	}
+	return nil, "is neither https:// nor http://", hint
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// sshServer reads the address of git over SSH; an empty one with what is wrong.
+func sshServer(s string) (server SSHServer, what, hint string) {
+	hint = `write it like "ssh://git@git.example.com:2222"`
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "ssh" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return SSHServer{}, "is no address of git over SSH", hint
+	}
+	server = SSHServer{User: "git", Port: 22}
+	if u.User != nil {
+		if _, ok := u.User.Password(); ok {
+			return SSHServer{}, "holds a password", hint + ": git logs in with keys"
+		}
+		if server.User = u.User.Username(); !loginForm.MatchString(server.User) {
+			return SSHServer{}, "has no login that could work", hint
+		}
+	}
+	host, port, ok := address(u.Host)
+	if !ok {
+		return SSHServer{}, "has no host that could be called", hint
+	}
+	if server.Host = host; port != 0 {
+		server.Port = port
+	}
+	return server, "", ""
+}
+
+const certAuthority = "@cert-authority"
+
+// hostKey reads a public key of a host as sshd(8) has it in known_hosts
+// without the names, and returns it without its comment; "" with what is wrong.
+func hostKey(s string) (key, what, hint string) {
+	hint = `write "ssh-ed25519 AAAA…", as in /etc/ssh/ssh_host_ed25519_key.pub on the host`
+	if strings.Contains(s, "PRIVATE KEY") {
+		return "", "is a private key, which belongs in no inventory", hint
+	}
+	fields := strings.Fields(s)
+	marker := ""
+	if fields[0] == certAuthority {
+		marker, fields = certAuthority+" ", fields[1:]
+	}
+	if len(fields) > 2 && parseKey(fields[0], fields[1]) == nil && parseKey(fields[1], fields[2]) != nil {
+		return "", "begins with a host name", "cut what stands before the type of the key"
+	}
+	if len(fields) < 2 {
+		return "", "is no public key", hint
+	}
+	public := parseKey(fields[0], fields[1])
+	if public == nil {
+		return "", "is no public key", hint
+	}
+	if _, ok := public.(*ssh.Certificate); ok {
+		return "", "is a certificate, which changes when it is renewed", `write "@cert-authority ssh-ed25519 AAAA…" with the key of the authority`
+	}
+	return marker + fields[0] + " " + fields[1], "", ""
+}
+
+func parseKey(kind, blob string) ssh.PublicKey {
+	raw, err := base64.StdEncoding.DecodeString(blob)
+	if err != nil {
+		return nil
+	}
+	key, err := ssh.ParsePublicKey(raw)
+	if err != nil || key.Type() != kind {
+		return nil
+	}
+	return key
+}

@@ -1,0 +1,159 @@
+package inventory
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// A table reads the keys of one table of the file.
+type table struct {
+	*reader
+	*node
+	kind    string // of table: a key of keys
+	partial bool   // defaults, where no key has to be
+}
+
+// open begins to read a table, and reports its unknown keys. A table that is
+// missing is empty, and stands where parent does.
+func (r *reader) open(n *node, kind string) *table {
+	t := &table{reader: r, node: n, kind: kind}
+	if n.table == nil {
+		r.problem(n, "must be a table, not "+n.kind(), "")
+		t.node = &node{key: n.key, name: n.name, offset: n.offset}
+		t.partial = true
+		return t
+	}
+	for _, child := range n.children() {
+		if !slices.Contains(keys[kind], child.name) {
+			what, hint := r.unknown(child, kind)
+			r.problem(child, what, hint)
+		}
+	}
+	return t
+}
+
+// unknown says what is wrong with a key that a kind of table does not have.
+func (r *reader) unknown(n *node, kind string) (what, hint string) {
+	if kind == "host defaults" && slices.Contains(keys["host"], n.name) {
+		return "belongs to one host", "write it in [hosts.NAME]"
+	}
+	hint = r.guess(n.name, keys[kind])
+	switch {
+	case hint != "":
+	case n.table != nil && (kind == "host" || kind == "deployment"):
+		hint = `a name with a dot in it needs quotation marks, like [hosts."web1.example"]`
+	default:
+		hint = "known are " + strings.Join(keys[kind], ", ")
+	}
+	return "is unknown", hint
+}
+
+// get returns the node of a key, or nil.
+func (t *table) get(key string) *node {
+	if !slices.Contains(keys[t.kind], key) {
+		panic("inventory: " + t.kind + " does not know the key " + key)
+	}
+	return t.table[key]
+}
+
+// sub opens a table in a table, an empty one if there is none.
+func (t *table) sub(key, kind string) *table {
+	n := t.get(key)
+	if n == nil {
+		n = &node{key: join(t.key, key), name: key, offset: t.offset, table: map[string]*node{}}
+	}
+	return t.open(n, kind)
+}
+
+// missing reports that a key has to be there.
+func (t *table) missing(key, hint string) {
+	if !t.partial {
+		t.problem(&node{key: join(t.key, key), offset: t.offset}, "is missing", hint)
+	}
+}
+
+// A rule says what is wrong with a string and what to write instead, or "".
+type rule func(string) (what, hint string)
+
+// string reads a string; "" if it is missing or wrong.
+func (t *table) string(key string, rules ...rule) string {
+	if n := t.get(key); n != nil {
+		return t.one(n, rules...)
+	}
+	return ""
+}
+
+// need is string for a key that has to be there; hint says what to write.
+func (t *table) need(key, hint string, rules ...rule) string {
+	if t.get(key) == nil {
+		t.missing(key, hint)
+	}
+	return t.string(key, rules...)
+}
+
+// strings reads an array of strings, no two the same but for upper and lower
+// case.
+func (t *table) strings(key string, rules ...rule) []string {
+	n := t.get(key)
+	if n == nil {
+		return nil
+	}
+	var all []string
+	seen := map[string]bool{}
+	for _, item := range t.items(n) {
+		s := t.one(item, rules...)
+		switch {
+		case s == "":
+		case seen[strings.ToLower(s)]:
+			t.problem(item, "stands here twice", "")
+		default:
+			all = append(all, s)
+			seen[strings.ToLower(s)] = true
+		}
+	}
+	return all
+}
+
+// items returns the elements of an array that has some.
+func (r *reader) items(n *node) []*node {
+	switch {
+	case n.value != nil || n.table != nil:
+		r.problem(n, "must be an array of strings, not "+n.kind(), `write it in brackets: ["…"]`)
+	case len(n.array) == 0:
+		r.problem(n, "is empty", "leave the key out, or write at least one")
+	}
+	return n.array
+}
+
+// maxString bounds every string of the file, in bytes.
+const maxString = 4096
+
+func (r *reader) one(n *node, rules ...rule) string {
+	s, ok := n.value.(string)
+	switch {
+	case !ok:
+		r.problem(n, "must be a string, not "+n.kind(), "")
+		return ""
+	case s == "":
+		r.problem(n, "is empty", "leave the key out, or write a value")
+		return ""
+	case len(s) > maxString:
+		r.problem(n, "is longer than "+strconv.Itoa(maxString)+" bytes", "")
+		return ""
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+		r.problem(n, "holds a control character", "write it without line breaks, tabs and the like")
+		return ""
+	case strings.TrimSpace(s) != s:
+		r.problem(n, "begins or ends with white space", "cut it")
+		return ""
+	}
+	for _, rule := range rules {
+		if what, hint := rule(s); what != "" {
+			r.problem(n, what, hint)
+			return ""
+		}
+	}
+	return s
+}
