@@ -1,0 +1,324 @@
+package remote
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+)
+
+// maxOffers is how many keys a server is shown: after so many sshd(8) hangs
+// up (MaxAuthTries).
+const maxOffers = 6
+
+// An AuthError tells that a host knows none of the keys, or wants more than
+// a key.
+type AuthError struct {
+	User    string
+	Tried   []string // the keys that were offered: file or agent, and fingerprint
+	Unused  []string // the keys that were not, each with the reason
+	Methods []string // what the server would accept, e.g. "publickey", "password"
+	Err     error    // what else went wrong, may be nil
+}
+
+func (e *AuthError) Unwrap() error { return e.Err }
+
+func (e *AuthError) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "the host does not let %s in", e.User)
+	if e.Err != nil {
+		fmt.Fprintf(&text, ": %v", e.Err)
+	}
+	for _, key := range e.Tried {
+		fmt.Fprintf(&text, "\ntried: %s", key)
+	}
+	for _, key := range e.Unused {
+		fmt.Fprintf(&text, "\nnot tried: %s", key)
+	}
+	switch {
+	case len(e.Methods) > 0 && !slices.Contains(e.Methods, "publickey"):
+		fmt.Fprintf(&text, "\nhint: it asks for %s; only keys are supported", strings.Join(e.Methods, " and "))
+	case len(e.Tried) == 0:
+		text.WriteString("\nhint: there is no key to try; load one with ssh-add, or name a key file as identity")
+	default:
+		fmt.Fprintf(&text, "\nhint: add the public half of one of these keys to authorized_keys of %s, "+
+			"or name another user or identity", e.User)
+	}
+	return text.String()
+}
+
+// An offer is the public key authentication of one connection.
+type offer struct {
+	signers []ssh.Signer
+	tried   []string
+	unused  []string
+	agent   net.Conn
+}
+
+// Close ends the connection to the agent.
+func (o *offer) Close() {
+	if o.agent != nil {
+		o.agent.Close()
+	}
+}
+
+// add appends a key, unless it is there already.
+func (o *offer) add(signer ssh.Signer, name string) {
+	blob := string(signer.PublicKey().Marshal())
+	if slices.ContainsFunc(o.signers, func(s ssh.Signer) bool { return string(s.PublicKey().Marshal()) == blob }) {
+		return
+	}
+	name += " " + fingerprint(signer.PublicKey())
+	if len(o.signers) == maxOffers {
+		o.unused = append(o.unused, name+fmt.Sprintf(": servers hang up after %d keys; name one as identity", maxOffers))
+		return
+	}
+	o.signers = append(o.signers, signer)
+	o.tried = append(o.tried, name)
+}
+
+// offer collects the keys for an endpoint in the order in which they are
+// tried: key files as ssh_config(5) lists them, each through the agent if it
+// holds the key, then what else the agent holds. All go into one
+// authentication method, because a server is asked for each method once.
+//
+// The handshake's clock stands still while pause's keys wait for a person.
+func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume func())) (*offer, error) {
+	o := &offer{}
+	held := o.fromAgent(ctx, e, pause)
+	if e.identity != "" {
+		if _, err := os.Stat(e.identity); errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(e.identity + ".pub"); err != nil {
+				return o, fmt.Errorf("identity %s does not exist", e.identity)
+			}
+		}
+	}
+	for _, path := range e.identities {
+		pub, signer, reason := d.keyFile(ctx, path, pause)
+		if pub == nil {
+			if _, err := os.Stat(path); err == nil {
+				o.unused = append(o.unused, path+": "+reason)
+			}
+			continue // the usual files need not exist
+		}
+		name, blob := path, string(pub.Marshal())
+		var byAgent []ssh.Signer
+		for _, s := range held {
+			if string(plain(s.PublicKey()).Marshal()) == blob {
+				byAgent = append(byAgent, s)
+			}
+		}
+		if len(byAgent) > 0 {
+			name += " (agent)"
+			signer = byAgent[0]
+			for _, s := range byAgent[1:] {
+				o.add(s, name)
+			}
+		}
+		if signer == nil {
+			o.unused = append(o.unused, path+": "+reason)
+			continue
+		}
+		for _, file := range append([]string{path + "-cert.pub"}, e.certificates...) {
+			if certified := certify(file, signer); certified != nil {
+				o.add(certified, file)
+			}
+		}
+		o.add(signer, name)
+	}
+	if !e.identitiesOnly {
+		for _, s := range held {
+			o.add(s, "agent")
+		}
+	}
+	return o, nil
+}
+
+// fromAgent returns what the agent holds. Without an agent that is nothing.
+func (o *offer) fromAgent(ctx context.Context, e endpoint, pause func() func()) []ssh.Signer {
+	socket := e.agent
+	switch {
+	case socket == "none":
+		return nil
+	case socket == "" || socket == "SSH_AUTH_SOCK":
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	case strings.HasPrefix(socket, "$"):
+		socket = os.Getenv(strings.Trim(socket, "${}"))
+	}
+	if socket == "" {
+		return nil
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil {
+		o.unused = append(o.unused, fmt.Sprintf("agent: %v", err))
+		return nil
+	}
+	o.agent = conn
+	context.AfterFunc(ctx, func() { conn.Close() })
+	signers, err := agent.NewClient(conn).Signers()
+	if err != nil {
+		o.unused = append(o.unused, fmt.Sprintf("agent: %v", err))
+	}
+	for i, s := range signers {
+		if s, ok := s.(ssh.AlgorithmSigner); ok {
+			signers[i] = &patient{pub: s.PublicKey(), pause: pause, open: func() (ssh.AlgorithmSigner, error) { return s, nil }}
+		}
+	}
+	return signers
+}
+
+// keyFile reads one identity file. It returns the public key if it is to be
+// had, and the signer if the private one is, or else the reason.
+func (d *Dialer) keyFile(ctx context.Context, path string, pause func() func()) (ssh.PublicKey, ssh.Signer, string) {
+	pub := readPublicKey(path + ".pub")
+	private, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return pub, nil, "there is only its public half, and no agent holds the key"
+	} else if err != nil {
+		return pub, nil, err.Error()
+	}
+	signer, err := ssh.ParsePrivateKey(private)
+	var encrypted *ssh.PassphraseMissingError
+	switch {
+	case err == nil:
+		return signer.PublicKey(), signer, ""
+	case !errors.As(err, &encrypted):
+		if own := readPublicKey(path); own != nil {
+			return own, nil, "it is a public key, and no agent holds the private one"
+		}
+		return pub, nil, err.Error()
+	}
+	if encrypted.PublicKey != nil {
+		pub = encrypted.PublicKey
+	}
+	if d.Passphrase == nil {
+		return pub, nil, "it is encrypted, and there is nobody to ask for the passphrase; load it with ssh-add"
+	}
+	open := func() (ssh.AlgorithmSigner, error) { return d.keys.unlock(ctx, path, private, d.Passphrase) }
+	if pub == nil { // old formats tell the public key only to those who know the passphrase
+		defer pause()()
+		signer, err := open()
+		if err != nil {
+			return nil, nil, err.Error()
+		}
+		return signer.PublicKey(), signer, ""
+	}
+	return pub, &patient{pub: pub, pause: pause, open: open}, ""
+}
+
+func readPublicKey(path string) ssh.PublicKey {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	pub, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil
+	}
+	return pub
+}
+
+// certify returns a signer with the certificate in file, or nil if there is
+// none for this key.
+func certify(file string, signer ssh.Signer) ssh.Signer {
+	certificate, ok := readPublicKey(file).(*ssh.Certificate)
+	if !ok {
+		return nil
+	}
+	certified, err := ssh.NewCertSigner(certificate, signer)
+	if err != nil {
+		return nil
+	}
+	return certified
+}
+
+// A patient signer may have to wait for a person: for a passphrase, or for a
+// touch of the security key behind an agent. A host is asked about its public
+// key before.
+type patient struct {
+	pub   ssh.PublicKey
+	pause func() (resume func())
+	open  func() (ssh.AlgorithmSigner, error)
+}
+
+func (p *patient) PublicKey() ssh.PublicKey { return p.pub }
+
+func (p *patient) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return p.SignWithAlgorithm(rand, data, p.pub.Type())
+}
+
+func (p *patient) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	defer p.pause()()
+	signer, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	return signer.SignWithAlgorithm(rand, data, algorithm)
+}
+
+// A keyring remembers the keys that were unlocked, and the passphrases that
+// were wrong, so that a person is asked once for each file.
+type keyring struct {
+	once   sync.Once
+	turn   chan struct{} // holds one token: for who may ask
+	opened map[string]unlocked
+}
+
+type unlocked struct {
+	signer ssh.AlgorithmSigner
+	err    error
+}
+
+func (k *keyring) unlock(ctx context.Context, path string, private []byte,
+	ask passphrase) (ssh.AlgorithmSigner, error) {
+	k.once.Do(func() {
+		k.turn = make(chan struct{}, 1)
+		k.opened = make(map[string]unlocked)
+	})
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if known, ok := k.opened[path]; ok {
+		return known.signer, known.err
+	}
+	signer, err := decrypt(ctx, path, private, ask)
+	if ctx.Err() == nil {
+		k.opened[path] = unlocked{signer, err}
+	}
+	return signer, err
+}
+
+func decrypt(ctx context.Context, path string, private []byte, ask passphrase) (ssh.AlgorithmSigner, error) {
+	value, err := ask(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase of %s: %w", path, err)
+	}
+	text, err := value.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("passphrase of %s: %w", path, err)
+	}
+	signer, err := ssh.ParsePrivateKeyWithPassphrase(private, []byte(text))
+	if errors.Is(err, x509.IncorrectPasswordError) {
+		return nil, fmt.Errorf("the passphrase of %s is wrong", path)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	able, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, fmt.Errorf("%s: keys of type %s cannot sign", path, signer.PublicKey().Type())
+	}
+	return able, nil
+}

@@ -1,0 +1,343 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/melbahja/goph"
+	"golang.org/x/crypto/ssh"
+)
+
+// ErrLost tells that a connection ended while something was under way on the
+// host: it may or may not be done. Looking at the host tells.
+var ErrLost = errors.New("the connection is lost: what was under way may or may not be done")
+
+// A Conn is a connection to one host, over which many programs can run, one
+// after another or at the same time.
+type Conn struct {
+	dialer *Dialer
+	target Target
+	become Become
+	link   *link // nil: this machine
+
+	mu      sync.Mutex
+	refused error // sudo's answer to the password, which must not be sent again
+}
+
+// Dial connects to a host. The connection stays until [Conn.Close], also when
+// ctx ends.
+//
+// Its errors begin with the name of the Target. Among them are a
+// [*HostKeyError] and an [*AuthError]; for neither does it help to try again.
+func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
+	c, err := d.dial(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return c, nil
+}
+
+func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
+	if !slices.Contains([]Become{Sudo, Doas, None, ""}, t.Become) {
+		return nil, fmt.Errorf("become is %q; it can be sudo, doas or none", t.Become)
+	}
+	c := &Conn{dialer: d, target: t, become: t.Become}
+	if t.Local {
+		if root() {
+			c.become = None
+		}
+		return c, nil
+	}
+	route, err := d.route(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	last := route[len(route)-1]
+	if last.user == "root" {
+		c.become = None
+	}
+	var via *link
+	for i, jump := range route[:len(route)-1] {
+		if via, err = d.jump(ctx, route[:i+1], via); err != nil {
+			return nil, fmt.Errorf("jump host %s: %w", jump.alias, err)
+		}
+	}
+	c.link, err = d.link(ctx, last, via)
+	return c, err
+}
+
+// HostKey returns the key that the host has proved to hold, as "type blob"; of
+// a certificate, the key that it certifies. It is empty for this machine.
+func (c *Conn) HostKey() string {
+	if c.link == nil {
+		return ""
+	}
+	return c.link.hostKey
+}
+
+// Close ends the connection, and with it whatever still runs over it.
+func (c *Conn) Close() error {
+	if c.link != nil {
+		c.link.Close()
+	}
+	return nil
+}
+
+// Close ends the connections to jump hosts, and so those that go through them.
+func (d *Dialer) Close() error {
+	d.mu.Lock()
+	jumps := d.jumps
+	d.jumps = nil
+	d.mu.Unlock()
+	for _, j := range jumps {
+		<-j.done
+		if j.link != nil {
+			j.link.Close()
+		}
+	}
+	return nil
+}
+
+// A jump is a connection to a jump host, shared by all that go through it.
+type jump struct {
+	done chan struct{} // closed when link and err are there
+	link *link
+	err  error
+}
+
+// jump returns the connection to the last of the jump hosts on a route, whose
+// predecessor is via. Who comes first makes it, the others wait; a connection
+// that failed or was lost is made again for the next who asks.
+func (d *Dialer) jump(ctx context.Context, route []endpoint, via *link) (*link, error) {
+	names := make([]string, len(route))
+	for i, e := range route {
+		names[i] = e.String()
+	}
+	name := strings.Join(names, " ")
+	for {
+		d.mu.Lock()
+		j, ok := d.jumps[name]
+		if ok && j.over() {
+			ok = false
+		}
+		if !ok {
+			j = &jump{done: make(chan struct{})}
+			if d.jumps == nil {
+				d.jumps = make(map[string]*jump)
+			}
+			d.jumps[name] = j
+		}
+		d.mu.Unlock()
+		if !ok {
+			j.link, j.err = d.link(ctx, route[len(route)-1], via)
+			close(j.done)
+			return j.link, j.err
+		}
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		// Somebody else's cancel is none of ours.
+		if errors.Is(j.err, context.Canceled) || errors.Is(j.err, context.DeadlineExceeded) {
+			continue
+		}
+		return j.link, j.err
+	}
+}
+
+func (j *jump) over() bool {
+	select {
+	case <-j.done:
+		return j.err != nil || j.link.ctx.Err() != nil
+	default:
+		return false
+	}
+}
+
+// A link is an authenticated SSH connection.
+type link struct {
+	client  *goph.Client
+	hostKey string
+
+	ctx     context.Context // ends with the connection; its cause is why
+	end     context.CancelCauseFunc
+	watches sync.WaitGroup
+}
+
+var (
+	errClosed    = errors.New("closed")
+	errHandshake = errors.New("the host did not finish the SSH handshake")
+)
+
+// link connects to an endpoint, through via unless that is nil.
+func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error) {
+	known, err := hostKeysOf(e)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.transport(ctx, e, via)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("connect to %s: %w", e.address(), err), "does ssh %s get through?", e.alias)
+	}
+
+	shaking, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	clock := time.AfterFunc(d.handshake(), func() { stop(errHandshake) })
+	defer clock.Stop()
+	pause := func() func() {
+		clock.Stop()
+		return func() { clock.Reset(d.handshake()) }
+	}
+	closed := context.AfterFunc(shaking, func() { conn.Close() })
+	client, key, err := d.authenticate(shaking, conn, e, known, pause)
+	if !closed() && err == nil {
+		client.Close()
+		err = context.Cause(shaking)
+	}
+	if err != nil {
+		conn.Close()
+		if shaking.Err() != nil && !errors.As(err, new(*HostKeyError)) {
+			err = context.Cause(shaking)
+		}
+		if errors.Is(err, errHandshake) {
+			err = fmt.Errorf("%w within %v", err, d.handshake())
+		}
+		return nil, err
+	}
+	d.connections.Add(1)
+	l := &link{client: client, hostKey: keyLine(key)}
+	l.ctx, l.end = context.WithCancelCause(context.Background())
+	l.watches.Go(l.await)
+	l.watches.Go(func() { l.listen(d.silence()) })
+	return l, nil
+}
+
+// transport opens the bytes that SSH travels over.
+func (d *Dialer) transport(ctx context.Context, e endpoint, via *link) (net.Conn, error) {
+	timeout := orElse(e.connect, d.connect())
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
+	defer cancel()
+	var conn net.Conn
+	var err error
+	switch {
+	case via != nil:
+		conn, err = via.client.DialContext(ctx, "tcp", e.address())
+	case e.proxyCommand != "":
+		conn, err = startProxy(expand(e.proxyCommand, e))
+	default:
+		var dialer net.Dialer
+		conn, err = dialer.DialContext(ctx, "tcp", e.address())
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return conn, err
+}
+
+// authenticate makes a client of conn, which it does not close on errors.
+//
+// The client is put together here because goph sets neither the host key
+// algorithms nor a bound on the handshake.
+func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, known *hostKeys,
+	pause func() func()) (*goph.Client, ssh.PublicKey, error) {
+	offer, err := d.offer(ctx, e, pause)
+	defer offer.Close()
+	if err != nil {
+		return nil, nil, err
+	}
+	var hostKey ssh.PublicKey
+	var methods []string
+	config := &goph.Config{
+		User: e.user,
+		Addr: e.host,
+		Port: uint(e.port),
+		Auth: goph.Auth{ssh.PublicKeys(offer.signers...)},
+		Callback: func(name string, addr net.Addr, key ssh.PublicKey) error {
+			hostKey = key
+			return known.check(name, addr, key)
+		},
+	}
+	inner, channels, requests, err := ssh.NewClientConn(conn, e.address(), &ssh.ClientConfig{
+		User:              config.User,
+		Auth:              config.Auth,
+		HostKeyCallback:   config.Callback,
+		HostKeyAlgorithms: known.algorithms(),
+		AuthCallback: func(a *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			methods = a.AllowedMethods
+			return nil, nil
+		},
+	})
+	if err == nil {
+		return &goph.Client{Client: ssh.NewClient(inner, channels, requests), Config: config}, hostKey, nil
+	}
+	var negotiation *ssh.AlgorithmNegotiationError
+	switch {
+	case errors.As(err, new(*HostKeyError)):
+		return nil, nil, errors.Unwrap(err) // without "ssh: handshake failed"
+	case errors.As(err, &negotiation) && negotiation.What == "host key" && len(known.keys) > 0:
+		refusal := known.refusal()
+		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
+		return nil, nil, refusal
+	case hostKey == nil || ctx.Err() != nil:
+		return nil, nil, err
+	case methods == nil:
+		return nil, nil, err
+	}
+	refusal := &AuthError{User: e.user, Tried: offer.tried, Unused: offer.unused, Methods: methods}
+	if !strings.Contains(err.Error(), "unable to authenticate") {
+		refusal.Err = err
+	}
+	return nil, nil, refusal
+}
+
+// await notices the end of the connection.
+func (l *link) await() {
+	err := l.client.Wait()
+	l.end(err)
+}
+
+// listen asks the host for a sign of life now and then, and ends a connection
+// over which nobody answers: TCP alone would notice after hours.
+func (l *link) listen(silence time.Duration) {
+	every := time.NewTicker(silence / 4)
+	defer every.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-every.C:
+		}
+		patience := time.AfterFunc(silence*3/4, func() {
+			l.end(fmt.Errorf("no answer for %v", silence))
+			l.client.Close()
+		})
+		_, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil)
+		patience.Stop()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Close ends the connection and waits for what watches it.
+func (l *link) Close() {
+	l.end(errClosed)
+	l.client.Close()
+	l.watches.Wait()
+}
+
+// gone reports whether the connection has ended, or is about to: the channel of
+// a command may end a moment earlier.
+func (l *link) gone() bool { return l.ctx.Err() != nil }
+
+// lost returns the error of work that the end of the connection cut short.
+func (l *link) lost() error {
+	return fmt.Errorf("%w: %w", ErrLost, context.Cause(l.ctx))
+}

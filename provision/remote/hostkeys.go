@@ -1,0 +1,305 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// A HostKeyError tells that a host did not prove who it is. Nothing was sent
+// to it, and trying again does not help.
+type HostKeyError struct {
+	Host        string   // as known_hosts files write it: "name" or "[name]:port"
+	Offered     string   // the key that the host showed, "type blob"; empty if it has none of a known type
+	Fingerprint string   // of Offered, as ssh-keygen -l prints it
+	Known       []string // the keys that were acceptable, each with where it stands; empty: the host is unknown
+	Revoked     bool     // Offered is marked @revoked
+	Reason      string   // why a certificate was refused, or what the host has instead of the known types
+}
+
+// Changed reports whether the host shows another key than the known ones.
+func (e *HostKeyError) Changed() bool { return len(e.Known) > 0 || e.Revoked }
+
+// Line is the line of a known_hosts file that would make the host known.
+func (e *HostKeyError) Line() string { return e.Host + " " + e.Offered }
+
+func (e *HostKeyError) Error() string {
+	var text strings.Builder
+	switch {
+	case e.Revoked:
+		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s", e.Host, e.Fingerprint)
+	case !e.Changed():
+		fmt.Fprintf(&text, "the host key of %s is not known: %s\n"+
+			"hint: compare the fingerprint with what the host itself or its owner says "+
+			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to known_hosts, "+
+			"or its last two words to host_keys of the inventory:\n%s", e.Host, e.Fingerprint, e.Line())
+		return text.String()
+	case e.Offered == "":
+		fmt.Fprintf(&text, "%s has none of its known host keys: %s", e.Host, e.Reason)
+	case e.Reason != "":
+		fmt.Fprintf(&text, "the host certificate of %s is refused: %s", e.Host, e.Reason)
+	default:
+		fmt.Fprintf(&text, "the host key of %s has CHANGED: it is now %s", e.Host, e.Fingerprint)
+	}
+	for _, known := range e.Known {
+		fmt.Fprintf(&text, "\nknown: %s", known)
+	}
+	text.WriteString("\nhint: somebody may be listening in, or the host was installed anew. " +
+		"Ask its owner for the fingerprint before you replace the known key")
+	return text.String()
+}
+
+// hostKeys are the keys by which one host may be known.
+type hostKeys struct {
+	db    *knownhosts.HostKeyDB
+	files map[string]string // what errors call a file
+	host  string            // "name:port", as the ssh packages want it
+	keys  []knownhosts.PublicKey
+
+	// otherwise is where ssh(1) looks a host up that listens on another port
+	// than 22 and is not known with it: the bare name.
+	otherwise string
+}
+
+// hostKeysOf reads what is known of an endpoint: its pinned keys alone, or
+// else the known_hosts files.
+func hostKeysOf(e endpoint) (*hostKeys, error) {
+	known := &hostKeys{host: e.address()}
+	if e.keyAlias != "" {
+		known.host = net.JoinHostPort(strings.ToLower(e.keyAlias), "22")
+	} else if e.port != 22 && len(e.pinned) == 0 {
+		known.otherwise = net.JoinHostPort(e.host, "22")
+	}
+	sources := make(map[string][]byte)
+	if len(e.pinned) > 0 {
+		lines, err := pinnedLines(known.host, e.pinned)
+		if err != nil {
+			return nil, err
+		}
+		sources["host_keys"] = lines
+	} else {
+		for _, file := range e.knownHosts {
+			lines, err := os.ReadFile(file)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			sources[file] = lines
+		}
+	}
+	var err error
+	if known.db, known.files, err = readKnownHosts(sources); err != nil {
+		return nil, err
+	}
+	known.keys = known.db.HostKeys(known.host)
+	if len(known.keys) == 0 && known.otherwise != "" {
+		known.keys = known.db.HostKeys(known.otherwise)
+	} else {
+		known.otherwise = ""
+	}
+	return known, nil
+}
+
+// pinnedLines makes lines of a known_hosts file from keys of the inventory.
+func pinnedLines(host string, keys []string) ([]byte, error) {
+	var lines bytes.Buffer
+	for _, key := range keys {
+		marker := ""
+		words := strings.Fields(key)
+		if len(words) > 0 && words[0] == "@cert-authority" {
+			marker, words = "@cert-authority ", words[1:]
+		}
+		if len(words) < 2 {
+			return nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", key)
+		}
+		line := fmt.Sprintf("%s%s %s %s\n", marker, knownhosts.Normalize(host), words[0], words[1])
+		if !readable([]byte(line)) {
+			return nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", key)
+		}
+		lines.WriteString(line)
+	}
+	return lines.Bytes(), nil
+}
+
+// readKnownHosts builds a database from the contents of known_hosts files.
+// Lines that it cannot read are left out, as ssh(1) does: one old key of a type
+// that nobody speaks any more must not make all hosts unknown. The library
+// reads files only, and has no patience with such lines, hence the copies.
+func readKnownHosts(sources map[string][]byte) (*knownhosts.HostKeyDB, map[string]string, error) {
+	dir, err := os.MkdirTemp("", "provision-known-hosts-")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(dir)
+	var copies []string
+	files := make(map[string]string)
+	for file, content := range sources {
+		lines := bytes.Split(content, []byte("\n"))
+		for i, line := range lines {
+			if !readable(line) {
+				lines[i] = nil
+			}
+		}
+		name := filepath.Join(dir, strconv.Itoa(len(copies)))
+		if err := os.WriteFile(name, bytes.Join(lines, []byte("\n")), 0o600); err != nil {
+			return nil, nil, err
+		}
+		copies = append(copies, name)
+		files[name] = file
+	}
+	db, err := knownhosts.NewDB(copies...)
+	return db, files, err
+}
+
+func readable(line []byte) bool {
+	marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
+	if err != nil || len(hosts) == 0 || !slices.Contains([]string{"", "cert-authority", "revoked"}, marker) {
+		return false
+	}
+	words := bytes.Fields(line)
+	if marker != "" {
+		words = words[1:]
+	}
+	return len(words) > 1 && string(words[1]) == key.Type()
+}
+
+// algorithms returns the host key algorithms to ask for, so that a host with
+// several keys shows one that is known. For a host that is not known they are
+// those of plain keys: its line is to be shown.
+func (k *hostKeys) algorithms() []string {
+	supported := ssh.SupportedAlgorithms().HostKeys
+	certificate := func(algorithm string) bool { return strings.HasSuffix(algorithm, "-cert-v01@openssh.com") }
+	if len(k.keys) == 0 {
+		plain := slices.DeleteFunc(supported, certificate)
+		return append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(plain, func(algorithm string) bool {
+			return algorithm == ssh.KeyAlgoED25519
+		})...)
+	}
+	var wanted []string
+	for _, key := range k.keys {
+		switch {
+		case key.Cert:
+			// The type of an authority says nothing of the keys that it signs.
+			for _, algorithm := range supported {
+				if certificate(algorithm) {
+					wanted = append(wanted, algorithm)
+				}
+			}
+		case key.Type() == ssh.KeyAlgoRSA:
+			wanted = append(wanted, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256)
+		default:
+			wanted = append(wanted, key.Type())
+		}
+	}
+	return wanted
+}
+
+// check is the callback of the handshake.
+func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+	host := k.host
+	if k.otherwise != "" {
+		host = k.otherwise
+	}
+	// The address is of no interest: a key belongs to a name.
+	err := k.db.HostKeyCallback()(host, &net.TCPAddr{IP: net.IPv4zero}, key)
+	if err == nil {
+		return nil
+	}
+	refusal := k.refusal()
+	refusal.Offered = keyLine(key)
+	refusal.Fingerprint = fingerprint(key)
+	var revoked *xknownhosts.RevokedError
+	var mismatch *xknownhosts.KeyError
+	switch {
+	case errors.As(err, &revoked):
+		refusal.Revoked = true
+	case !errors.As(err, &mismatch):
+		refusal.Reason = err.Error()
+	case k.otherwise != "":
+		refusal.Known = nil // ssh(1), too, takes the bare name as a help, not as a claim
+	}
+	return refusal
+}
+
+// refusal returns an error that lacks what the host showed.
+func (k *hostKeys) refusal() *HostKeyError {
+	refusal := &HostKeyError{Host: knownhosts.Normalize(k.host)}
+	var mismatch *xknownhosts.KeyError
+	host := k.host
+	if k.otherwise != "" {
+		host = k.otherwise
+	}
+	err := k.db.HostKeyCallback()(host, &net.TCPAddr{IP: net.IPv4zero}, nobody{})
+	if errors.As(err, &mismatch) {
+		for _, known := range mismatch.Want {
+			refusal.Known = append(refusal.Known, fmt.Sprintf("%s %s (%s:%d)",
+				known.Key.Type(), fingerprint(known.Key), k.files[known.Filename], known.Line))
+		}
+	}
+	return refusal
+}
+
+// nobody is a key that no host has.
+type nobody struct{}
+
+func (nobody) Type() string                        { return "none" }
+func (nobody) Marshal() []byte                     { return nil }
+func (nobody) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
+
+// KnownHostKeys returns the keys that the known_hosts files of the user hold
+// for a host, in the form of [Target.HostKeys]. There are none if the host is
+// not known. A port of zero is the one that ssh_config(5) says.
+func (d *Dialer) KnownHostKeys(host string, port int) ([]string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.handshake())
+	defer cancel()
+	e, err := d.resolve(ctx, host, "", port, "")
+	if err != nil {
+		return nil, err
+	}
+	known, err := hostKeysOf(e)
+	if err != nil {
+		return nil, err
+	}
+	var lines []string
+	for _, key := range known.keys {
+		line := keyLine(key.PublicKey)
+		if key.Cert {
+			line = "@cert-authority " + line
+		} else if known.check("", nil, key.PublicKey) != nil {
+			continue // revoked
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// keyLine writes a key as known_hosts files do; of a certificate, the key
+// that it certifies.
+func keyLine(key ssh.PublicKey) string {
+	key = plain(key)
+	return key.Type() + " " + base64.StdEncoding.EncodeToString(key.Marshal())
+}
+
+func fingerprint(key ssh.PublicKey) string { return ssh.FingerprintSHA256(plain(key)) }
+
+func plain(key ssh.PublicKey) ssh.PublicKey {
+	if certificate, ok := key.(*ssh.Certificate); ok {
+		return certificate.Key
+	}
+	return key
+}

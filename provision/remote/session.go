@@ -1,0 +1,110 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// A shell is a command that runs on a host, with its streams.
+type shell struct {
+	in          io.WriteCloser // closing it is what the command sees as the end
+	out, stderr io.Reader
+	exit        <-chan exit // gets one value, as soon as the command ends
+	close       func()      // gives up on the command and ends the streams
+}
+
+// exit is how a command ended. With an err there is no status.
+type exit struct {
+	status int
+	err    error
+}
+
+// session starts a command over SSH.
+//
+// It speaks of the channel itself because ssh.Session reports the exit status
+// only when every process has let go of the output: a daemon that a program
+// left behind would hold us for ever.
+func (l *link) session(ctx context.Context, command string) (*shell, error) {
+	// A host that does not answer this can be left only by hanging up.
+	undo := context.AfterFunc(ctx, func() {
+		l.end(context.Cause(ctx))
+		l.client.Close()
+	})
+	defer undo()
+	channel, requests, err := l.client.OpenChannel("session", nil)
+	if err != nil {
+		return nil, l.unstarted(ctx, err)
+	}
+	exits := make(chan exit, 1)
+	l.watches.Go(func() { l.serve(requests, exits) })
+	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
+	if err == nil && !ok {
+		err = errors.New("the host refuses to run commands")
+	}
+	if err != nil {
+		channel.Close()
+		return nil, l.unstarted(ctx, err)
+	}
+	return &shell{
+		in:     input{channel},
+		out:    channel,
+		stderr: channel.Stderr(),
+		exit:   exits,
+		close:  func() { channel.Close() },
+	}, nil
+}
+
+// unstarted explains why there is no command.
+func (l *link) unstarted(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case l.ctx.Err() != nil:
+		return l.lost()
+	}
+	return fmt.Errorf("no session: %w", err)
+}
+
+// serve answers the requests of a channel, one of which is the exit status.
+func (l *link) serve(requests <-chan *ssh.Request, exits chan<- exit) {
+	var ended bool
+	end := func(e exit) {
+		if !ended {
+			exits <- e
+		}
+		ended = true
+	}
+	for r := range requests {
+		switch r.Type {
+		case "exit-status":
+			var m struct{ Status uint32 }
+			if ssh.Unmarshal(r.Payload, &m) == nil {
+				end(exit{status: int(m.Status)})
+			}
+		case "exit-signal":
+			var m struct {
+				Signal string
+				Core   bool
+				Error  string
+				Lang   string
+			}
+			if ssh.Unmarshal(r.Payload, &m) == nil {
+				end(exit{err: fmt.Errorf("%w: the shell was killed by %s", ErrLost, visible([]byte("SIG"+m.Signal)))})
+			}
+		}
+		if r.WantReply {
+			_ = r.Reply(false, nil)
+		}
+	}
+	// The channel may be closed a moment before the connection is known to be.
+	end(exit{err: ErrLost})
+}
+
+// input is the standard input of a channel.
+type input struct{ ssh.Channel }
+
+func (i input) Close() error { return i.CloseWrite() }
