@@ -1,0 +1,164 @@
+package lab
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// An Image is a tiny web server: busybox httpd, which answers every GET of /
+// on port 80 with the version. The version is also in the file /version, in
+// the environment variable VERSION and in the label "version".
+type Image struct {
+	Repository string // the path in the registry: "transmogrify/frobnicator"
+	Tag        string
+	Version    string
+	Healthy    bool // whether the image has a HEALTHCHECK, which succeeds within a second or so
+}
+
+// Push makes an image and uploads it. token is called with the scope of the
+// upload, "repository:NAME:pull,push", and returns a bearer token for it.
+// Push returns the digest of the manifest.
+func (r *Registry) Push(ctx context.Context, i Image, token func(ctx context.Context, scope string) (string, error)) (string, error) {
+	bearer, err := token(ctx, "repository:"+i.Repository+":pull,push")
+	if err != nil {
+		return "", fmt.Errorf("a token to push %s: %w", i.Repository, err)
+	}
+	plain, err := i.layer()
+	if err != nil {
+		return "", err
+	}
+	var layer bytes.Buffer
+	w := gzip.NewWriter(&layer)
+	if _, err := w.Write(plain); err != nil {
+		return "", err
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	config, err := json.Marshal(i.config(sha(plain)))
+	if err != nil {
+		return "", err
+	}
+	const docker = "application/vnd.docker."
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 2,
+		"mediaType":     docker + "distribution.manifest.v2+json",
+		"config":        blob(docker+"container.image.v1+json", config),
+		"layers":        []any{blob(docker+"image.rootfs.diff.tar.gzip", layer.Bytes())},
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, content := range [][]byte{layer.Bytes(), config} {
+		if err := r.upload(ctx, bearer, i.Repository, content); err != nil {
+			return "", err
+		}
+	}
+	err = r.do(ctx, http.MethodPut, r.url("/v2/"+i.Repository+"/manifests/"+i.Tag), bearer,
+		manifest, docker+"distribution.manifest.v2+json", http.StatusCreated, nil)
+	return sha(manifest), err
+}
+
+// upload puts one blob into a repository.
+func (r *Registry) upload(ctx context.Context, bearer, repository string, content []byte) error {
+	var header http.Header
+	err := r.do(ctx, http.MethodPost, r.url("/v2/"+repository+"/blobs/uploads/"), bearer,
+		nil, "", http.StatusAccepted, &header)
+	if err != nil {
+		return err
+	}
+	location, err := url.Parse(r.url("/"))
+	if err != nil {
+		return err
+	}
+	if location, err = location.Parse(header.Get("Location")); err != nil {
+		return err
+	}
+	query := location.Query()
+	query.Set("digest", sha(content))
+	location.RawQuery = query.Encode()
+	return r.do(ctx, http.MethodPut, location.String(), bearer,
+		content, "application/octet-stream", http.StatusCreated, nil)
+}
+
+// layer returns the image's only layer as a tar archive.
+func (i Image) layer() ([]byte, error) {
+	file, err := exec.LookPath("busybox")
+	if err != nil {
+		return nil, err
+	}
+	busybox, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	add := func(header tar.Header, content []byte) {
+		header.Size = int64(len(content))
+		if err == nil {
+			err = w.WriteHeader(&header)
+		}
+		if err == nil {
+			_, err = w.Write(content)
+		}
+	}
+	for _, dir := range []string{"bin/", "etc/", "tmp/", "www/"} {
+		add(tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}, nil)
+	}
+	add(tar.Header{Name: "bin/busybox", Mode: 0o755}, busybox)
+	for _, applet := range []string{"cat", "echo", "env", "httpd", "id", "ls", "sh", "sleep", "wget"} {
+		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox"}, nil)
+	}
+	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/:/bin/sh\n"))
+	add(tar.Header{Name: "www/index.html", Mode: 0o644}, []byte(i.Version+"\n"))
+	add(tar.Header{Name: "version", Mode: 0o644}, []byte(i.Version+"\n"))
+	if err != nil {
+		return nil, err
+	}
+	return b.Bytes(), w.Close()
+}
+
+// config returns the image's configuration.
+func (i Image) config(layer string) any {
+	type m = map[string]any
+	run := m{
+		"Cmd":          []string{"/bin/httpd", "-f", "-p", "80", "-h", "/www"},
+		"Env":          []string{"PATH=/bin", "VERSION=" + i.Version},
+		"Labels":       m{"version": i.Version},
+		"ExposedPorts": m{"80/tcp": m{}},
+		// As PID 1, httpd ignores SIGTERM; docker would wait ten seconds for it.
+		"StopSignal": "SIGKILL",
+	}
+	if i.Healthy {
+		run["Healthcheck"] = m{
+			"Test":     []string{"CMD", "/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"},
+			"Interval": time.Second,
+		}
+	}
+	return m{
+		"architecture": runtime.GOARCH,
+		"os":           "linux",
+		"config":       run,
+		"rootfs":       m{"type": "layers", "diff_ids": []string{layer}},
+		"history":      []any{m{"created_by": strings.Join(run["Cmd"].([]string), " ")}},
+	}
+}
+
+// blob describes content in a manifest.
+func blob(kind string, content []byte) any {
+	return map[string]any{"mediaType": kind, "size": len(content), "digest": sha(content)}
+}
+
+func sha(content []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(content)) }

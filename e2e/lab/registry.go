@@ -1,0 +1,204 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// RegistryOptions say under which name a registry serves and whom it trusts.
+type RegistryOptions struct {
+	Name   string // resolves to the registry, on the control machine and on every host
+	Realm  string // the URL where clients get their tokens, GitLab's /jwt/auth
+	Issuer string // the claim "iss" of these tokens
+	Signer []byte // the certificate, in PEM, whose key signs them
+}
+
+// RegistryService is the audience of the tokens that registries accept. It
+// has the name that GitLab gives it.
+const RegistryService = "container_registry"
+
+// A Registry is Debian's docker-registry, on port 443 with a certificate of
+// the lab's CA, and with token authentication as behind GitLab. What is
+// pushed lies on the lab's tmpfs.
+type Registry struct {
+	Name    string
+	Address netip.Addr
+
+	client *http.Client
+	cmd    *exec.Cmd
+	done   chan struct{}
+	log    string
+}
+
+// NewRegistry starts a registry and returns when it serves. It does not call
+// the realm, which therefore may come to life later.
+func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, error) {
+	ca, err := l.CA()
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{
+		Name: o.Name,
+		done: make(chan struct{}),
+		client: &http.Client{
+			Timeout:   30 * time.Second,
+		},
+	}
+	r.client.Transport = &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: ca.Pool()},
+		// By address: Go remembers for seconds which names it does not know,
+		// and the names of hosts may come after this.
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, netip.AddrPortFrom(r.Address, 443).String())
+		},
+	}
+	dir := filepath.Join(labDir, "registry", o.Name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if r.Address, err = l.Name(o.Name); err != nil {
+		return nil, err
+	}
+	if err := r.configure(dir, ca, o); err != nil {
+		return nil, err
+	}
+	r.log = filepath.Join(dir, "log")
+	log, err := os.Create(r.log)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	r.cmd = exec.Command("docker-registry", "serve", filepath.Join(dir, "config.yml"))
+	r.cmd.Env = []string{"PATH=" + path, "OTEL_TRACES_EXPORTER=none"}
+	r.cmd.Stdout, r.cmd.Stderr = log, log
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := r.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		r.cmd.Wait()
+		close(r.done)
+	}()
+	l.onClose(func() error {
+		r.cmd.Process.Kill()
+		<-r.done
+		return os.RemoveAll(dir)
+	})
+	return r, r.wait(ctx)
+}
+
+// configure writes the registry's configuration: JSON, which is YAML.
+func (r *Registry) configure(dir string, ca *CA, o RegistryOptions) error {
+	server, err := ca.Issue(o.Name, r.Address.String())
+	if err != nil {
+		return err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	if err != nil {
+		return err
+	}
+	type m = map[string]any
+	config, err := json.Marshal(m{
+		"version": "0.1",
+		"log":     m{"level": "warn"},
+		"storage": m{"filesystem": m{"rootdirectory": filepath.Join(dir, "data")}},
+		"http": m{
+			"addr": netip.AddrPortFrom(r.Address, 443).String(),
+			"tls":  m{"certificate": filepath.Join(dir, "server.crt"), "key": filepath.Join(dir, "server.key")},
+		},
+		"auth": m{"token": m{
+			"realm":          o.Realm,
+			"service":        RegistryService,
+			"issuer":         o.Issuer,
+			"rootcertbundle": filepath.Join(dir, "signer.crt"),
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string][]byte{
+		"config.yml": config,
+		"server.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}),
+		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		"signer.crt": o.Signer,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait polls until the registry asks for a token, as it is to do.
+func (r *Registry) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		err := r.do(ctx, http.MethodGet, r.url("/v2/"), "", nil, "", http.StatusUnauthorized, nil)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.done:
+			return r.failed(errors.New("it ended"))
+		case <-ctx.Done():
+			return r.failed(err)
+		}
+	}
+}
+
+func (r *Registry) failed(err error) error {
+	log, _ := os.ReadFile(r.log)
+	return fmt.Errorf("registry %s: %w; the end of its log:\n%s", r.Name, err, tail(string(log), 10))
+}
+
+func (r *Registry) url(path string) string { return "https://" + r.Name + path }
+
+// do makes one request; any status but want is an error. header, if not nil,
+// receives the header of the answer.
+func (r *Registry) do(ctx context.Context, method, url, token string, body []byte, kind string, want int, header *http.Header) error {
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	if kind != "" {
+		request.Header.Set("Content-Type", kind)
+	}
+	response, err := r.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != want {
+		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, strings.TrimSpace(string(answer)))
+	}
+	if header != nil {
+		*header = response.Header
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package rehearsal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"provision/e2e/gitlabtest"
+	"provision/inventory"
+)
+
+// commit puts one file into a bare repository, on each of the branches.
+func commit(repository string, branches []string, name string, text []byte) error {
+	tree, err := os.MkdirTemp("/run", "commit-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tree)
+	git := func(args ...string) error {
+		cmd := exec.Command("git", args...)
+		cmd.Dir = tree
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
+			"GIT_AUTHOR_NAME=owner", "GIT_AUTHOR_EMAIL=owner@example.com", "GIT_COMMITTER_NAME=owner", "GIT_COMMITTER_EMAIL=owner@example.com")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("git %s: %w: %s", args[0], err, bytes.TrimSpace(out))
+		}
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(tree, name), text, 0o644); err != nil {
+		return err
+	}
+	commands := [][]string{
+		{"init", "--quiet", "--bare", "--initial-branch", branches[0], repository},
+		{"init", "--quiet", "--initial-branch", branches[0]},
+		{"add", name},
+		{"commit", "--quiet", "--message", "add " + name},
+	}
+	for _, branch := range branches {
+		commands = append(commands, []string{"push", "--quiet", repository, "HEAD:refs/heads/" + branch})
+	}
+	for _, args := range commands {
+		if err := git(args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// job is the deploy job of a pipeline.
+const job = `
+mkdir -p ~/.ssh
+echo "$SSH_KNOWN_HOSTS" > ~/.ssh/known_hosts
+chmod -R go= ~/.ssh "$SSH_AUTH"
+exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" $WORDS
+`
+
+// CI runs ssh as a deploy job would: with the variables that GitLab gives to
+// a job of that environment, and nothing else. Words are what it asks the
+// host for; none is a deploy. Options are more options of ssh.
+func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, options ...string) (string, error) {
+	owner := d.Variables.Group
+	if owner == "" {
+		owner = d.Variables.Projects[0]
+	}
+	env := map[string]string{"WORDS": words, "SSH_OPTIONS": strings.Join(options, " ")}
+	for _, base := range []string{"SSH_AUTH", "SSH_KNOWN_HOSTS", "SSH_DEPLOY_TARGET"} {
+		v, ok := w.GitLab.Variable(owner, d.Variables.Key(base), d.Scope)
+		if !ok {
+			return "", fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(base), d.Scope)
+		}
+		value, err := w.value(v)
+		if err != nil {
+			return "", err
+		}
+		if v.File {
+			defer os.Remove(value)
+		}
+		env[base] = value
+	}
+	return w.Lab.Run(ctx, env, job)
+}
+
+// value returns what a job sees of a variable: its text, or the name of a file
+// with it.
+func (w *World) value(v gitlabtest.Variable) (string, error) {
+	text, err := v.Value.Reveal()
+	if err != nil || !v.File {
+		return text, err
+	}
+	file, err := os.CreateTemp(w.dir, "variable-")
+	if err != nil {
+		return "", err
+	}
+	_, err = file.WriteString(text)
+	return file.Name(), errors.Join(err, file.Close())
+}
+
+// Version returns the version of the image that a deployment runs.
+func (w *World) Version(ctx context.Context, d *inventory.Deployment) (string, error) {
+	out, err := w.Hosts[d.Host.Name].Exec(ctx, `
+home=$(getent passwd "$1" | cut -d : -f 6)
+for id in $(docker ps --quiet --filter "label=com.docker.compose.project.working_dir=$home/$2"); do
+	docker exec "$id" cat /version
+done | sort -u`, d.User, d.Directory)
+	return strings.TrimSpace(out), err
+}
