@@ -81,6 +81,7 @@ func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
 
 	var b bytes.Buffer
 	b.WriteString("provision() {\n")
+	b.WriteString("unset mark failed _secret\n") // one that came with the environment would be passed on
 	fmt.Fprintf(&b, "mark='%s' failed='' _secret=''\n", mark)
 	if user == "" {
 		b.WriteString("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\n")
@@ -194,16 +195,15 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 		if line == "" && current < 0 {
 			return
 		}
-		if said += len(line) + 1; said > maxSaid {
-			return
-		}
 		line = Visible(line)
 		if current < 0 {
 			stray = last(append(stray, line))
 			return
 		}
 		results[current].output = last(append(results[current].output, line))
-		tell(current, Said, line)
+		if said += len(line) + 1; said <= maxSaid {
+			tell(current, Said, line)
+		}
 	}
 	lines := bufio.NewReaderSize(r, maxLine)
 	for {
@@ -224,7 +224,7 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 		switch word {
 		case "begin":
 			i, err := strconv.Atoi(rest)
-			if err != nil || i < from.from || i >= from.to || results[i].began {
+			if err != nil || current >= 0 || i < from.from || i >= from.to || results[i].began {
 				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
 			}
 			current = i

@@ -146,14 +146,17 @@ func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Ev
 	if len(jobs) == 0 {
 		return Seen{}, nil
 	}
-	prog, err := newProgram(jobs)
-	if err != nil {
-		return nil, at(t.Name, err)
-	}
 	event := func(n int, kind Kind, text string) {
 		if n < len(deeds) {
 			tell(Event{Step: deeds[n].step, Change: deeds[n].change.Summary, Kind: kind, Text: text})
 		}
+	}
+	prog, err := newProgram(jobs)
+	if err != nil {
+		for n := range deeds {
+			event(n, NotRun, "")
+		}
+		return nil, at(t.Name, err)
 	}
 
 	out, in := io.Pipe()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/provision/forge"
 	"provision/provision/secret"
 )
 
@@ -35,11 +36,12 @@ func eachShell(t *testing.T, f func(t *testing.T, h *shellHost)) {
 type fixed struct {
 	name  string
 	probe Script
+	ask   func(context.Context, forge.Forge) (Facts, error)
 	plan  func(Facts) ([]Change, error)
 }
 
 func (s fixed) Name() string { return s.name }
-func (s fixed) Probe() Probe { return Probe{Script: s.probe} }
+func (s fixed) Probe() Probe { return Probe{Script: s.probe, Ask: s.ask} }
 func (s fixed) Plan(f Facts) ([]Change, error) {
 	if s.plan == nil {
 		return nil, nil

@@ -31,7 +31,7 @@ func (s checkout) Probe() provision.Probe {
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
-fact origin "$(git -C "$1" config --get remote.origin.url | sed 's,^\([a-z+]*://\)\{0,1\}[^/@]*@,\1,')"
+fact origin "$(git -C "$1" config --get remote.origin.url | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
 git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | cut -c 4- | facts changed
 `}}
 }

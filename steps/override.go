@@ -8,7 +8,6 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
-	"provision/inventory"
 	"provision/provision"
 )
 

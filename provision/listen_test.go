@@ -1,0 +1,133 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// What a host that lies can do is to make its own trip fail.
+func TestLies(t *testing.T) {
+	const wrong = "h: a: look: " + "the connection ended before the host said how it went; it may or may not be done (the host answers in a way that no program of ours does: "
+	tests := []struct {
+		name, says, err string
+	}{
+		{"the truth", "MARK begin 0\nMARK fact k=v\nMARK end 0 0\nMARK begin 1\nINNER begin 1\n", ""},
+		{"nothing", "", "h: the host did not run it"},
+		{"something else", "motd\nsudo: a \x1b[2Jpassword is required\n", `h: the host did not run it, but said: sudo: a \x1b[2Jpassword is required`},
+		{"a fact outside of all probes", "MARK fact k=v\n", "h: the host reports a fact that nobody asked for"},
+		{"a fact after the end", "MARK begin 0\nMARK end 0 0\nMARK fact k=v\n", "h: b: look: the host reports a fact that nobody asked for"},
+		{"a fact without a value", "MARK begin 0\nMARK fact k\n", "h: a: look: the connection ended"},
+		{"an end without a begin", "MARK end 0 0\n", "h: the host answers in a way"},
+		{"the end of another", "MARK begin 0\nMARK end 1 0\n", wrong},
+		{"an end that is no number", "MARK begin 0\nMARK end 0 fine\n", wrong},
+		{"two begins", "MARK begin 0\nMARK begin 0\n", wrong},
+		{"a begin within", "MARK begin 0\nMARK begin 1\n", wrong},
+		{"a begin after its end", "MARK begin 0\nMARK end 0 0\nMARK begin 0\n", "h: b: look: the host answers in a way"},
+		{"a begin out of bounds", "MARK begin 2\n", "h: the host answers in a way"},
+		{"a begin below", "MARK begin -1\n", "h: the host answers in a way"},
+		{"a begin that is no number", "MARK begin x\n", "h: the host answers in a way"},
+		{"a user who begins what is root's", "INNER begin 0\n", "h: the host answers in a way"},
+		{"a user who ends what is root's", "MARK begin 0\nINNER end 0 0\n", wrong},
+		{"a user who reports what is root's", "MARK begin 0\nINNER fact k=forged\n", "h: a: look: the connection ended"},
+		{"facts without end", "MARK begin 0\n" + strings.Repeat("MARK fact k=v\n", maxFacts+1), "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports more than 50000 facts)"},
+	}
+	steps := []Step{
+		fixed{name: "a", probe: Script{Text: ":"}},
+		fixed{name: "b", probe: Script{Text: ":", User: "somebody"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			lies := tt.says
+			if tt.err == "" {
+				lies = "MARK begin 0\nMARK fact k=v\nMARK end 0 0\nINNER begin 1\nINNER fact k=w\nINNER end 1 0\n"
+			}
+			seen, err := Look(context.Background(), Target{Name: "h", Host: says(lies, nil)}, steps)
+			if tt.err == "" {
+				if err != nil || seen["a"].Get("k") != "v" || seen["b"].Get("k") != "w" {
+					t.Errorf("saw %v, error %v", seen, err)
+				}
+				return
+			}
+			if err == nil || !strings.HasPrefix(err.Error(), tt.err) {
+				t.Errorf("got  %v\nwant %s", err, tt.err)
+			}
+			if seen != nil {
+				t.Errorf("saw %v", seen)
+			}
+		})
+	}
+}
+
+func TestALongLineIsCut(t *testing.T) {
+	long := strings.Repeat("x", 5*maxLine+17)
+	seen, err := Look(context.Background(),
+		Target{Name: "h", Host: says("MARK begin 0\n"+long+"\nMARK fact long="+long+"\nMARK fact next=yes\nMARK end 0 0\n", nil)},
+		[]Step{fixed{name: "a", probe: Script{Text: ":"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(seen["a"].Get("long")); n < maxLine/2 || n > maxLine {
+		t.Errorf("the long fact has %d bytes", n)
+	}
+	if seen["a"].Get("next") != "yes" {
+		t.Errorf("what comes after a long line is lost: %d facts", len(seen["a"]))
+	}
+}
+
+func TestBinaryOutput(t *testing.T) {
+	_, err := Look(context.Background(), Target{Name: "h", Host: says("MARK begin 0\n\x00\xff\xfe\x1b]0;title\x07\u202e\nMARK end 0 1\n", nil)},
+		[]Step{fixed{name: "a", probe: Script{Text: ":"}}})
+	if want := `h: a: look: \x00\xff\xfe\x1b]0;title\a\u202e`; fmt.Sprint(err) != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// A script may print as much as it likes: what is passed on is bounded, and
+// its last lines still become the reason of its failure.
+func TestAFloodIsBounded(t *testing.T) {
+	host := liar(func(_ context.Context, marks []string, out io.Writer) error {
+		fmt.Fprintf(out, "%s begin 0\n", marks[0])
+		line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+		for range 3 * maxSaid / len(line) {
+			if _, err := out.Write(line); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(out, "the reason\n%s end 0 1\n", marks[0])
+		return nil
+	})
+	said := 0
+	_, err := run(context.Background(), Target{Name: "h", Host: host}, []deed{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
+		said += len(e.Text)
+	})
+	if said == 0 || said > maxSaid {
+		t.Errorf("%d bytes were passed on, at most %d may be", said, maxSaid)
+	}
+	var e *StepError
+	if !errors.As(err, &e) || err.Error() != "h: s: c: the reason" || len(e.Output) > keepLines {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A host that goes on for ever after it was caught lying is not listened to,
+// and told to stop.
+func TestALiarIsStopped(t *testing.T) {
+	host := liar(func(ctx context.Context, marks []string, out io.Writer) error {
+		fmt.Fprintf(out, "%s end 0 0\n", marks[0])
+		for {
+			if _, err := io.WriteString(out, "more\n"); err != nil {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		}
+	})
+	_, err := Look(context.Background(), Target{Name: "h", Host: host}, []Step{fixed{name: "a", probe: Script{Text: ":"}}})
+	if err == nil || !strings.Contains(err.Error(), "in a way that no program of ours does") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,132 @@
+package provision
+
+import (
+	"bytes"
+	"encoding/hex"
+	"math/rand/v2"
+	"os/user"
+	"slices"
+	"strings"
+	"testing"
+
+	"provision/provision/secret"
+)
+
+// hostile are values that a careless program would run, cut or change.
+var hostile = []string{
+	"", " ", "'", "''", `\`, `\\`, `\'`, `'\''`, `"`, "`id`", "$(id)", "$HOME", "${HOME}", "$'\\n'", "!!", "*", "~", "-n", "-e", "--",
+	"\n", "\n\n", "a\n", "\na", "a\nb", "\r\n", "\t", "\x01\x7f", "\x80\xff", "ü", "a;b", "a&&b", "a|b", ">f", "#c", "%s%n", `\c`, `\0101`,
+	"}\nprovision() { echo ran; }\n", "\n) </dev/null\n", "EOF", "@0123456789abcdef0123456789abcdef end 0 0", strings.Repeat("'", 3000), strings.Repeat("long ", 40_000),
+}
+
+// TestArgumentsArriveUnchanged gives scripts every hostile value and some
+// random ones, at root and, quoted twice, at another user, and compares what
+// arrives to the byte.
+func TestArgumentsArriveUnchanged(t *testing.T) {
+	const show = `for value; do
+	printf '%s' "$value" | od -An -v -tx1 | tr -d ' \n'
+	echo
+done`
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	args := slices.Clone(hostile)
+	const bytesOfShells = "'\"\\$`!*?[]{}()<>|&;#~=% \t\n\rabn0-@\x01\x80\xc3\xff"
+	for range 40 {
+		var b strings.Builder
+		for range random.IntN(30) {
+			b.WriteByte(bytesOfShells[random.IntN(len(bytesOfShells))])
+		}
+		args = append(args, b.String())
+	}
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		for _, user := range []string{"", me.Username} {
+			var got []string
+			if _, err := run(t.Context(), Target{Name: "h", Host: h},
+				[]deed{{"s", Change{Do: Script{User: user, Text: show, Args: args}}}}, nil, func(e Event) {
+					if e.Kind == Said {
+						got = append(got, e.Text)
+					}
+				}); err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != len(args) {
+				t.Fatalf("%d values arrived, want %d", len(got), len(args))
+			}
+			for i, arg := range args {
+				want := hex.EncodeToString([]byte(arg))
+				if len(want) > maxLine {
+					want = want[:maxLine]
+				}
+				if got[i] != want {
+					t.Errorf("as %q: %.80q arrived as %.160s", user, arg, got[i])
+				}
+			}
+		}
+	})
+}
+
+func TestSecretsArriveUnchanged(t *testing.T) {
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		var deeds []deed
+		var want []string
+		for _, value := range hostile {
+			if len(value) > 10_000 && strings.HasPrefix(t.Name(), "TestSecretsArriveUnchanged/mksh") {
+				continue // printf is no builtin there, and its argument is too long
+			}
+			deeds = append(deeds, deed{"s", Change{Do: Script{Text: `secret | od -An -v -tx1 | tr -d ' \n'; echo`, Secret: secret.New(value)}}})
+			hexed := hex.EncodeToString([]byte(value))
+			want = append(want, hexed[:min(len(hexed), maxLine)])
+		}
+		var got []string
+		if _, err := run(t.Context(), Target{Name: "h", Host: h}, deeds, nil, func(e Event) {
+			if e.Kind == Said {
+				got = append(got, e.Text)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got  %.200q\nwant %.200q", got, want)
+		}
+	})
+}
+
+// A secret in the environment of the shell, or a mark, would be seen by every
+// process that a script starts.
+func TestNoSecretInTheEnvironment(t *testing.T) {
+	t.Setenv("_secret", "exported")
+	t.Setenv("mark", "exported")
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		events, err := run1(t, h, Script{Text: `env | grep -E '^(_secret|mark)=' || echo none`, Secret: secret.New("hush")})
+		if err != nil || !slices.Contains(events, "0 said none") {
+			t.Errorf("events %q, error %v", events, err)
+		}
+	})
+}
+
+func TestNULIsRefused(t *testing.T) {
+	if _, err := quote("a\x00b"); err == nil {
+		t.Error("a NUL byte is no error")
+	}
+	jobs := []job{{script: Script{Text: ":", Secret: secret.New("hush\x00")}}}
+	if _, err := newProgram(jobs); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A text that two jobs share is sent once.
+func TestProgramsShareTexts(t *testing.T) {
+	jobs := []job{{script: Script{Text: "echo the very same", Args: []string{"1"}}}, {script: Script{Text: "echo the very same", Args: []string{"2"}}}}
+	p, err := newProgram(jobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(p.text, []byte("the very same")); n != 1 {
+		t.Errorf("the text is there %d times", n)
+	}
+}
