@@ -37,10 +37,6 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 		return err
 	}
 	defer f.close()
-	return applyFleet(ctx, env, o, f)
-}
-
-func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet) error {
 	r := newReport(env.Stdout, o.output)
 	var mu sync.Mutex
 	changes := map[string]int{}
@@ -55,7 +51,7 @@ func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet) error {
 		})
 	})
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) { r.applied(h.Name, changes[h.Name]) })
-	r.summary("made")
+	r.summary("made", f)
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; what is done above is done, and running it again finishes the rest")
 	}

@@ -69,10 +69,6 @@ func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fl
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return musterInventory(ctx, env, o, inv, scopes...)
-}
-
-func musterInventory(ctx context.Context, env Env, o fleetOptions, inv *inventory.Inventory, scopes ...string) (*fleet, error) {
 	selected, err := inv.Select(o.limit)
 	if err != nil {
 		return nil, usageError{err}

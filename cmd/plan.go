@@ -40,10 +40,6 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 		return err
 	}
 	defer f.close()
-	return planFleet(ctx, env, o, f)
-}
-
-func planFleet(ctx context.Context, env Env, o planOptions, f *fleet) error {
 	r := newReport(env.Stdout, o.output)
 	plans := make(map[string]provision.Plan, len(f.hosts))
 	var mu sync.Mutex
@@ -59,7 +55,7 @@ func planFleet(ctx context.Context, env Env, o planOptions, f *fleet) error {
 		r.plan(h.Name, plans[h.Name])
 		missing += plans[h.Name].Missing()
 	})
-	r.summary("to make")
+	r.summary("to make", f)
 	switch {
 	case failed:
 		return errReported

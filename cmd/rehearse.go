@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,7 +55,18 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func runRehearse(ctx context.Context, env Env, o rehearseOptions) error {
-	inv, err := rehearsed(o.inventory)
+	if o.inventory == "" {
+		dir, err := os.MkdirTemp("", "provision-example-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if err := os.CopyFS(dir, inventory.Example); err != nil {
+			return err
+		}
+		o.inventory = filepath.Join(dir, "example.toml")
+	}
+	inv, err := inventory.Load(o.inventory)
 	if err != nil {
 		return usageError{err}
 	}
@@ -69,120 +84,150 @@ func runRehearse(ctx context.Context, env Env, o rehearseOptions) error {
 		return nil
 	}
 	err = rehearse(ctx, env, o, l, inv)
-	if ctx.Err() != nil {
-		err = errors.New("interrupted; everything of the rehearsal is gone")
+	if ctx.Err() != nil && !o.keep {
+		return errors.New("interrupted; everything of the rehearsal is gone")
 	}
 	return err
 }
 
-// rehearsed loads an inventory, or the example.
-func rehearsed(path string) (*inventory.Inventory, error) {
-	if path != "" {
-		return inventory.Load(path)
-	}
-	dir, err := os.MkdirTemp("", "provision-example-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, inventory.Example); err != nil {
-		return nil, err
-	}
-	return inventory.Load(filepath.Join(dir, "example.toml"))
+// A play is a rehearsal under way.
+type play struct {
+	ctx   context.Context
+	env   Env
+	world *rehearsal.World
+	file  string // the inventory, as it is in the lab
 }
 
 func rehearse(ctx context.Context, env Env, o rehearseOptions, l *lab.Lab, inv *inventory.Inventory) error {
-	say := func(format string, args ...any) { fmt.Fprintf(env.Stdout, "\n# "+format+"\n", args...) }
-	say("boot the hosts, a registry and a stand-in for GitLab")
-	world, err := rehearsal.New(ctx, l, inv, rehearsal.Options{})
-	if err != nil {
+	p := &play{ctx: ctx, env: env}
+	p.say("the hosts boot, with a registry and a stand-in for GitLab beside them")
+	start := time.Now()
+	var err error
+	if p.world, err = rehearsal.New(ctx, l, inv, rehearsal.Options{}); err != nil {
 		return err
 	}
-	defer world.Close()
-	fleetOptions := fleetOptions{inventory: o.inventory, parallel: 10, output: "text"}
-	muster := func() (*fleet, error) { return musterInventory(ctx, env, fleetOptions, inv, "api") }
+	defer p.world.Close()
+	if p.file, err = p.world.Write(); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stdout, "%s up in %s\n", count(len(p.world.Hosts), "host"), seconds(time.Since(start)))
 
-	say("provision plan: what is missing")
-	f, err := muster()
-	if err != nil {
-		return err
+	for _, scene := range []func(*play) error{
+		(*play).plan,
+		(*play).apply,
+		(*play).deploy,
+		(*play).refuse,
+		(*play).applyAgain,
+	} {
+		if err := scene(p); err != nil {
+			return err
+		}
 	}
-	if err := planFleet(ctx, env, planOptions{fleetOptions: fleetOptions}, f); err != nil {
-		return err
+	if o.keep {
+		return p.keep(l)
 	}
-	f.close()
+	return nil
+}
 
-	say("provision apply: make it")
-	if f, err = muster(); err != nil {
-		return err
-	}
-	if err := applyFleet(ctx, env, fleetOptions, f); err != nil {
-		return err
-	}
-	f.close()
+func (p *play) say(text string) { fmt.Fprintf(p.env.Stdout, "\n# %s\n", text) }
 
-	say("push version 2 of the images, and deploy it as CI does: ssh with the key from GitLab")
+// run runs a command of this program as it would be typed, and returns what
+// it printed.
+func (p *play) run(args ...string) (string, error) {
+	fmt.Fprintf(p.env.Stdout, "$ provision %s inventory.toml\n", strings.Join(args, " "))
+	var out strings.Builder
+	env := p.env
+	env.Args = append(append([]string{"provision"}, args...), p.file)
+	env.Stdout = io.MultiWriter(p.env.Stdout, &out)
+	if code := Run(p.ctx, env); code != exitFine {
+		return out.String(), exitCode(code)
+	}
+	return out.String(), nil
+}
+
+func (p *play) plan() error {
+	p.say("what is missing? nothing is changed yet")
+	_, err := p.run("plan")
+	return err
+}
+
+func (p *play) apply() error {
+	p.say("make it")
+	_, err := p.run("apply")
+	return err
+}
+
+func (p *play) deploy() error {
+	p.say("a pipeline pushes version 2 of the image, and its deploy job runs ssh with the variables that GitLab has now")
+	inv := p.world.Inventory
 	before := map[*inventory.Deployment]string{}
+	var pushed []string
 	for _, d := range inv.Deployments {
-		if before[d], err = world.Version(ctx, d); err != nil {
-			return err
-		}
-	}
-	pushed := map[string]bool{}
-	for _, d := range inv.Deployments {
-		if pushed[d.Project] {
-			continue
-		}
-		pushed[d.Project] = true
-		if err := world.Push(ctx, d.Project, "2"); err != nil {
-			return err
-		}
-	}
-	for _, d := range inv.Deployments {
-		if _, err := world.CI(ctx, d, ""); err != nil {
-			return fmt.Errorf("deploy %s on %s: %w", d.Name, d.Host.Name, err)
-		}
-		after, err := world.Version(ctx, d)
+		version, err := p.world.Version(p.ctx, d)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "%s: %s: version %s became version %s\n", d.Host.Name, d.Name, before[d], after)
+		before[d] = version
+		if !slices.Contains(pushed, d.Project) {
+			pushed = append(pushed, d.Project)
+			if err := p.world.Push(p.ctx, d.Project, "2"); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range inv.Deployments {
+		if out, err := p.world.CI(p.ctx, d, ""); err != nil {
+			return fmt.Errorf("%s: %s: the deploy failed: %w\n%s", d.Host.Name, d.Name, err, out)
+		}
+		after, err := p.world.Version(p.ctx, d)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.env.Stdout, "%s: %s: version %s became version %s\n", d.Host.Name, d.Name, before[d], after)
 		if after != "2" {
 			return fmt.Errorf("%s: %s: runs version %q after the deploy, not 2", d.Host.Name, d.Name, after)
 		}
 	}
+	return nil
+}
 
-	say("and the same key opens nothing else")
-	d := inv.Deployments[0]
-	if out, err := world.CI(ctx, d, "cat /etc/passwd"); err == nil {
-		return fmt.Errorf("%s: the deploy key ran a command: %s", d.Host.Name, out)
+func (p *play) refuse() error {
+	p.say("the same key opens nothing else")
+	d := p.world.Inventory.Deployments[0]
+	for _, words := range []string{"id", "deploy; id", "sh"} {
+		out, err := p.world.CI(p.ctx, d, words)
+		if err == nil || strings.Contains(out, "uid=") {
+			return fmt.Errorf("%s: %s: the deploy key ran %q: %s", d.Host.Name, d.Name, words, out)
+		}
+		fmt.Fprintf(p.env.Stdout, "%s: %s: ssh %q is refused\n", d.Host.Name, d.Name, words)
 	}
-	fmt.Fprintf(env.Stdout, "%s: %s: cat /etc/passwd is refused\n", d.Host.Name, d.Name)
+	return nil
+}
 
-	say("provision apply once more: nothing to do")
-	if f, err = muster(); err != nil {
+func (p *play) applyAgain() error {
+	p.say("apply once more: nothing to do")
+	out, err := p.run("apply")
+	if err != nil {
 		return err
 	}
-	if err := applyFleet(ctx, env, fleetOptions, f); err != nil {
-		return err
-	}
-	f.close()
-	if o.keep {
-		return keep(ctx, env, l, world)
+	if !strings.Contains(out, ", 0 changes made, ") {
+		return errors.New("the second apply changed something")
 	}
 	return nil
 }
 
 // keep waits for an interrupt.
-func keep(ctx context.Context, env Env, l *lab.Lab, world *rehearsal.World) error {
-	identity, err := l.Identity()
+func (p *play) keep(l *lab.Lab) error {
+	p.say("everything stays up until an interrupt; from another terminal of this machine:")
+	for name, h := range p.world.Hosts {
+		fmt.Fprintf(p.env.Stdout, "%s: %s -c 'ssh -t -i %s -o StrictHostKeyChecking=accept-new -p %d %s@%s'\n",
+			name, l.Shell(), p.world.Inventory.Host(name).Identity, h.Port, h.Admin, h.Name)
+	}
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "\n# everything stays up until an interrupt; from another terminal of this machine:\n")
-	for _, h := range world.Hosts {
-		fmt.Fprintf(env.Stdout, "%s -c 'ssh -i %s -o StrictHostKeyChecking=accept-new -p %d %s@%s'\n", l.Shell(), identity, h.Port, h.Admin, h.Name)
-	}
-	<-ctx.Done()
+	fmt.Fprintf(p.env.Stdout, "this program: %s -c '%s plan %s'\n", l.Shell(), self, p.file)
+	<-p.ctx.Done()
 	return nil
 }

@@ -39,6 +39,11 @@ type tally struct {
 	Changes int `json:"changes"` // made, or in a plan: to make
 	Later   int `json:"later,omitempty"`
 	Notes   int `json:"notes,omitempty"`
+
+	// What it cost: SSH connections, those to jump hosts included, and
+	// programs sent over them.
+	Connections int `json:"connections"`
+	Trips       int `json:"trips"`
 }
 
 func newReport(out io.Writer, output string) *report {
@@ -186,9 +191,10 @@ func split(err error) []error {
 
 // summary prints the last line. Verb is what happened to the changes: "made",
 // "to make".
-func (r *report) summary(verb string) {
+func (r *report) summary(verb string, f *fleet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()
 	took := time.Since(r.start)
 	if r.json {
 		r.object(line{Event: "summary", Seconds: took.Round(time.Millisecond).Seconds(), tally: &r.tally})

@@ -107,7 +107,11 @@ func (r *reader) syntax(err error) {
 	p := Problem{File: r.file, Line: 1, Column: 1, What: "is not TOML"}
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
-		p.Line, p.Column = max(parse.Position.Line, 1), max(parse.Position.Col, 1)
+		// The library's column is wrong for what begins a line.
+		line, column := r.text.position(max(min(parse.Position.Start, len(r.text.src)), 0))
+		if p.Line = max(parse.Position.Line, 1); p.Line == line {
+			p.Column = column
+		}
 		message := strings.TrimSuffix(parse.Message, ".")
 		if rest, ok := strings.CutPrefix(message, "Key '"); ok {
 			end := strings.LastIndex(rest, "' ")
@@ -115,7 +119,7 @@ func (r *reader) syntax(err error) {
 		} else {
 			message = strings.Replace(message, "Invalid ", "invalid ", 1)
 			p.What += ": " + quotation.ReplaceAllStringFunc(message, func(q string) string {
-				if len(q) <= len(`'\n'`) {
+				if len(q) <= len(`'\n'`) && printable(q) == q {
 					return q
 				}
 				return "…"

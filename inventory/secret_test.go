@@ -55,7 +55,7 @@ func TestSecretRead(t *testing.T) {
 		{"command that prints too much", shell("yes " + canary), `command "sh": gives more than 64 KiB, which is no token or password`},
 		{"command that prints nothing", shell(":"), `command "sh": is empty`},
 		{"command that is missing", Secret{Command: []string{"provision-test-missing"}}, `command "provision-test-missing": cannot run: exec: "provision-test-missing": executable file not found in $PATH`},
-		{"nothing", Secret{}, "no secret: the inventory names no secret here"},
+		{"nothing", Secret{}, "the inventory names no secret here"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			value, err := test.secret.Read(t.Context())

@@ -16,7 +16,7 @@ import (
 var hostile = []string{
 	"", " ", "'", "''", `\`, `\\`, `\'`, `'\''`, `"`, "`id`", "$(id)", "$HOME", "${HOME}", "$'\\n'", "!!", "*", "~", "-n", "-e", "--",
 	"\n", "\n\n", "a\n", "\na", "a\nb", "\r\n", "\t", "\x01\x7f", "\x80\xff", "ü", "a;b", "a&&b", "a|b", ">f", "#c", "%s%n", `\c`, `\0101`,
-	"}\nprovision() { echo ran; }\n", "\n) </dev/null\n", "EOF", "@0123456789abcdef0123456789abcdef end 0 0", strings.Repeat("'", 3000), strings.Repeat("long ", 40_000),
+	"}\nprovision() { echo ran; }\n", "\n) </dev/null\n", "EOF", "@0123456789abcdef0123456789abcdef end 0 0", strings.Repeat("'", 3000), strings.Repeat("long ", 10_000),
 }
 
 // TestArgumentsArriveUnchanged gives scripts every hostile value and some
@@ -75,9 +75,6 @@ func TestSecretsArriveUnchanged(t *testing.T) {
 		var deeds []deed
 		var want []string
 		for _, value := range hostile {
-			if len(value) > 10_000 && strings.HasPrefix(t.Name(), "TestSecretsArriveUnchanged/mksh") {
-				continue // printf is no builtin there, and its argument is too long
-			}
 			deeds = append(deeds, deed{"s", Change{Do: Script{Text: `secret | od -An -v -tx1 | tr -d ' \n'; echo`, Secret: secret.New(value)}}})
 			hexed := hex.EncodeToString([]byte(value))
 			want = append(want, hexed[:min(len(hexed), maxLine)])

@@ -2,42 +2,47 @@
 # (The line is no secret, but with a new key it is made only when it is sent.)
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
-# has the key. A line of somebody else with the same key goes, and the file as
-# it was is kept as authorized_keys.before-provision; all other lines stay as
-# they are, to the byte.
+# has the key. Other lines with the same key or the same name go, and the file
+# as it was is kept as authorized_keys.before-provision; all other lines stay
+# as they are, to the byte.
 keys=.ssh/authorized_keys
+sum() { [ ! -e "$keys" ] || cksum <"$keys"; }
 [ -d .ssh ] || mkdir -m 700 .ssh
 exec 9<.ssh
 flock -w 60 9 || fail 'somebody else is changing .ssh/authorized_keys; run again'
 [ ! -L "$keys" ] || fail '.ssh/authorized_keys is a link; replace it by a file'
 [ ! -e "$keys" ] || [ -f "$keys" ] || fail '.ssh/authorized_keys is not a file'
-before=/dev/null
-[ ! -e "$keys" ] || before=$keys
-sum=$(cksum <"$before")
-newline=yes
-[ -z "$(tail -c 1 "$before")" ] || newline=no
+before=$(sum)
+file=/dev/null newline=yes
+if [ -n "$before" ]; then
+	file=$keys
+	[ "$(tr -d '\000' <"$keys" | cksum)" = "$before" ] || fail '.ssh/authorized_keys has NUL bytes; take them out'
+	[ -z "$(tail -c 1 "$keys")" ] || newline=no
+fi
 
 new=$(mktemp "$keys.XXXXXX")
 trap 'rm -f "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 secret | awk -v name="provision:$1" -v newline="$newline" '
-	function has(blob,  i) {
-		for (i = 1; i <= NF; i++) if ($i == blob) return 1
-		return 0
+	function same(  text, word, n, i) {
+		text = $0
+		sub(/[ \t\r]+$/, "", text)
+		n = split(text, word, /[ \t]+/)
+		for (i = 1; i <= n; i++) if (word[i] == blob) return 1
+		return word[n] == name
 	}
 	FILENAME == "-" { line = $0; blob = $(NF - 1); next }
 	$0 == "# provision begin" { ours = 1; next }
 	$0 == "# provision end" { ours = 0; next }
-	ours && ($NF == name || has(blob)) { next }
+	$0 !~ /^[ \t]*#/ && same() { next }
 	ours { others = others $0 "\n"; next }
-	$0 !~ /^[ \t]*#/ && has(blob) { next }
 	{ foreign = foreign sep $0; sep = "\n"; some = 1 }
 	END {
 		printf "# provision begin\n%s\n%s# provision end\n%s%s", line, others, foreign, some && newline == "yes" ? "\n" : ""
-	}' - "$before" >"$new"
+	}' - "$file" >"$new"
 chmod 600 "$new"
-[ "$(cksum <"$before")" = "$sum" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
-if [ "$before" = "$keys" ] && [ ! -e "$keys.before-provision" ]; then
+[ "$(sum)" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
+if [ -n "$before" ] && [ ! -e "$keys.before-provision" ]; then
 	cp -p "$keys" "$keys.before-provision"
 fi
 mv -f "$new" "$keys"

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -58,8 +57,7 @@ type Config struct {
 // A GitLab is one server. All methods may be called from many goroutines.
 type GitLab struct {
 	mux      *http.ServeMux
-	jwtKey   *rsa.PrivateKey
-	jwtCert  []byte // PEM
+	registry func() registryKey // made when it is first needed
 	hostKey  ssh.Signer
 	faults   faults
 	requests requestLog
@@ -90,6 +88,7 @@ func New(config Config) *GitLab {
 		ids:      map[string]int64{},
 		moved:    map[string]*owner{},
 		instance: &owner{kind: "instance"},
+		registry: sync.OnceValue(newRegistryKey),
 	}
 	_, private, _ := ed25519.GenerateKey(rand.Reader) // cannot fail: crypto/rand
 	signer, err := ssh.NewSignerFromKey(private)
@@ -97,7 +96,6 @@ func New(config Config) *GitLab {
 		panic("gitlabtest: " + err.Error())
 	}
 	g.hostKey = signer
-	g.makeCertificate()
 	g.routes()
 	g.http = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute}
 	g.newUser("root", "Administrator", "admin@example.com").admin = true

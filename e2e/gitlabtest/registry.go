@@ -26,9 +26,15 @@ const (
 
 // RegistryCertificate returns the certificate, in PEM, by which a registry
 // knows the tokens of /jwt/auth: its rootcertbundle.
-func (g *GitLab) RegistryCertificate() []byte { return slices.Clone(g.jwtCert) }
+func (g *GitLab) RegistryCertificate() []byte { return slices.Clone(g.registry().cert) }
 
-func (g *GitLab) makeCertificate() {
+// A registryKey signs the tokens for registries.
+type registryKey struct {
+	private *rsa.PrivateKey
+	cert    []byte // PEM
+}
+
+func newRegistryKey() registryKey {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic("gitlabtest: " + err.Error())
@@ -43,8 +49,7 @@ func (g *GitLab) makeCertificate() {
 	if err != nil {
 		panic("gitlabtest: " + err.Error())
 	}
-	g.jwtKey = private
-	g.jwtCert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return registryKey{private, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
 // keyID names a key as libtrust does, which the registry looks keys up by: the
@@ -118,13 +123,14 @@ func (g *GitLab) registryToken(w http.ResponseWriter, r *http.Request) {
 		Audience: service,
 		Access:   access,
 	})
-	id, err := keyID(&g.jwtKey.PublicKey)
+	key := g.registry().private
+	id, err := keyID(&key.PublicKey)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	token.Header["kid"] = id
-	signed, err := token.SignedString(g.jwtKey)
+	signed, err := token.SignedString(key)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

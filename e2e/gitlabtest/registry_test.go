@@ -51,9 +51,9 @@ func (c *cast) access(token string) string {
 	}
 	var claims registryClaims
 	_, err = jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return cert.PublicKey, nil },
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(RegistryIssuer), jwt.WithAudience(RegistryService))
-	if err != nil {
-		c.Errorf("token: %v", err)
+		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(RegistryIssuer))
+	if err != nil || claims.Audience != RegistryService {
+		c.Errorf("token for %q: %v", claims.Audience, err)
 	}
 	var out []string
 	for _, a := range claims.Access {

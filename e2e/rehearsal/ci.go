@@ -56,7 +56,7 @@ const job = `
 mkdir -p ~/.ssh
 echo "$SSH_KNOWN_HOSTS" > ~/.ssh/known_hosts
 chmod -R go= ~/.ssh "$SSH_AUTH"
-exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" $WORDS
+exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
 `
 
 // CI runs ssh as a deploy job would: with the variables that GitLab gives to

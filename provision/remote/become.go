@@ -7,8 +7,9 @@ import (
 )
 
 // wrapper is the shell that every program runs in: POSIX, on one line, without
-// single quotes and exclamation marks, so that it can stand in single quotes in
-// the command line of any login shell. It is a constant. What it is to run it
+// single quotes, and with a space behind each exclamation mark for the sake of
+// csh, so that it can stand in single quotes in the command line of any login
+// shell. It is a constant. What it is to run it
 // reads from standard input: a line with the number of bytes and a mark, then
 // these bytes, of which the last are the mark.
 const wrapper = "" +
@@ -26,13 +27,13 @@ const wrapper = "" +
 	// With setsid the program is the leader of its own process group; a child
 	// of a shell without job control leads none, so setsid need not fork, and
 	// its number is that of the group.
-	`printf %s "${program%"$mark"}" | setsid /bin/sh -s 3<&- & job=$!; ` +
+	`printf %s "${program%"$mark"}" | setsid /bin/sh -s 3<&- & job=$! ; ` +
 	// Standard input stays open as long as anybody waits for the program. Its
 	// end stops the program: politely, and after five seconds for certain.
 	`{ while read -r _; do :; done <&3; trap "" TERM; ` +
 	`kill -s TERM -- "-$job"; n=0; ` +
 	`while [ "$n" -lt 50 ] && kill -s 0 -- "-$job"; do sleep 0.1 || sleep 1; n=$((n + 1)); done; ` +
-	`kill -s KILL -- "-$job"; } >/dev/null 2>&1 & watch=$!; ` +
+	`kill -s KILL -- "-$job"; } >/dev/null 2>&1 & watch=$! ; ` +
 	`exec 3<&-; ` +
 	// A watch that is stopping the program ignores this signal and is waited
 	// for, so that the end of the wrapper is the end of them all.

@@ -17,7 +17,7 @@ import (
 var wrapperShells = [][]string{{"dash"}, {"bash"}, {"bash", "--posix"}, {"busybox", "ash"}}
 
 func TestWrapperIsOneHarmlessLine(t *testing.T) {
-	if i := strings.IndexAny(wrapper, "'!\n\r\\"); i >= 0 {
+	if i := strings.IndexAny(strings.ReplaceAll(wrapper, "! ", ""), "'!\n\r\\"); i >= 0 {
 		t.Errorf("the wrapper has %q, which some login shell reads in single quotes", wrapper[i])
 	}
 	shellcheck, err := exec.LookPath("shellcheck")

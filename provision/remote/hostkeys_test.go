@@ -134,7 +134,7 @@ func TestKnownHosts(t *testing.T) {
 			"another host":          "elsewhere " + right,
 			"another port":          fmt.Sprintf("[127.0.0.1]:%d %s", l.port-1, right),
 			"the name, another key": "127.0.0.1 " + wrong,
-			"but not this one":      "!HOST,127.0.0.* " + right,
+			"but not this one":      "!127.0.0.1,127.0.0.* " + right,
 		} {
 			err := l.meet(t, file)
 			var refusal *HostKeyError

@@ -1,0 +1,40 @@
+# Two commands are all that is needed: make rehearse and make test. Both
+# install what is missing on a Debian machine, as root.
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# For the lab (the list is lab.Packages; a test holds them equal), and for tests.
+LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
+TEST_PACKAGES = bash dash gawk gcc libc6-dev mawk mksh openssh-server shellcheck sudo
+
+.PHONY: build rehearse test lint clean
+build:
+	$(GO) build -trimpath -o bin/provision ./cmd/provision
+
+rehearse: lab-packages build
+	bin/provision rehearse
+
+test: lab-packages test-packages lint
+	$(GO) test -race -timeout 60m ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo 'gofmt wants:'; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+clean:
+	rm -rf bin
+
+.PHONY: lab-packages test-packages
+lab-packages: PACKAGES = $(LAB_PACKAGES)
+test-packages: PACKAGES = $(TEST_PACKAGES)
+lab-packages test-packages:
+	@missing=; \
+	for p in $(PACKAGES); do \
+		[ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null)" = installed ] || missing="$$missing $$p"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "apt-get install$$missing"; \
+		apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -q=2 -y --no-install-recommends $$missing >/dev/null; \
+	fi

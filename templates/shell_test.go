@@ -1,0 +1,178 @@
+package templates
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A box is a home directory of its own and a shell to run scripts in there.
+// Nothing outside of it is written.
+type box struct {
+	shell []string
+	home  string
+	bin   string // programs in it hide those of the system
+}
+
+// Shells that are /bin/sh somewhere, and the awks that are awk.
+var (
+	shells = map[string][]string{"dash": {"dash"}, "bash": {"bash"}, "busybox": {"busybox", "ash"}}
+	awks   = map[string][]string{"mawk": {"mawk"}, "gawk": {"gawk"}, "busybox awk": {"busybox", "awk"}}
+)
+
+// eachShell runs f under each shell with the awk of the system, and under dash
+// with each awk.
+func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
+	run := func(name string, shell, awk []string) {
+		t.Run(name, func(t *testing.T) {
+			for _, program := range append(slices.Clone(awk), shell...) {
+				if _, err := exec.LookPath(program); err != nil {
+					t.Skipf("NOT TESTED with %s: it is not installed (apt-get install dash bash busybox-static mawk gawk)", name)
+				}
+			}
+			b := newBox(t, shell)
+			if awk != nil {
+				b.stub(t, "awk", "exec "+strings.Join(awk, " ")+` "$@"`)
+			}
+			f(t, b)
+		})
+	}
+	for name, shell := range shells {
+		run(name, shell, nil)
+	}
+	for name, awk := range awks {
+		run(name, shells["dash"], awk)
+	}
+}
+
+func newBox(t *testing.T, shell []string) *box {
+	dir := t.TempDir()
+	b := &box{shell, filepath.Join(dir, "home"), filepath.Join(dir, "bin")}
+	for _, d := range []string{b.home, b.bin} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// real is where the programs of the system are, as for a program of provision.
+const real = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// stub puts a program in front of the system's. In its text REAL runs another
+// one of the system.
+func (b *box) stub(t *testing.T, name, text string) {
+	t.Helper()
+	text = strings.ReplaceAll(text, "REAL", "env PATH="+real)
+	if err := os.WriteFile(filepath.Join(b.bin, name), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// program wraps a script as a program of provision does.
+func program(text, secret string, args ...string) string {
+	var b strings.Builder
+	b.WriteString("provision() {\nmark=@mark\n" + Prelude)
+	b.WriteString("script0() {\n" + strings.TrimSpace(text) + "\n}\n")
+	b.WriteString("(set -eu\n_secret=" + quote(secret) + "\nscript0")
+	for _, a := range args {
+		b.WriteString(" " + quote(a))
+	}
+	b.WriteString("\n) </dev/null 2>&1\n}\nprovision\n")
+	return b.String()
+}
+
+// run runs a script in the home directory, and returns what it prints and its
+// exit status.
+func (b *box) run(t *testing.T, text, secret string, args ...string) (string, int) {
+	t.Helper()
+	return b.sh(t, program(text, secret, args...))
+}
+
+func (b *box) sh(t *testing.T, program string) (string, int) {
+	t.Helper()
+	cmd := exec.Command(b.shell[0], append(slices.Clone(b.shell[1:]), "-s")...)
+	cmd.Dir = b.home
+	cmd.Env = []string{"HOME=" + b.home, "PATH=" + b.bin + ":" + real, "LC_ALL=C"}
+	cmd.Stdin = strings.NewReader(program)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	status := statusOf(t, cmd.Run(), &out)
+	return out.String(), status
+}
+
+func statusOf(t *testing.T, err error, out fmt.Stringer) int {
+	t.Helper()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return 0
+}
+
+func (b *box) write(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	file := filepath.Join(b.home, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *box) read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.home, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (b *box) mode(t *testing.T, name string) os.FileMode {
+	t.Helper()
+	info, err := os.Lstat(filepath.Join(b.home, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+// names lists a folder.
+func (b *box) names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(b.home, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+func (b *box) clear(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(b.home); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(b.home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
