@@ -1,10 +1,12 @@
 # json look HOST FILE: prints what a Docker config.json says about the logins
-# of HOST: "store NAME", "helper NAME", "auth VALUE". Fails if it is not JSON.
+# of HOST: "store NAME", "helper NAME", "auth VALUE". Fails if it is not JSON,
+# or says the same thing twice.
 #
 # json login HOST FILE: prints the file with another login for HOST, which
 # comes on standard input, encoded as Docker does; every byte that is not about
 # that login stays. An empty FILE is a new one.
 json() {
+	[ "$(tr -d '\000' <"$3" | cksum)" = "$(cksum <"$3")" ] || return 1 # awk may read past a NUL byte
 	awk -v mode="$1" -v host="$2" '
 	function at() { return substr(s, p, 1) }
 	function space() { while (at() ~ /[ \t\r\n]/) p++ }
@@ -12,23 +14,26 @@ json() {
 		if (at() != "\"") { bad = 1; return "" }
 		from = ++p
 		while ((c = at()) != "\"") {
-			if (c == "") { bad = 1; return "" }
-			p += c == "\\" ? 2 : 1
+			if (c == "" || c ~ /[\001-\037]/) { bad = 1; return "" }
+			if (c != "\\") p++
+			else if (match(substr(s, p, 6), /^\\(["\\\/bfnrt]|u[0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f])/)) p += RLENGTH
+			else { bad = 1; return "" }
 		}
 		p++
 		return substr(s, from, p - 1 - from)
 	}
-	function members(path, close_,  key) {
+	function members(path, close_,  key, n) {
 		p++; space(); inside[path] = p
 		if (at() == close_) { hollow[path] = 1; p++; return }
 		for (;;) {
-			key = ""
+			key = "\002" n++
 			if (close_ == "}") {
-				space(); key = text(); space()
-				if (bad || at() != ":") { bad = 1; return }
+				space(); key = "\001" text(); space()
+				if (bad || at() != ":" || ((path key) in from)) { bad = 1; return }
+				if (key ~ /\\/ && (path == "" || path == "\001auths")) { bad = 1; return }
 				p++
 			}
-			value(path "\001" key)
+			value(path key)
 			space()
 			if (bad || (at() != "," && at() != close_)) { bad = 1; return }
 			p++
@@ -40,7 +45,7 @@ json() {
 		if (at() == "{") members(path, "}")
 		else if (at() == "[") members(path, "]")
 		else if (at() == "\"") string[path] = text()
-		else if (match(substr(s, p, 40), /^(true|false|null|-?[0-9][-+.eE0-9]*)/)) p += RLENGTH
+		else if (match(substr(s, p, 400), /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)/)) p += RLENGTH
 		else bad = 1
 		to[path] = p
 	}

@@ -4,15 +4,17 @@
 # Docker itself would rewrite config.json and drop what it does not know, so it
 # logs in with a configuration of its own, and only the login is taken over.
 config=.docker/config.json
-name=$(secret | sed 1q)
+sum() { [ ! -e "$config" ] || cksum <"$config"; }
 password() { secret | sed 1d; }
+name=$(secret | sed 1q)
 [ -d .docker ] || mkdir -m 700 .docker
 exec 9<.docker
 flock -w 60 9 || fail 'somebody else is changing .docker/config.json; run again'
 [ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
-before=/dev/null
-[ ! -e "$config" ] || before=$config
-sum=$(cksum <"$before")
+[ ! -e "$config" ] || [ -f "$config" ] || fail '.docker/config.json is not a file'
+before=$(sum)
+file=/dev/null
+[ -z "$before" ] || file=$config
 
 trial=$(mktemp -d .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
@@ -26,9 +28,9 @@ password | DOCKER_CONFIG=$PWD/$trial docker login --username "$name" --password-
 {
 	printf '%s:' "$name"
 	password | tr -d '\n'
-} | base64 | tr -d '\n' | json login "$1" "$before" >"$trial/new" ||
+} | base64 | tr -d '\n' | json login "$1" "$file" >"$trial/new" ||
 	fail '.docker/config.json is not valid JSON; mend it or move it away'
 [ -s "$trial/new" ] || fail '.docker/config.json could not be written'
 chmod 600 "$trial/new"
-[ "$(cksum <"$before")" = "$sum" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
+[ "$(sum)" = "$before" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
 mv -f "$trial/new" "$config"

@@ -1,7 +1,7 @@
 # $1 is the registry, $2 a salt. The password of the login is not reported, but
 # a salted digest of it.
 config=.docker/config.json
-[ -e "$config" ] || return 0
+[ -f "$config" ] || return 0
 if ! said=$(json look "$1" "$config"); then
 	fact config broken
 	return 0

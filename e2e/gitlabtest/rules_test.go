@@ -143,6 +143,11 @@ func TestRules(t *testing.T) {
 			{"owner", "PUT", vars + "/K" + filter + "staging", `{"value":"oops"}`, 200, `{"environment_scope":"production"}`},
 			{"owner", "PUT", vars + "/L" + filter + "staging", `{"value":"x"}`, 404, `{"message":"404 GroupVariable Not Found"}`},
 		}},
+		{"a group without a filter prefers the scope of all", CE, []step{
+			{"owner", "POST", vars, `{"key":"K","value":"prod","environment_scope":"production"}`, 201, ``},
+			{"owner", "POST", vars, `{"key":"K","value":"all"}`, 201, ``},
+			{"owner", "PUT", vars + "/K", `{"value":"new"}`, 200, `{"environment_scope":"*","value":"new"}`},
+		}},
 		{"a project without a fitting scope changes nothing", CE, []step{
 			{"maint", "POST", appVars, `{"key":"K","value":"prod","environment_scope":"production/web1"}`, 201, ``},
 			{"maint", "PUT", appVars + "/K" + filter + "staging", `{"value":"x"}`, 404, `{"message":"404 Variable Not Found"}`},

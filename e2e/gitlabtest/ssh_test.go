@@ -204,8 +204,7 @@ func TestSSHRefuses(t *testing.T) {
 		}
 	}
 
-	// What was let in once opens nothing after the key is gone or dead.
-	c.SetNow(func() time.Time { return noon })
+	// What was let in once opens nothing after the key is gone.
 	c.RemoveDeployKey("acme/app", c.DeployKeys("acme/app")[0].ID)
 	session, err := client.NewSession()
 	if err != nil {
@@ -224,11 +223,19 @@ func TestExpiredDeployKey(t *testing.T) {
 	addr := c.serveSSH()
 	signer, _, line := newKey(t)
 	c.do(step{"maint", "POST", appKeys, `{"title":"a","key":"` + line + `","expires_at":"2026-03-05T00:00:00Z"}`, 201, ``})
-	if _, err := c.dial(addr, "git", signer); err != nil {
-		t.Errorf("before it expires: %v", err)
+	client, err := c.dial(addr, "git", signer)
+	if err != nil {
+		t.Fatalf("before it expires: %v", err)
 	}
 	c.SetNow(func() time.Time { return noon.AddDate(0, 0, 1) })
 	if _, err := c.dial(addr, "git", signer); err == nil {
 		t.Error("an expired key is let in")
+	}
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := session.CombinedOutput("git-upload-pack 'acme/app.git'"); err == nil || !strings.Contains(string(out), "could not be found") {
+		t.Errorf("a key that expired since it logged in still reads: %v %s", err, out)
 	}
 }

@@ -78,7 +78,6 @@ func (h *Host) start() (*boot, error) {
 		"--register=no", "--keep-unit", "--notify-ready=yes", "--console=pipe",
 		"--link-journal=no", "--resolv-conf=off", "--timezone=off",
 		"--network-bridge=" + bridge,
-		"--bind-ro=" + filepath.Join(labDir, "hosts") + ":/etc/hosts",
 		// On an overlay docker would fall back to its slow vfs driver.
 		"--bind=" + filepath.Join(h.dir, "docker") + ":/var/lib/docker",
 		// What dockerd and its containers need.

@@ -88,23 +88,3 @@ func canMount() bool {
 	}
 	return false
 }
-
-// cgroupRoot returns where the cgroup v2 hierarchy is mounted. Of several
-// places it takes the last, which no later mount hides.
-func cgroupRoot() (string, error) {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return "", err
-	}
-	var root string
-	for line := range strings.Lines(string(mounts)) {
-		before, after, _ := strings.Cut(line, " - ")
-		if strings.HasPrefix(after, "cgroup2 ") {
-			root = strings.Fields(before)[4]
-		}
-	}
-	if root != "" {
-		return root, nil
-	}
-	return "", errors.New("no cgroup v2 hierarchy is mounted; run: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
-}

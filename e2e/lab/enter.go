@@ -46,7 +46,7 @@ var forwarded = []os.Signal{
 // it says so on progress.
 //
 // Inside there is no network but the lab's. /run is a tmpfs of the lab's own,
-// and HOME, also for ssh, is an empty directory on it; no ssh agent is in
+// changes below /etc are seen by nobody outside, and HOME, also for ssh, is an empty directory on it; no ssh agent is in
 // reach. When the program ends, or any of its processes is killed in any way,
 // the kernel removes all of this with it. Only empty cgroup directories can
 // stay behind, until the next Enter.
@@ -64,11 +64,11 @@ func Enter(ctx context.Context, progress io.Writer) (l *Lab, code int, err error
 		code, err = runInit()
 		return nil, code, err
 	default:
-		l = newLab(os.Getenv(cgroupVariable), os.Getenv(rootVariable), os.Getenv(pidVariable))
+		l, err = newLab(os.Getenv(cgroupVariable), os.Getenv(rootVariable), os.Getenv(pidVariable))
 		for _, name := range []string{cgroupVariable, rootVariable, pidVariable} {
 			os.Unsetenv(name)
 		}
-		return l, 0, nil
+		return l, 0, err
 	}
 }
 
@@ -213,28 +213,46 @@ func makePlace() error {
 			return err
 		}
 	}
-	passwd, err := os.ReadFile("/etc/passwd")
-	if err != nil {
+	if err := changeEtc(); err != nil {
 		return err
-	}
-	for target, text := range map[string]string{
-		// ssh looks here, and not into HOME, for the way to known_hosts.
-		"/etc/passwd": moveHome(string(passwd)),
-		"/etc/hosts":  "127.0.0.1 localhost\n" + controlAddress.String() + " control\n",
-	} {
-		replacement := filepath.Join(labDir, filepath.Base(target))
-		if err := os.WriteFile(replacement, []byte(text), 0o644); err != nil {
-			return err
-		}
-		if err := syscall.Mount(replacement, target, "", syscall.MS_BIND, ""); err != nil {
-			return fmt.Errorf("mount %s: %w", target, err)
-		}
 	}
 	if err := syscall.Sethostname([]byte("control")); err != nil {
 		return err
 	}
 	return ip("link set lo up", "link add "+bridge+" type bridge", "link set "+bridge+" up",
 		fmt.Sprintf("address add %s/%d dev %s", controlAddress, network.Bits(), bridge))
+}
+
+// changeEtc lays an overlay over /etc and says there who and where this is.
+func changeEtc() error {
+	upper, work := filepath.Join(labDir, "etc"), filepath.Join(labDir, "etc-work")
+	for _, dir := range []string{upper, work} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := syscall.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir="+upper+",workdir="+work); err != nil {
+		return fmt.Errorf("mount /etc: %w", err)
+	}
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return err
+	}
+	for file, text := range map[string]string{
+		// ssh looks here, and not into HOME, for the way to known_hosts.
+		"/etc/passwd":      moveHome(string(passwd)),
+		"/etc/hosts":       "127.0.0.1 localhost\n" + controlAddress.String() + " control\n",
+		"/etc/resolv.conf": resolvConf,
+	} {
+		// It may be a symbolic link to what a daemon outside writes.
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // moveHome gives root the lab's home in a passwd(5) file.
@@ -258,93 +276,6 @@ func ip(commands ...string) error {
 		return fmt.Errorf("ip: %w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// newCgroup makes the directory of a new lab in the cgroup hierarchy and
-// removes those of labs that ended. The file stays locked while it is open:
-// that is how a later lab knows.
-func newCgroup() (*os.File, error) {
-	mounted, err := cgroupRoot()
-	if err != nil {
-		return nil, err
-	}
-	hierarchy, err := lockDir(mounted, syscall.LOCK_EX)
-	if err != nil {
-		return nil, err
-	}
-	defer hierarchy.Close()
-	old, err := filepath.Glob(filepath.Join(mounted, "provision-lab-*"))
-	if err != nil {
-		return nil, err
-	}
-	for _, dir := range old {
-		if lock, err := lockDir(dir, syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			removeCgroup(dir)
-			lock.Close()
-		}
-	}
-	dir, err := os.MkdirTemp(mounted, "provision-lab-")
-	if err != nil {
-		return nil, err
-	}
-	lock, err := lockDir(dir, syscall.LOCK_EX)
-	if err != nil {
-		return nil, err
-	}
-	if err := divideCgroup(dir); err != nil {
-		lock.Close()
-		return nil, err
-	}
-	return lock, nil
-}
-
-// divideCgroup makes the cgroup of the control machine's own processes and
-// hands all controllers that dir has to its children: only a cgroup without
-// processes can do so (cgroups(7), "no internal processes").
-func divideCgroup(dir string) error {
-	if err := os.Mkdir(filepath.Join(dir, "control"), 0o755); err != nil {
-		return err
-	}
-	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-	if err != nil {
-		return err
-	}
-	for _, controller := range strings.Fields(string(controllers)) {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+controller), 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// removeCgroup removes a cgroup and those below it. One that still has
-// processes stays; that of a killed lab whose last ones are just dying does,
-// and goes with the next lab.
-func removeCgroup(dir string) {
-	var dirs []string
-	filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			dirs = append(dirs, path)
-		}
-		return nil
-	})
-	for i := len(dirs) - 1; i >= 0; i-- {
-		syscall.Rmdir(dirs[i])
-	}
-}
-
-// lockDir opens a directory and takes a flock(2) on it, which lasts until the
-// file is closed.
-func lockDir(dir string, how int) (*os.File, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), how); err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "flock", Path: dir, Err: err}
-	}
-	return f, nil
 }
 
 func exitCode(status syscall.WaitStatus) int {

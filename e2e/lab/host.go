@@ -165,8 +165,8 @@ func (l *Lab) prepare(ctx context.Context, h *Host, o Options, packages []string
 	if _, err := output(cmd); err != nil {
 		return err
 	}
-	short, _, _ := strings.Cut(h.Name, ".")
-	return addNames(h.Address, append(o.Names, short)...)
+	l.names.add(h.Address, o.Names...)
+	return os.WriteFile(filepath.Join(h.root(), "etc/resolv.conf"), []byte(resolvConf), 0o644)
 }
 
 func (h *Host) root() string { return filepath.Join(h.dir, "root") }

@@ -8,6 +8,7 @@ umask 022
 name=$1 address=$2 port=$3 admin=$4 become=$5 key=$6
 
 echo "${name%%.*}" >/etc/hostname
+printf '127.0.0.1 localhost\n%s %s %s\n' "${address%/*}" "$name" "${name%%.*}" >/etc/hosts
 cat >/etc/network/interfaces.d/host0 <<END
 auto host0
 iface host0 inet static

@@ -3,8 +3,11 @@ package lab_test
 import (
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +76,30 @@ func TestDistribution(t *testing.T) {
 		docker.io docker-cli docker-compose git golang-docker-credential-helpers`)
 	if got := run(t, h, `docker info --format '{{.Driver}}' && docker compose version --short && command -v docker-credential-secretservice`); !strings.HasPrefix(got, "overlay2\n2.") {
 		t.Errorf("docker info, docker compose version: %q", got)
+	}
+}
+
+// Names resolve as soon as they exist, from everywhere, and others do not.
+func TestNames(t *testing.T) {
+	needLab(t)
+	first := boot(t, lab.Options{Names: []string{"first.example.com", "alias.example.com"}})
+	var resolver net.Resolver
+	if _, err := resolver.LookupHost(t.Context(), "late.example.com"); err == nil {
+		t.Error("a name of nobody resolves")
+	}
+	late, err := l.Name("late.example.com", "LATER.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]netip.Addr{
+		"late.example.com": late, "later.example.com": late, "first.example.com": first.Address, "alias.example.com": first.Address,
+	} {
+		if got, err := resolver.LookupHost(t.Context(), name); err != nil || !slices.Equal(got, []string{want.String()}) {
+			t.Errorf("%s is %v (%v) for the program, want %s", name, got, err, want)
+		}
+		if got := run(t, first, `getent hosts "$1" | cut -d' ' -f1`, name); got != want.String() {
+			t.Errorf("%s is %q for a host, want %s", name, got, want)
+		}
 	}
 }
 

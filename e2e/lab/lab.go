@@ -37,6 +37,7 @@ const (
 // The control machine has the low addresses, hosts have those from
 // firstHost on. Nobody outside the namespaces can see them.
 var (
+	resolvConf     = "nameserver " + controlAddress.String() + "\n"
 	network        = netip.MustParsePrefix("10.213.0.0/24")
 	controlAddress = netip.MustParseAddr("10.213.0.1")
 	firstHost      = netip.MustParseAddr("10.213.0.101")
@@ -48,6 +49,7 @@ type Lab struct {
 	cgroup string // below /sys/fs/cgroup
 	root   string // the cached root file system
 	pid    string // the init's, as the machine outside sees it
+	names  *names
 
 	mu          sync.Mutex
 	nextControl netip.Addr
@@ -57,14 +59,19 @@ type Lab struct {
 	closers     []func() error
 }
 
-func newLab(cgroup, root, pid string) *Lab {
+func newLab(cgroup, root, pid string) (*Lab, error) {
+	names, err := startNames()
+	if err != nil {
+		return nil, fmt.Errorf("the lab's name server: %w", err)
+	}
 	return &Lab{
 		cgroup:      filepath.Join("/sys/fs/cgroup", cgroup),
 		root:        root,
 		pid:         pid,
+		names:       names,
 		nextControl: controlAddress,
 		nextHost:    firstHost,
-	}
+	}, nil
 }
 
 // Name gives the control machine one more address, with names that resolve to
@@ -81,18 +88,8 @@ func (l *Lab) Name(names ...string) (netip.Addr, error) {
 		return netip.Addr{}, err
 	}
 	l.nextControl = address
-	return address, addNames(address, names...)
-}
-
-// addNames appends to the one hosts(5) file that the control machine and all
-// hosts share. One short write is seen whole or not at all.
-func addNames(address netip.Addr, names ...string) error {
-	f, err := os.OpenFile(filepath.Join(labDir, "hosts"), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s %s\n", address, strings.Join(names, " "))
-	return errors.Join(err, f.Close())
+	l.names.add(address, names...)
+	return address, nil
 }
 
 // Identity returns the path of the private key that lets the admins of all

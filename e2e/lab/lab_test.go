@@ -115,11 +115,6 @@ func TestCompose(t *testing.T) {
 	}
 	run(t, h, `mkdir -p /etc/docker/certs.d/registry.example.com /srv/app
 		printf %s "$1" >/etc/docker/certs.d/registry.example.com/ca.crt
-		# dockerd itself fetches tokens of the realm, whose CA it looks for here.
-		mkdir -p /usr/local/share/ca-certificates
-		printf %s "$1" >/usr/local/share/ca-certificates/lab.crt
-		update-ca-certificates >/dev/null 2>&1
-		systemctl restart docker
 		printf '%s\n' 'services: {web: {image: registry.example.com/transmogrify/frobnicator, ports: ["8080:80"]}}' >/srv/app/compose.yaml
 	`, string(ca.PEM()))
 

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -58,15 +57,7 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 		done: make(chan struct{}),
 		client: &http.Client{
 			Timeout:   30 * time.Second,
-		},
-	}
-	r.client.Transport = &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: ca.Pool()},
-		// By address: Go remembers for seconds which names it does not know,
-		// and the names of hosts may come after this.
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, netip.AddrPortFrom(r.Address, 443).String())
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}},
 		},
 	}
 	dir := filepath.Join(labDir, "registry", o.Name)

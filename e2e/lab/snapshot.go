@@ -16,7 +16,7 @@ import (
 // compared with ==.
 type File struct {
 	Owner   string // "UID:GID"
-	Mode    string // as ls prints it, with the type: "-rw-r--r--"
+	Mode    string // as [fs.FileMode] prints it, with the type: "-rw-r--r--"
 	Content string // SHA-256 of a regular file; where a symbolic link leads; else empty
 }
 

@@ -221,14 +221,17 @@ func TestPasswordRefused(t *testing.T) {
 	}
 }
 
-func TestPasswordOfStranger(t *testing.T) {
-	p := &passwords{text: "wrong"}
-	target := labTarget("bare", Sudo)
-	target.Password = p.get
-	c := dialLab(t, target)
-	var none *BecomeError
-	if _, err := runs(t.Context(), c, "echo ran"); !errors.As(err, &none) || p.asked != 0 {
-		t.Errorf("Run = %v, asked %d times", err, p.asked)
+// The password is no help where sudo is missing or lets the user do nothing.
+func TestPasswordInVain(t *testing.T) {
+	for user, want := range map[string]string{"bare": "install sudo", "stranger": "let this user run /bin/sh as root"} {
+		p := &passwords{text: lab.password}
+		target := labTarget(user, Sudo)
+		target.Password = p.get
+		c := dialLab(t, target)
+		_, err := runs(t.Context(), c, "echo ran")
+		if !errors.As(err, new(*BecomeError)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: Run = %v", user, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -172,7 +173,8 @@ type link struct {
 }
 
 var (
-	errClosed    = errors.New("closed")
+	errClosed    = errors.New("it was closed on this side")
+	errHungUp    = errors.New("the host hung up")
 	errHandshake = errors.New("the host did not finish the SSH handshake")
 )
 
@@ -208,6 +210,9 @@ func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error)
 		}
 		if errors.Is(err, errHandshake) {
 			err = fmt.Errorf("%w within %v", err, d.handshake())
+		}
+		if p, ok := conn.(*proxy); ok && p.said() != "" {
+			err = fmt.Errorf("%w\nProxyCommand: %s", err, p.said())
 		}
 		return nil, err
 	}
@@ -285,10 +290,8 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		refusal := known.refusal()
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
-	case hostKey == nil || ctx.Err() != nil:
-		return nil, nil, err
-	case methods == nil:
-		return nil, nil, err
+	case methods == nil || ctx.Err() != nil: // it did not come to authentication
+		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}
 	refusal := &AuthError{User: e.user, Tried: offer.tried, Unused: offer.unused, Methods: methods}
 	if !strings.Contains(err.Error(), "unable to authenticate") {
@@ -300,6 +303,9 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 // await notices the end of the connection.
 func (l *link) await() {
 	err := l.client.Wait()
+	if err == nil || errors.Is(err, io.EOF) {
+		err = errHungUp
+	}
 	l.end(err)
 }
 

@@ -66,7 +66,8 @@ Host *
 		}
 	}
 	for _, address := range []string{"round", "trip", "self"} {
-		if got, err := routeOf(t, config, Target{Address: address}); err == nil || !strings.Contains(err.Error(), "stands twice") {
+		if got, err := routeOf(t, config, Target{Address: address}); err == nil ||
+			!strings.Contains(err.Error(), "stands twice") && !strings.Contains(err.Error(), "jumphost loop") {
 			t.Errorf("route to %s = %s, %v; want a circle", address, got, err)
 		}
 	}
@@ -225,9 +226,10 @@ func TestProxyCommand(t *testing.T) {
 	<-c.link.ctx.Done()
 	c.Close()
 
-	d = newDialer(t, "ProxyCommand false\n")
-	if _, err := d.Dial(t.Context(), labTarget("root", None)); err == nil {
-		t.Error("a command that fails gives a connection")
+	d = newDialer(t, "ProxyCommand sh -c 'echo no way to %h >&2'\n")
+	_, err = d.Dial(t.Context(), labTarget("root", None))
+	if err == nil || !strings.HasSuffix(err.Error(), "ProxyCommand: no way to 127.0.0.1") {
+		t.Errorf("Dial = %v", err)
 	}
 }
 
@@ -291,7 +293,7 @@ func TestNoLeaks(t *testing.T) {
 	needLab(t)
 	t.Run("group", func(t *testing.T) {
 		d := newDialer(t, jumpConfig(t))
-		for _, target := range []Target{labTarget("free", Sudo), labTarget("stranger", Sudo), {Local: true}, {Address: "bastion"}} {
+		for _, target := range []Target{labTarget("free", Sudo), labTarget("stranger", Sudo), {Local: true}, {Address: "bastion", Become: Sudo}} {
 			if c, err := d.Dial(t.Context(), target); err == nil {
 				_, _ = runs(t.Context(), c, "echo")
 				ctx, cancel := context.WithCancel(t.Context())
@@ -322,9 +324,6 @@ func TestNoLeaks(t *testing.T) {
 	// The last ones are on their way when Close returns; those that are not
 	// keep the test from ending.
 	for ours() != "" {
-		if t.Context().Err() != nil {
-			t.Fatal(ours())
-		}
 		runtime.Gosched()
 	}
 }

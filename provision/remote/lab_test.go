@@ -32,6 +32,8 @@ var lab struct {
 	key      string // a key file that every user accepts
 	hostKeys []string
 	password string // of the users whom sudo asks
+
+	authority ssh.Signer // whose certificates every user accepts
 }
 
 // The users of the lab. Those of loginShells are let in by sudo as "free" is.
@@ -77,7 +79,7 @@ while read -r user shell; do
 	echo "$user:x:$id:" >>/etc/group
 	echo "$user:*:19000:0:99999:7:::" >>/etc/shadow
 done <users
-for user in asked ptyasked doasked; do
+for user in asked ptyasked doasked stranger; do
 	echo "$user:$2"
 done | chpasswd
 rm -f /etc/sudoers.d/*
@@ -124,10 +126,16 @@ func startLab() (stop func(), err error) {
 		return nil, err
 	}
 
+	authority, private := newKey()
+	write("authority.pub", authority)
+	if lab.authority, err = ssh.ParsePrivateKey([]byte(private)); err != nil {
+		return nil, err
+	}
+
 	lab.port = freePort()
-	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %d\nUsePAM no\nStrictModes no\nPidFile none\nLogLevel VERBOSE\n"+
+	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %[1]d\nUsePAM no\nStrictModes no\nPidFile none\nLogLevel VERBOSE\n"+
 		"PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\n"+
-		"AuthorizedKeysFile %s/authorized_keys\n", lab.port, lab.dir)
+		"AuthorizedKeysFile %[2]s/authorized_keys\nTrustedUserCAKeys %[2]s/authority.pub\n", lab.port, lab.dir)
 	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
 		file := filepath.Join(lab.dir, "host_"+kind)
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", file).CombinedOutput(); err != nil {

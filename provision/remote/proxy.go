@@ -17,6 +17,9 @@ type proxy struct {
 	in    *os.File // what the command reads
 	out   *os.File // what it prints
 	close func() error
+
+	mu     sync.Mutex
+	stderr []byte // the beginning of it
 }
 
 func startProxy(command string) (*proxy, error) {
@@ -31,7 +34,9 @@ func startProxy(command string) (*proxy, error) {
 		return nil, err
 	}
 	cmd := exec.Command("/bin/sh", "-c", "exec "+command)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, os.Stderr
+	p := &proxy{cmd: cmd, in: in, out: out}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, complaints{p}
+	cmd.WaitDelay = time.Second
 	// A session of its own: an interrupt at the terminal is for us to handle.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
@@ -42,7 +47,6 @@ func startProxy(command string) (*proxy, error) {
 		out.Close()
 		return nil, fmt.Errorf("ProxyCommand: %w", err)
 	}
-	p := &proxy{cmd: cmd, in: in, out: out}
 	p.close = sync.OnceValue(func() error {
 		in.Close()
 		out.Close()
@@ -51,6 +55,23 @@ func startProxy(command string) (*proxy, error) {
 		return nil
 	})
 	return p, nil
+}
+
+// said returns what the command wrote to standard error.
+func (p *proxy) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return visible(p.stderr)
+}
+
+// complaints is the standard error of a proxy.
+type complaints struct{ *proxy }
+
+func (c complaints) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stderr = append(c.stderr, b[:min(len(b), stderrKept-len(c.stderr))]...)
+	return len(b), nil
 }
 
 func (p *proxy) Read(b []byte) (int, error)  { return p.out.Read(b) }

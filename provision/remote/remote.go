@@ -105,7 +105,8 @@ type passphrase = func(ctx context.Context, file string) (secret.Value, error)
 // hosts included.
 func (d *Dialer) Connections() int { return int(d.connections.Load()) }
 
-// Runs returns how many times [Conn.Run] was called on all connections.
+// Runs returns how many programs were sent, or about to be, on all
+// connections and on this machine.
 func (d *Dialer) Runs() int { return int(d.runs.Load()) }
 
 func (d *Dialer) connect() time.Duration   { return orElse(d.Connect, 10*time.Second) }

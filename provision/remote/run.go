@@ -51,7 +51,6 @@ func (e *ExitError) Error() string {
 // [ErrLost]; and those of program and out. After Run has returned nothing more
 // is written to out.
 func (c *Conn) Run(ctx context.Context, program io.Reader, out io.Writer) error {
-	c.dialer.runs.Add(1)
 	text, err := io.ReadAll(program)
 	if err != nil {
 		return err
@@ -66,6 +65,7 @@ func (c *Conn) Run(ctx context.Context, program io.Reader, out io.Writer) error 
 		return err
 	}
 
+	c.dialer.runs.Add(1)
 	mark := rand.Text()
 	prompt := ""
 	if c.become == Sudo && c.target.Password != nil {

@@ -31,7 +31,7 @@ type exit struct {
 func (l *link) session(ctx context.Context, command string) (*shell, error) {
 	// A host that does not answer this can be left only by hanging up.
 	undo := context.AfterFunc(ctx, func() {
-		l.end(context.Cause(ctx))
+		l.end(errClosed)
 		l.client.Close()
 	})
 	defer undo()

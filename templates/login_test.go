@@ -1,0 +1,191 @@
+package templates
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const (
+	user     = "provision-17"
+	password = "hush-5f3a'$(id)\\ "
+)
+
+// A stubDocker records how it was called, and looks for the password where
+// every user of the host could read it. It fails if there is a file "denied".
+func (b *box) stubDocker(t *testing.T) {
+	t.Helper()
+	b.stub(t, "docker", `cd "$HOME"
+mkdir -p called
+for word; do printf '%s\n' "$word"; done >called/argv
+cat >called/stdin
+cat "$DOCKER_CONFIG/config.json" >called/config
+stat -c %a "$DOCKER_CONFIG" >called/mode
+grep -als 'hush-[5]f3a' /proc/[0-9]*/cmdline /proc/[0-9]*/environ >called/leaks
+[ ! -e denied ] || { echo 'Error: denied' >&2; exit 3; }
+echo '{"auths": {"rewritten": "by docker"}}' >"$DOCKER_CONFIG/config.json"
+echo 'Login Succeeded'`)
+}
+
+func (b *box) checkCalled(t *testing.T) {
+	t.Helper()
+	for file, want := range map[string]string{
+		"argv":   "login\n--username\n" + user + "\n--password-stdin\n" + registry + "\n",
+		"stdin":  password,
+		"config": `{"auths": {"` + registry + `": {"auth": ""}}}`,
+		"mode":   "700\n",
+		"leaks":  "",
+	} {
+		if got := b.read(t, "called/"+file); got != want {
+			t.Errorf("docker was called with the %s %q, want %q", file, got, want)
+		}
+	}
+}
+
+func TestLogin(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stubDocker(t)
+		for _, config := range []string{"-", "", "{}\n", `{"auths":{"other.example.com":{"auth":"b3RoZXI="}},"psFormat":"x"}`} {
+			b.clear(t)
+			if config != "-" {
+				b.write(t, ".docker/config.json", config, 0o644)
+			} else {
+				config = ""
+			}
+			if out, status := b.run(t, Login, user+"\n"+password, registry); status != 0 || out != "" {
+				t.Fatalf("status %d, said %s", status, out)
+			}
+			b.checkCalled(t)
+			value, _ := want(config)
+			value.(map[string]any)["auths"].(map[string]any)[registry] = map[string]any{
+				"auth": base64.StdEncoding.EncodeToString([]byte(user + ":" + password))}
+			got := b.read(t, ".docker/config.json")
+			if !equalJSON([]byte(got), value) {
+				t.Errorf("%q became %q", config, got)
+			}
+			if b.mode(t, ".docker/config.json") != 0o600 || b.mode(t, ".docker") != 0o700 {
+				t.Errorf("modes %o and %o", b.mode(t, ".docker"), b.mode(t, ".docker/config.json"))
+			}
+			if got := b.names(t, ".docker"); got != "config.json" {
+				t.Errorf(".docker has %s", got)
+			}
+
+			// What was written is what the look sees.
+			sum := sha256.Sum256([]byte("salt" + user + ":" + password))
+			seen := "@mark fact login=" + user + "\n@mark fact digest=" + hex.EncodeToString(sum[:]) + "\n"
+			if out, status := b.run(t, Logins, "", registry, "salt"); out != seen || status != 0 {
+				t.Errorf("status %d, saw %q, want %q", status, out, seen)
+			}
+		}
+	})
+}
+
+func TestLoginRefuses(t *testing.T) {
+	const there = `{"auths":{"other.example.com":{"auth":"b3RoZXI="}}}`
+	tests := []struct {
+		name, config string
+		prepare      func(t *testing.T, b *box, config string)
+		says         string
+	}{
+		{"wrong password", there, func(t *testing.T, b *box, config string) { b.write(t, "denied", "", 0o600) }, "Error: denied\n"},
+		{"wrong password, nothing there", "-", func(t *testing.T, b *box, config string) { b.write(t, "denied", "", 0o600) }, "Error: denied\n"},
+		{"no JSON", `{"auths":`, nil, ".docker/config.json is not valid JSON; mend it or move it away\n"},
+		{"a link", "-", func(t *testing.T, b *box, config string) {
+			if err := os.Symlink("elsewhere", config); err != nil {
+				t.Fatal(err)
+			}
+		}, ".docker/config.json is a link; replace it by a file\n"},
+		{"a FIFO", "-", func(t *testing.T, b *box, config string) {
+			if err := syscall.Mkfifo(config, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, ".docker/config.json is not a file\n"},
+		{"a lock that is not given back", there, func(t *testing.T, b *box, config string) { b.stub(t, "flock", "exit 1") },
+			"somebody else is changing .docker/config.json; run again\n"},
+		{"a change meanwhile", there, func(t *testing.T, b *box, config string) {
+			b.stub(t, "chmod", "printf ' ' >>"+quote(config)+`; REAL chmod "$@"`)
+		}, "somebody else changed .docker/config.json meanwhile; run again\n"},
+		{"a file that comes meanwhile", "-", func(t *testing.T, b *box, config string) {
+			b.stub(t, "chmod", "printf ' ' >>"+quote(config)+`; REAL chmod "$@"`)
+		}, "somebody else changed .docker/config.json meanwhile; run again\n"},
+	}
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stubDocker(t)
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				b.clear(t)
+				if err := os.Mkdir(filepath.Join(b.home, ".docker"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				config := filepath.Join(b.home, ".docker/config.json")
+				if tt.config != "-" {
+					b.write(t, ".docker/config.json", tt.config, 0o640)
+				}
+				if tt.prepare != nil {
+					tt.prepare(t, b, config)
+				}
+				before, _ := os.Lstat(config)
+				out, status := b.run(t, Login, user+"\n"+password, registry)
+				for _, name := range []string{"flock", "chmod"} {
+					os.Remove(filepath.Join(b.bin, name))
+				}
+				if status != 1 || out != tt.says {
+					t.Errorf("status %d, said %q, want %q", status, out, tt.says)
+				}
+				after, _ := os.Lstat(config)
+				if strings.Contains(tt.says, "meanwhile") {
+					if got := b.read(t, ".docker/config.json"); !strings.HasSuffix(got, " ") {
+						t.Errorf("the late byte is lost: %q", got)
+					}
+				} else if (before == nil) != (after == nil) || before != nil && before.Mode() != after.Mode() {
+					t.Errorf("it was %v and is %v", before, after)
+				} else if tt.config != "-" && b.read(t, ".docker/config.json") != tt.config {
+					t.Errorf("it is %q", b.read(t, ".docker/config.json"))
+				}
+				if got := b.names(t, ".docker"); got != "" && got != "config.json" {
+					t.Errorf(".docker has %s", got)
+				}
+			})
+		}
+	})
+}
+
+func TestLogins(t *testing.T) {
+	tests := []struct{ config, want string }{
+		{"{}", ""},
+		{"{", "@mark fact config=broken\n"},
+		{`{"credsStore":"secretservice","credHelpers":{"` + registry + `":""}}`, "@mark fact store=secretservice\n@mark fact helper=\n"},
+		// printf salt | sha256sum
+		{`{"auths":{"` + registry + `":{"auth":""}}}`, "@mark fact login=\n@mark fact digest=" + hexSum("salt") + "\n"},
+		{`{"auths":{"` + registry + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte("u:p:q")) + `"}}}`,
+			"@mark fact login=u\n@mark fact digest=" + hexSum("saltu:p:q") + "\n"},
+	}
+	eachShell(t, func(t *testing.T, b *box) {
+		if out, status := b.run(t, Logins, "", registry, "salt"); out != "" || status != 0 {
+			t.Errorf("nothing there: status %d, saw %q", status, out)
+		}
+		for _, tt := range tests {
+			b.write(t, ".docker/config.json", tt.config, 0o600)
+			if out, status := b.run(t, Logins, "", registry, "salt"); out != tt.want || status != 0 {
+				t.Errorf("%s: status %d, saw %q, want %q", tt.config, status, out, tt.want)
+			}
+		}
+		os.Remove(filepath.Join(b.home, ".docker/config.json"))
+		if err := syscall.Mkfifo(filepath.Join(b.home, ".docker/config.json"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out, status := b.run(t, Logins, "", registry, "salt"); out != "" || status != 0 {
+			t.Errorf("a FIFO: status %d, saw %q", status, out)
+		}
+	})
+}
+
+func hexSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
