@@ -270,16 +270,31 @@ func (p *place) last() *place {
 
 // A text tells lines and columns from offsets.
 type text struct {
-	src   string
-	lines []int // the offset of each
+	src    string
+	lines  []int // the offset of each
+	blocks []int // how many characters begin before each block of src
 }
 
+// A line may be as long as the file and be wrong all over: counting its
+// characters from its beginning each time would take minutes.
+const blockSize = 1 << 10
+
 func newText(src string) text {
-	t := text{src, []int{0}}
+	t := text{src: src, lines: []int{0}}
+	characters := 0
 	for i := range len(src) {
+		if i%blockSize == 0 {
+			t.blocks = append(t.blocks, characters)
+		}
+		if utf8.RuneStart(src[i]) {
+			characters++
+		}
 		if src[i] == '\n' {
 			t.lines = append(t.lines, i+1)
 		}
+	}
+	if len(src)%blockSize == 0 {
+		t.blocks = append(t.blocks, characters) // for the end of src
 	}
 	return t
 }
@@ -287,5 +302,17 @@ func newText(src string) text {
 // position returns line and column, from 1; a column is a character.
 func (t text) position(offset int) (line, column int) {
 	line = sort.SearchInts(t.lines, offset+1)
-	return line, utf8.RuneCountInString(t.src[t.lines[line-1]:offset]) + 1
+	return line, t.characters(offset) - t.characters(t.lines[line-1]) + 1
+}
+
+// characters counts those that begin before offset.
+func (t text) characters(offset int) int {
+	block := offset / blockSize
+	n := t.blocks[block]
+	for i := block * blockSize; i < offset; i++ {
+		if utf8.RuneStart(t.src[i]) {
+			n++
+		}
+	}
+	return n
 }

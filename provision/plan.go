@@ -14,6 +14,10 @@ type StepPlan struct {
 	Step    string
 	Changes []Change
 	Notes   []string
+
+	// Unchecked is what could not be seen; of the rest of the step Changes
+	// are what is missing.
+	Unchecked []string
 }
 
 // Missing counts the changes of a plan, those for later included.
@@ -31,12 +35,18 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 	var plan Plan
 	var errs []error
 	for _, step := range steps {
-		changes, err := step.Plan(seen[step.Name()])
+		facts := seen[step.Name()]
+		s := StepPlan{Step: step.Name(), Unchecked: facts["unseen"]}
+		if unchecked := facts[unchecked]; len(unchecked) > 0 {
+			s.Unchecked = unchecked
+			plan = append(plan, s)
+			continue
+		}
+		changes, err := step.Plan(facts)
 		if err != nil {
 			errs = append(errs, &StepError{Step: step.Name(), Err: err})
 			continue
 		}
-		s := StepPlan{Step: step.Name()}
 		for _, c := range changes {
 			if _, ok := c.Do.(note); ok {
 				s.Notes = append(s.Notes, c.Summary)
@@ -44,12 +54,15 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 				s.Changes = append(s.Changes, c)
 			}
 		}
-		if len(s.Changes)+len(s.Notes) > 0 {
+		if len(s.Changes)+len(s.Notes)+len(s.Unchecked) > 0 {
 			plan = append(plan, s)
 		}
 	}
 	return plan, errors.Join(errs...)
 }
+
+// unchecked is the key of what the engine itself could not look at.
+const unchecked = "\x00unchecked"
 
 // A deed is one change of a round.
 type deed struct {

@@ -25,6 +25,9 @@ type job struct {
 type program struct {
 	text  []byte
 	marks map[string]span
+
+	digest string // of an installed program: what the gate has to tell first
+	proved bool   // it did
 }
 
 // A span is the jobs that a mark may speak of: a program inside the program
@@ -36,7 +39,9 @@ type span struct{ from, to int }
 // nothing else is run.
 func newProgram(jobs []job) (*program, error) {
 	p := &program{marks: map[string]span{}}
-	text, err := p.write(jobs, 0, "")
+	mark := newMark()
+	p.marks[mark] = span{0, len(jobs)}
+	text, err := p.write(jobs, 0, "", "'"+mark+"'")
 	if err != nil {
 		return nil, err
 	}
@@ -44,10 +49,9 @@ func newProgram(jobs []job) (*program, error) {
 	return p, nil
 }
 
-func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
-	mark := newMark()
-	p.marks[mark] = span{first, first + len(jobs)}
-
+// write writes the program of one user; jobs are numbered from first on, and
+// mark is a word of the shell.
+func (p *program) write(jobs []job, first int, user, mark string) ([]byte, error) {
 	var head, body bytes.Buffer
 	texts := map[string]string{}
 	function := func(text string) string {
@@ -65,7 +69,9 @@ func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
 			for end < len(jobs) && jobs[end].script.User == jobs[i].script.User {
 				end++
 			}
-			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User)
+			mark := newMark()
+			p.marks[mark] = span{first + i, first + end}
+			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User, "'"+mark+"'")
 			if err != nil {
 				return nil, err
 			}
@@ -82,7 +88,7 @@ func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("provision() {\n")
 	b.WriteString("unset mark failed _secret\n") // one that came with the environment would be passed on
-	fmt.Fprintf(&b, "mark='%s' failed='' _secret=''\n", mark)
+	fmt.Fprintf(&b, "mark=%s failed='' _secret=''\n", mark)
 	if user == "" {
 		b.WriteString("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\n")
 		b.WriteString("export PATH LC_ALL\nunset IFS ENV BASH_ENV CDPATH\numask 022\ncd / || exit\n")
@@ -92,7 +98,7 @@ func (p *program) write(jobs []job, first int, user string) ([]byte, error) {
 	b.WriteString(templates.Prelude)
 	b.Write(head.Bytes())
 	b.Write(body.Bytes())
-	b.WriteString("[ -z \"$failed\" ]\n}\nprovision\n")
+	b.WriteString("[ -z \"$failed\" ]\n}\nprovision \"$@\"\n")
 	return b.Bytes(), nil
 }
 
@@ -222,7 +228,14 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			output(before)
 		}
 		switch word {
+		case "look":
+			if err := p.same(rest); err != nil {
+				return results, stray, err
+			}
 		case "begin":
+			if p.digest != "" && !p.proved {
+				return results, stray, &OutdatedError{}
+			}
 			i, err := strconv.Atoi(rest)
 			if err != nil || current >= 0 || i < from.from || i >= from.to || results[i].began {
 				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
@@ -270,7 +283,7 @@ func (p *program) cut(line string) (before, word, rest string, of span) {
 		}
 		word, rest, _ := strings.Cut(after, " ")
 		switch word {
-		case "begin", "fact", "end":
+		case "begin", "fact", "end", "look":
 			return before, word, rest, s
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"sync"
+
+	"provision/provision/forge"
 )
 
 // Look runs the probes of all steps: on the host in one trip, and in GitLab at
@@ -146,19 +148,25 @@ func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Ev
 	if len(jobs) == 0 {
 		return Seen{}, nil
 	}
+	prog, err := newProgram(jobs)
+	if err != nil {
+		for _, d := range deeds {
+			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+		}
+		return nil, at(t.Name, err)
+	}
+	return converse(ctx, t, prog, deeds, probes, func(ctx context.Context, out io.Writer) error {
+		return t.Host.Run(ctx, bytes.NewReader(prog.text), out)
+	}, tell)
+}
+
+// converse starts a program and listens to it until both are through.
+func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
 		if n < len(deeds) {
 			tell(Event{Step: deeds[n].step, Change: deeds[n].change.Summary, Kind: kind, Text: text})
 		}
 	}
-	prog, err := newProgram(jobs)
-	if err != nil {
-		for n := range deeds {
-			event(n, NotRun, "")
-		}
-		return nil, at(t.Name, err)
-	}
-
 	out, in := io.Pipe()
 	type answer struct {
 		results []result
@@ -169,14 +177,14 @@ func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Ev
 	trip, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
-		results, stray, err := prog.listen(out, len(jobs), event)
+		results, stray, err := prog.listen(out, len(deeds)+len(probes), event)
 		if err != nil {
 			stop() // nobody listens to the rest
 		}
 		out.CloseWithError(errors.New("nobody listens any more"))
 		heard <- answer{results, stray, err}
 	}()
-	runErr := t.Host.Run(trip, bytes.NewReader(prog.text), in)
+	runErr := start(trip, in)
 	in.Close()
 	a := <-heard
 	if a.err != nil {
@@ -279,6 +287,9 @@ func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 		}
 		wg.Go(func() {
 			facts, err := question(ctx, t.Forge)
+			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
+				facts, err = Facts{unchecked: {err.Error()}}, nil
+			}
 			if err != nil {
 				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}
 			}

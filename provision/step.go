@@ -99,10 +99,16 @@ type Target struct {
 	Name  string // what events and errors call the host
 	Host  Host
 	Forge forge.Forge
+
+	// Partial says that what may not be looked at in GitLab is no error: such
+	// steps come out unchecked.
+	Partial bool
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never
 // reports a secret; public halves and digests only.
+//
+// Values of the key "unseen" say what the probe had no rights to see.
 type Facts map[string][]string
 
 // Get returns the first value of key, or "".

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,8 @@ func TestCutAnywhereChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range p.text[:len(p.text)-1] {
+	end := bytes.LastIndex(p.text, []byte("\nprovision")) + len("\nprovision")
+	for n := range end {
 		cmd := exec.Command("dash", "-s")
 		cmd.Stdin = strings.NewReader(string(p.text[:n]))
 		got, _ := cmd.Output()

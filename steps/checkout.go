@@ -18,9 +18,12 @@ type checkout struct {
 func checkoutSteps(w wish) []provision.Step {
 	g := w.inv.GitLab.SSH
 	return each(w, func(d *inventory.Deployment) checkout {
-		url := "ssh://" + g.User + "@" + urlHost(g.Host, g.Port) + "/" + d.Project + ".git"
-		return checkout{d.Name, d.User, d.Directory, url, d.Branch}
+		return checkout{d.Name, d.User, d.Directory, gitURL(g, d.Project), d.Branch}
 	})
+}
+
+func gitURL(server inventory.SSHServer, project string) string {
+	return "ssh://" + server.User + "@" + urlHost(server.Host, server.Port) + "/" + project + ".git"
 }
 
 func (s checkout) Name() string { return "checkout " + s.deployment }

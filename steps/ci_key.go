@@ -25,10 +25,20 @@ import (
 type ciKey struct {
 	ci
 	project, branch string
+
+	retire string                                    // the public half of a key not to be used any more
+	login  func(context.Context, secret.Value) error // see [Given]
 }
 
 func ciKeySteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) ciKey { return ciKey{ciOf(d), d.Project, d.Branch} })
+	return each(w, func(d *inventory.Deployment) ciKey {
+		s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
+		s.retire = w.given.Retire[s.Name()]
+		if w.given.Login != nil {
+			s.login = func(ctx context.Context, key secret.Value) error { return w.given.Login(ctx, d, key) }
+		}
+		return s
+	})
 }
 
 const keyVariable = "SSH_AUTH"
@@ -147,45 +157,85 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)),
 				"give this deployment another environment or a variables.prefix, or delete the variable")
 		}
-		if p != "" && (public == "" || letIn) {
+		if p != "" && p != s.retire && (public == "" || letIn) {
 			public, from = p, owner
 			if letIn {
 				break
 			}
 		}
 	}
-
 	var changes []provision.Change
 	if public == "" {
-		private, line := s.newPair()
-		allow := s.allow("let a new key of CI open the gate of "+s.deployment, line)
-		for _, owner := range s.owners {
-			changes = append(changes, s.set("hand the new key to CI: "+s.where(keyVariable, owner), owner,
-				func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }))
+		changes = s.planNew(len(f["there"]) == 0)
+	} else {
+		line, err := s.line(public)
+		if err != nil {
+			return nil, err
 		}
-		if len(f["there"]) > 0 { // CI has a key: the host learns the new one first
-			return append(append([]provision.Change{allow}, changes...), notes...), nil
-		}
-		return append(append(changes, allow), notes...), nil
+		changes = s.planHeld(f, public, line, from)
 	}
+	return append(changes, notes...), nil
+}
 
-	line, err := s.line(public)
-	if err != nil {
-		return nil, err
+// planNew plans a new key. Where CI has one that works, that one works until
+// CI has the new one, and the new one is tried before the old one goes.
+func (s ciKey) planNew(first bool) []provision.Change {
+	private, line := s.newPair()
+	var hand []provision.Change
+	for _, owner := range s.owners {
+		hand = append(hand, s.set("hand the new key to CI: "+s.where(keyVariable, owner), owner,
+			func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }))
 	}
-	if !s.inPlace(lines, line, public) {
-		changes = append(changes, s.allow("let the key that CI has open the gate of "+s.deployment, secret.New(line)))
+	if first {
+		return append(hand, s.allow("let the new key of CI open the gate of "+s.deployment, line, "only"))
 	}
+	changes := append([]provision.Change{s.allow("let a new key of CI open the gate of "+s.deployment+", beside the old one", line, "keep")}, hand...)
+	if s.login != nil {
+		changes = append(changes, provision.Change{
+			Summary: "log in with what GitLab now holds, as CI does",
+			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+				for _, owner := range s.owners {
+					key, err := s.heldBy(owner)(ctx, g)
+					if err != nil {
+						return err
+					}
+					if err := s.login(ctx, key); err != nil {
+						return err
+					}
+				}
+				return nil
+			}),
+		})
+	}
+	return append(changes, s.allow("let the old key of "+s.deployment+" in no longer", line, "only"))
+}
+
+// planHeld plans for a key that GitLab holds: what CI lacks comes before
+// another key goes, and what the host lacks before CI gets it.
+func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner) []provision.Change {
+	var hand []provision.Change
 	for _, owner := range s.owners {
 		wants := f["wants "+owner.String()]
 		switch p := f.Get("public " + owner.String()); {
 		case p != public:
-			changes = append(changes, s.set("hand the key to CI: "+s.where(keyVariable, owner), owner, s.heldBy(from)))
+			hand = append(hand, s.set("hand the key to CI: "+s.where(keyVariable, owner), owner, s.heldBy(from)))
 		case len(wants) > 0:
-			changes = append(changes, s.set("make "+s.where(keyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
+			hand = append(hand, s.set("make "+s.where(keyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
 		}
 	}
-	return append(changes, notes...), nil
+	first, others := s.standing(f["line"], line, public)
+	let := "let the key that CI has open the gate of " + s.deployment
+	drop := "let no other key open the gate of " + s.deployment
+	value := secret.New(line)
+	switch {
+	case first && !others:
+		return hand
+	case first:
+		return append(hand, s.allow(drop, value, "only"))
+	case len(hand) == 0 || !others:
+		return append([]provision.Change{s.allow(let, value, "only")}, hand...)
+	}
+	return append(append([]provision.Change{s.allow(let, value, "keep")}, hand...), s.allow(drop, value, "only"))
 }
 
 // set gives CI the private half, as it needs it.
@@ -218,9 +268,9 @@ func (s ciKey) heldBy(owner forge.Owner) func(context.Context, forge.Forge) (sec
 	}
 }
 
-func (s ciKey) allow(summary string, line secret.Value) provision.Change {
+func (s ciKey) allow(summary string, line secret.Value, others string) provision.Change {
 	return provision.Change{Summary: summary, Do: provision.Script{
-		User: s.user, Args: []string{s.deployment}, Secret: line, Text: templates.Authorize,
+		User: s.user, Args: []string{s.deployment, others}, Secret: line, Text: templates.Authorize,
 	}}
 }
 
@@ -263,21 +313,22 @@ func (s ciKey) line(public string) (string, error) {
 	return fmt.Sprintf(`restrict,command="%s %s %s" %s %s`, gateFile, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
 }
 
-// inPlace tells whether a line is the first one for its key, the only one, and
-// the only one of this deployment. sshd(8) takes the first line that has the
-// key, and skips one whose options it cannot read: another line with the key
-// is a way in.
-func (s ciKey) inPlace(lines []string, want, public string) bool {
-	there := false
+// standing tells whether a line is the first one for its key and the only one
+// that has it, and whether there are lines of other keys for this deployment.
+// sshd(8) takes the first line that has the key, and skips one whose options it
+// cannot read: another line with the key is a way in.
+func (s ciKey) standing(lines []string, want, public string) (first, others bool) {
 	for _, line := range lines {
 		switch {
-		case line == want && !there:
-			there = true
-		case hasKey(line, public), strings.HasSuffix(line, " "+s.comment()):
-			return false
+		case line == want && !first:
+			first = true
+		case hasKey(line, public):
+			return false, true
+		case strings.HasSuffix(line, " "+s.comment()):
+			others = true
 		}
 	}
-	return there
+	return first, others
 }
 
 // hasKey tells whether a line of authorized_keys lets in a public half "TYPE

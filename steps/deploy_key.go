@@ -3,7 +3,6 @@ package steps
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"provision/inventory"
 	"provision/provision"
@@ -25,7 +24,7 @@ func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.proje
 
 func (s deployKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: lookAtRepoKey},
+		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			keys, err := f.DeployKeys(ctx, s.project)
 			if err != nil {
@@ -33,13 +32,9 @@ func (s deployKey) Probe() provision.Probe {
 			}
 			facts := provision.Facts{}
 			for _, k := range keys {
-				words := strings.Fields(k.Key)
-				if len(words) < 2 {
-					continue
-				}
-				facts.Add("registered", words[0]+" "+words[1])
+				facts.Add("registered", keyOf(k.Key))
 				if k.CanPush {
-					facts.Add("can-push", words[0]+" "+words[1])
+					facts.Add("can-push", keyOf(k.Key))
 				}
 			}
 			return facts, nil
@@ -48,17 +43,42 @@ func (s deployKey) Probe() provision.Probe {
 }
 
 func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
-	public := f.Get("public")
-	add := func(ctx context.Context, g forge.Forge) error {
-		return g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
-	}
-	switch {
-	case public == "":
+	if f.Get("public") == "" {
 		return []provision.Change{provision.Later("let the key of %s read %s", s.user, s.project)}, nil
-	case !f.Has("registered", public):
-		return []provision.Change{{Summary: fmt.Sprintf("let the key of %s read %s", s.user, s.project), Do: provision.Call(add)}}, nil
-	case f.Has("can-push", public):
-		return []provision.Change{{Summary: fmt.Sprintf("take the right to push to %s from the key of %s", s.project, s.user), Do: provision.Call(add)}}, nil
 	}
-	return nil, nil
+	var changes []provision.Change
+	let := func(public, summary string) {
+		changes = append(changes, provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+			return g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
+		})})
+	}
+	for _, key := range []struct{ fact, name string }{{"public", "the key"}, {"next", "the next key"}} {
+		switch public := f.Get(key.fact); {
+		case public == "":
+		case !f.Has("registered", public):
+			let(public, fmt.Sprintf("let %s of %s read %s", key.name, s.user, s.project))
+		case f.Has("can-push", public):
+			let(public, fmt.Sprintf("take the right to push to %s from %s of %s", s.project, key.name, s.user))
+		}
+	}
+	if retired := f.Get("retired"); f.Has("registered", retired) && retired != f.Get("public") {
+		changes = append(changes, provision.Change{
+			Summary: fmt.Sprintf("let the retired key of %s read %s no longer", s.user, s.project),
+			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, retired) }),
+		})
+	}
+	return changes, nil
+}
+
+func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) error {
+	keys, err := g.DeployKeys(ctx, s.project)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if keyOf(k.Key) == public {
+			return g.RemoveDeployKey(ctx, s.project, k.ID)
+		}
+	}
+	return nil
 }

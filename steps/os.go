@@ -9,9 +9,9 @@ import (
 
 // osStep looks at the host itself. It changes nothing: a host that cannot do
 // what the other steps need is told so before anything is changed.
-type osStep struct{}
+type osStep struct{ asUser bool }
 
-func osSteps(wish) []provision.Step { return []provision.Step{osStep{}} }
+func osSteps(w wish) []provision.Step { return []provision.Step{osStep{w.given.AsUser}} }
 
 func (osStep) Name() string { return "os" }
 
@@ -30,8 +30,8 @@ fact free "$(df -Pk /var | awk 'NR == 2 { print int($4 / 1024) }')"
 // is more likely than a deployment.
 const minFree = 100
 
-func (osStep) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("uid") != "0" {
+func (s osStep) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("uid") != "0" && !s.asUser {
 		return nil, provision.Hint(fmt.Errorf("the login has no rights of root (its user id is %q)", f.Get("uid")),
 			"set become to sudo or doas in the inventory")
 	}

@@ -26,6 +26,8 @@ type registryLogin struct {
 	named                 secret.Value    // of that one: the user name, a newline, the password
 	digest                string          // of that one: as the host reports it
 	salt                  string
+	directory             string // of one deployment of the user, to try a new token in
+	retire                string // the login that is not to be used any more
 }
 
 const (
@@ -38,8 +40,9 @@ func registryLoginSteps(w wish) []provision.Step {
 	return each(w, func(d *inventory.Deployment) registryLogin {
 		s := registryLogin{
 			user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
-			owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt,
+			owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
 		}
+		s.retire = w.given.Retire[s.Name()]
 		switch credential := w.inv.Registry.Credential; credential.Kind {
 		case inventory.DeployToken:
 			s.kind = forge.DeployToken
@@ -108,7 +111,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 			"take credsStore and credHelpers out of it, or deploy as another user")
 	}
 	if s.kind == "" {
-		if f.Get("digest") == s.digest {
+		if f.Get("digest") == s.digest || s.salt == "" {
 			return nil, nil
 		}
 		return []provision.Change{s.login("", s.named)}, nil
@@ -128,6 +131,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		switch {
 		case number != held:
 			unused = append(unused, id)
+		case f.Get("login") == s.retire:
+			why = fmt.Sprintf(", in place of token %s", number)
+			unused = append(unused, id)
 		case err == nil && days < renewDays:
 			why = fmt.Sprintf(", as token %s ends in %d days", number, days)
 			unused = append(unused, id)
@@ -145,6 +151,15 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 			Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why),
 			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
 		}, s.login(" with it", credential))
+		if s.retire != "" && s.retire == f.Get("login") {
+			changes = append(changes, provision.Change{
+				Summary: "pull with it",
+				Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+cd "$1"
+docker compose pull --quiet
+`},
+			})
+		}
 	}
 	for _, id := range unused {
 		changes = append(changes, provision.Change{

@@ -9,49 +9,70 @@ import (
 
 // repoKey wants the user to have a key pair to clone with. The private half
 // is made on the host and never leaves it; one that is there is never made
-// again.
-type repoKey struct{ user, comment string }
+// again, unless it is to be retired. Then the new pair stands beside it, as
+// id_ed25519.next, until the new one is registered and tried: see repoKeySwap.
+type repoKey struct {
+	user, comment string
+	retire        string // the public half of a key not to be used any more
+}
 
 func repoKeySteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) repoKey { return repoKey{d.User, d.User + "@" + w.host.Name} })
+	return each(w, func(d *inventory.Deployment) repoKey {
+		s := repoKey{user: d.User, comment: d.User + "@" + w.host.Name}
+		s.retire = w.given.Retire[s.Name()]
+		return s
+	})
 }
 
 func (s repoKey) Name() string { return "repo-key " + s.user }
 
-// lookAtRepoKey reports the public half of the key of a user. It asks the
-// private half, as the file beside it may say anything.
-const lookAtRepoKey = `
-key=.ssh/id_ed25519
-[ -e "$key" ] || return 0
-if public=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null </dev/null); then
-	fact public "$(printf '%s' "$public" | cut -d ' ' -f 1,2)"
-else
-	fact unreadable "$key"
-fi
+// lookAtRepoKeys reports the public halves of the keys of a user: the one in
+// use, the next one, and the one that was in use. It asks the private halves,
+// as the files beside them may say anything.
+const lookAtRepoKeys = `
+for name in public=id_ed25519 next=id_ed25519.next; do
+	key=.ssh/${name#*=}
+	[ -e "$key" ] || continue
+	if public=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null </dev/null); then
+		fact "${name%=*}" "$(printf '%s' "$public" | cut -d ' ' -f 1,2)"
+	else
+		fact unreadable "$key"
+	fi
+done
+! [ -e .ssh/id_ed25519.retired.pub ] || fact retired "$(cut -d ' ' -f 1,2 .ssh/id_ed25519.retired.pub)"
 `
 
 func (s repoKey) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtRepoKey}}
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtRepoKeys}}
 }
 
 func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("unreadable") != "" {
-		return nil, provision.Hint(fmt.Errorf("~%s/.ssh/id_ed25519 is there, but is no private key that can be used without a passphrase", s.user),
+	if file := f.Get("unreadable"); file != "" {
+		return nil, provision.Hint(fmt.Errorf("~%s/%s is there, but is no private key that can be used without a passphrase", s.user, file),
 			"move it away to have a new one made")
 	}
-	if f.Get("public") != "" {
-		return nil, nil
+	public := f.Get("public")
+	switch {
+	case public == "":
+		return []provision.Change{s.make("make a key pair for "+s.user, "id_ed25519")}, nil
+	case public == s.retire && f.Get("next") == "":
+		return []provision.Change{s.make("make the next key pair for "+s.user+", beside the one in use", "id_ed25519.next")}, nil
 	}
-	return []provision.Change{{
-		Summary: "make a key pair for " + s.user,
-		Do: provision.Script{User: s.user, Args: []string{s.comment}, Text: `
+	return nil, nil
+}
+
+func (s repoKey) make(summary, name string) provision.Change {
+	return provision.Change{
+		Summary: summary,
+		Do: provision.Script{User: s.user, Args: []string{s.comment, name}, Text: `
 [ -d .ssh ] || mkdir -m 700 .ssh
 new=$(mktemp -d .ssh/key.XXXXXX)
 trap 'rm -rf "$new"' EXIT
-ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$new/id_ed25519"
-[ ! -e .ssh/id_ed25519 ] || fail 'somebody else made .ssh/id_ed25519 meanwhile; run again'
-mv -f "$new/id_ed25519.pub" .ssh/
-mv "$new/id_ed25519" .ssh/
+trap 'exit 1' HUP INT TERM
+ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$new/key"
+[ ! -e ".ssh/$2" ] || fail "somebody else made .ssh/$2 meanwhile; run again"
+mv -f "$new/key.pub" ".ssh/$2.pub"
+mv "$new/key" ".ssh/$2"
 `},
-	}}, nil
+	}
 }

@@ -6,6 +6,8 @@
 package steps
 
 import (
+	"context"
+
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/secret"
@@ -17,14 +19,32 @@ type Given struct {
 	// the zero Value.
 	RegistryPassword secret.Value
 
-	// Salt makes digests of one run worthless elsewhere.
+	// Salt makes digests of one run worthless elsewhere. Without one, no
+	// digest of a secret leaves the host.
 	Salt string
+
+	// AsUser says that the host is looked at with the rights of the deploy
+	// user.
+	AsUser bool
+
+	// Retire has the credentials that are no longer to be used, by the name
+	// of the step that looks after them.
+	Retire map[string]string
+
+	// Login logs in as CI would, with the private half of a key, and fails
+	// where a deploy would. Needed where Retire has a key of CI.
+	Login func(ctx context.Context, d *inventory.Deployment, key secret.Value) error
 }
 
 // For returns the steps of a host, in the order in which they are made. The
 // deployments are all on that host.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	w := wish{inv, host, deployments, given}
+	return append(w.steps(), lookSteps(w)...)
+}
+
+// steps returns all steps but the one that has all others in it.
+func (w wish) steps() []provision.Step {
 	var steps []provision.Step
 	for _, of := range []func(wish) []provision.Step{
 		osSteps,
@@ -37,6 +57,7 @@ func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventor
 		settingsSteps,
 		repoKeySteps,
 		deployKeySteps,
+		repoKeySwapSteps,
 		registryLoginSteps,
 		gitHostSteps,
 		checkoutSteps,

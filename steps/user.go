@@ -29,6 +29,13 @@ func (s user) Probe() provision.Probe {
 getent passwd "$1" | facts passwd
 [ -n "$(getent passwd "$1")" ] || return 0
 id -nG "$1" | tr ' ' '\n' | facts group
+home=$(getent passwd "$1" | cut -d : -f 6)
+! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
+if [ "$(id -u)" != 0 ]; then
+	fact unseen 'what kind of password the user has'
+	fact unseen 'whom sshd_config lets in'
+	return 0
+fi
 case $(getent shadow "$1" | cut -d : -f 2) in
 '*') fact password '*' ;;
 '!' | '!!' | '!*') fact password '!' ;;
@@ -36,8 +43,6 @@ case $(getent shadow "$1" | cut -d : -f 2) in
 '') fact password empty ;;
 *) fact password set ;;
 esac
-home=$(getent passwd "$1" | cut -d : -f 6)
-! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 sshd=$(command -v sshd) || return 0
 "$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
 	grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :

@@ -1,5 +1,6 @@
 # $1 is the name of a deployment; the secret is the line that lets its key in.
 # (The line is no secret, but with a new key it is made only when it is sent.)
+# $2 is only, or keep: then other keys of the deployment stay for now.
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
 # has the key. Other lines with the same key or the same name go, and the file
@@ -23,22 +24,22 @@ fi
 new=$(mktemp "$keys.XXXXXX")
 trap 'rm -f "$new"' EXIT
 trap 'exit 1' HUP INT TERM
-secret | awk -v name="provision:$1" -v newline="$newline" '
+secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 	function same(  text, word, n, i) {
 		text = $0
 		sub(/[ \t\r]+$/, "", text)
 		n = split(text, word, /[ \t]+/)
 		for (i = 1; i <= n; i++) if (word[i] == blob) return 1
-		return word[n] == name
+		return others != "keep" && word[n] == name
 	}
 	FILENAME == "-" { line = $0; blob = $(NF - 1); next }
 	$0 == "# provision begin" { ours = 1; next }
 	$0 == "# provision end" { ours = 0; next }
 	$0 !~ /^[ \t]*#/ && same() { next }
-	ours { others = others $0 "\n"; next }
+	ours { kept = kept $0 "\n"; next }
 	{ foreign = foreign sep $0; sep = "\n"; some = 1 }
 	END {
-		printf "# provision begin\n%s\n%s# provision end\n%s%s", line, others, foreign, some && newline == "yes" ? "\n" : ""
+		printf "# provision begin\n%s\n%s# provision end\n%s%s", line, kept, foreign, some && newline == "yes" ? "\n" : ""
 	}' - "$file" >"$new"
 chmod 600 "$new"
 [ "$(sum)" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'

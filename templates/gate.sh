@@ -3,7 +3,8 @@
 #
 # The forced command of a deploy key: all that the key can do. It takes one
 # word from the client: nothing or deploy pulls the images of the deployment
-# NAME and restarts what changed; status tells what runs, as JSON. Whatever
+# NAME and restarts what changed; status tells what runs, as JSON; verify NONCE
+# looks whether the deployment is as it should be, and changes nothing. Whatever
 # else is asked is refused and logged with the fingerprint of the key.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -18,7 +19,7 @@ say() {
 }
 
 refuse() {
-	say warning "refused: $1: $(printf '%.200s' "$asked" | tr -c '[:print:]' '?')"
+	say warning "refused: $1: $(printf '%.200s' "$asked" | tr -c '\040-\176' '?')"
 	printf 'provision: refused: %s\n' "$1" >&2
 	exit 126
 }
@@ -28,35 +29,83 @@ case $name in
 esac
 settings=/etc/provision/deployments/$name
 [ -r "$settings" ] || refuse 'no such deployment'
-user='' directory=''
+user='' directory='' wait='' rollback=''
 while IFS='=' read -r word value; do
 	case $word in
 	user) user=$value ;;
 	directory) directory=$value ;;
+	wait) wait=$value ;;
+	rollback) rollback=$value ;;
 	esac
 done <"$settings"
 [ "$who" = "$user" ] || refuse 'this deployment belongs to another user'
-
 HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
-cd "$HOME/$directory" 2>/dev/null || refuse 'the deployment is not there yet'
 
-case $asked in
-'' | deploy)
+# pulled_back IMAGES: makes the names of images mean what they meant before,
+# and starts what ran before. A line of IMAGES is an id and a name.
+pulled_back() {
+	[ -n "$1" ] || return 1
+	printf '%s\n' "$1" | while read -r id image; do
+		docker tag "$id" "$image" || exit 1
+	done && docker compose up --detach --pull never 9<&-
+}
+
+deploy() {
 	exec 9<.
 	flock -w 1800 9 || refuse 'another deploy does not end'
 	say info 'deploy'
-	docker compose pull 9<&- && docker compose up -d 9<&- || {
-		status=$?
-		say err "deploy failed with status $status"
-		exit "$status"
-	}
-	say info 'deployed'
+	set -- --detach
+	[ -z "$wait" ] || set -- "$@" --wait --wait-timeout "$wait"
+	before=''
+	if [ "$rollback" = yes ]; then
+		before=$(for id in $(docker compose ps --quiet); do
+			docker inspect --format '{{.Image}} {{.Config.Image}}' "$id"
+		done)
+	fi
+	if docker compose pull 9<&- && docker compose up "$@" 9<&-; then
+		say info 'deployed'
+		return 0
+	fi
+	if [ "$rollback" != yes ]; then
+		say err 'the deploy failed'
+		printf 'provision: the deploy failed\n' >&2
+	elif pulled_back "$before"; then
+		say err 'the deploy failed, and the images that ran before run again'
+		printf 'provision: the deploy failed, and the images that ran before run again\n' >&2
+	else
+		say err 'the deploy failed, and going back to the images before it failed too'
+		printf 'provision: the deploy failed, and going back to the images before it failed too\n' >&2
+	fi
+	return 1
+}
+
+enter() {
+	cd "$HOME/$directory" 2>/dev/null || refuse 'the deployment is not there yet'
+}
+
+case $asked in
+'' | deploy)
+	enter
+	deploy
 	;;
 status)
-	docker compose ps --all --format json
+	enter
+	exec docker compose ps --all --format json
+	;;
+'verify '*)
+	nonce=${asked#verify }
+	case $nonce in
+	*[!0-9a-f]*) refuse 'a nonce has hexadecimal digits' ;;
+	????????????????????????????????) ;;
+	*) refuse 'a nonce has 32 digits' ;;
+	esac
+	look=/usr/local/lib/provision/look/$name
+	[ -r "$look" ] || refuse 'there is nothing installed to look with'
+	printf '%s look %s\n' "$nonce" "$(sha256sum <"$look" | cut -c 1-64)"
+	exec /bin/sh "$look" "$nonce" </dev/null 2>&1
 	;;
 *)
-	refuse 'a deploy key can deploy and ask for the status, and nothing else'
+	refuse 'a deploy key can deploy, ask for the status and verify, and nothing else'
 	;;
 esac

@@ -11,7 +11,7 @@ printf '%s\n' "$said" | while read -r word value; do
 	store | helper) fact "$word" "$value" ;;
 	auth)
 		fact login "$(printf '%s' "$value" | base64 -d | sed 's/:.*//;q')"
-		fact digest "$({
+		[ -z "$2" ] || fact digest "$({
 			printf '%s' "$2"
 			printf '%s' "$value" | base64 -d
 		} | sha256sum | cut -c 1-64)"

@@ -31,8 +31,11 @@ var (
 func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
 	run := func(name string, shell, awk []string) {
 		t.Run(name, func(t *testing.T) {
-			for _, program := range append(slices.Clone(awk), shell...) {
-				if _, err := exec.LookPath(program); err != nil {
+			for _, command := range [][]string{shell, awk} {
+				if command == nil {
+					continue
+				}
+				if _, err := exec.LookPath(command[0]); err != nil {
 					t.Skipf("NOT TESTED with %s: it is not installed (apt-get install dash bash busybox-static mawk gawk)", name)
 				}
 			}
@@ -60,6 +63,24 @@ func newBox(t *testing.T, shell []string) *box {
 		}
 	}
 	return b
+}
+
+// preferStubs lets busybox, which prefers its own applets to programs on the
+// PATH, run the stubs: it prefers functions to applets.
+func (b *box) preferStubs(t *testing.T) string {
+	t.Helper()
+	if b.shell[0] != "busybox" {
+		return ""
+	}
+	stubs, err := os.ReadDir(b.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, stub := range stubs {
+		fmt.Fprintf(&text, "%s() { %s \"$@\"; }\n", stub.Name(), quote(filepath.Join(b.bin, stub.Name())))
+	}
+	return text.String()
 }
 
 // real is where the programs of the system are, as for a program of provision.
@@ -102,7 +123,7 @@ func (b *box) sh(t *testing.T, program string) (string, int) {
 	cmd := exec.Command(b.shell[0], append(slices.Clone(b.shell[1:]), "-s")...)
 	cmd.Dir = b.home
 	cmd.Env = []string{"HOME=" + b.home, "PATH=" + b.bin + ":" + real, "LC_ALL=C"}
-	cmd.Stdin = strings.NewReader(program)
+	cmd.Stdin = strings.NewReader(b.preferStubs(t) + program)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	status := statusOf(t, cmd.Run(), &out)

@@ -69,6 +69,7 @@ var (
 	ErrForbidden    = errors.New("this token may not do that")
 	ErrNotFound     = errors.New("not found, or not visible to this token")
 	ErrTaken        = errors.New("has already been taken")
+	ErrUnseen       = errors.New("cannot be seen from here")
 	ErrScope        = errors.New("this GitLab has no environment scopes for variables of groups")
 )
 

@@ -91,17 +91,17 @@ func (o *offer) add(signer ssh.Signer, name string) {
 // holds the key, then what else the agent holds. All go into one
 // authentication method, because a server is asked for each method once.
 //
-// The handshake's clock stands still while pause's keys wait for a person.
+// While a person is waited for, pause has been called.
 func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume func())) (*offer, error) {
-	o := &offer{}
-	held := o.fromAgent(ctx, e, pause)
 	if e.identity != "" {
 		if _, err := os.Stat(e.identity); errors.Is(err, os.ErrNotExist) {
 			if _, err := os.Stat(e.identity + ".pub"); err != nil {
-				return o, fmt.Errorf("identity %s does not exist", e.identity)
+				return nil, fmt.Errorf("identity %s does not exist", e.identity)
 			}
 		}
 	}
+	o := &offer{}
+	held := o.fromAgent(ctx, e, pause)
 	for _, path := range e.identities {
 		pub, signer, reason := d.keyFile(ctx, path, pause)
 		if pub == nil {

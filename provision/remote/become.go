@@ -14,7 +14,7 @@ import (
 // these bytes, of which the last are the mark.
 const wrapper = "" +
 	// A variable that came from the environment would go back into it.
-	`unset size mark program job watch status n; ` +
+	`unset size mark program job watch status signal n; ` +
 	`[ "$(id -u)" = 0 ] || { echo "` + notRoot + `" >&2; exit 125; }; ` +
 	// Only a printf that is built in keeps the program out of the list of processes.
 	`[ "$(command -v printf)" = printf ] || { echo "` + notAShell + `" >&2; exit 125; }; ` +
@@ -29,11 +29,13 @@ const wrapper = "" +
 	// its number is that of the group.
 	`printf %s "${program%"$mark"}" | setsid /bin/sh -s 3<&- & job=$! ; ` +
 	// Standard input stays open as long as anybody waits for the program. Its
-	// end stops the program: politely, and after five seconds for certain.
-	`{ while read -r _; do :; done <&3; trap "" TERM; ` +
-	`kill -s TERM -- "-$job"; n=0; ` +
-	`while [ "$n" -lt 50 ] && kill -s 0 -- "-$job"; do sleep 0.1 || sleep 1; n=$((n + 1)); done; ` +
-	`kill -s KILL -- "-$job"; } >/dev/null 2>&1 & watch=$! ; ` +
+	// end stops the program, politely, and after five seconds for certain. The
+	// group may not be there yet, hence the second kill.
+	`{ while read -r _; do :; done <&3; trap "" TERM; signal=TERM; n=0; ` +
+	`while [ "$n" -lt 70 ] && { kill -s "$signal" -- "-$job" || kill -s "$signal" "$job"; }; do ` +
+	`sleep 0.1 || { sleep 1; n=$((n + 9)); }; ` +
+	`n=$((n + 1)); signal=0; [ "$n" -lt 50 ] || signal=KILL; ` +
+	`done; } >/dev/null 2>&1 & watch=$! ; ` +
 	`exec 3<&-; ` +
 	// A watch that is stopping the program ignores this signal and is waited
 	// for, so that the end of the wrapper is the end of them all.

@@ -81,6 +81,14 @@ func TestWrapper(t *testing.T) {
 				t.Errorf("a killed shell gives %v", w.cmd.ProcessState)
 			}
 
+			// The end may come before the program has begun. A program that
+			// was missed would hold the output open.
+			for range 20 {
+				w := wrapIn(t, shell, "sleep 1000")
+				w.in.Close()
+				w.status()
+			}
+
 			for _, stubborn := range []bool{false, true} {
 				f := newFifo(t)
 				w := wrapIn(t, shell, hang(f, stubborn))

@@ -253,10 +253,10 @@ func (d *Dialer) transport(ctx context.Context, e endpoint, via *link) (net.Conn
 func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, known *hostKeys,
 	pause func() func()) (*goph.Client, ssh.PublicKey, error) {
 	offer, err := d.offer(ctx, e, pause)
-	defer offer.Close()
 	if err != nil {
 		return nil, nil, err
 	}
+	defer offer.Close()
 	var hostKey ssh.PublicKey
 	var methods []string
 	config := &goph.Config{

@@ -1,0 +1,46 @@
+// Package e2e_test runs the commands of the program as they are typed, on
+// booted hosts, against a stand-in for GitLab and a real registry.
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"testing"
+
+	"provision/cmd"
+	"provision/e2e/lab"
+)
+
+// programVariable makes this test binary the program itself.
+const programVariable = "PROVISION_E2E_PROGRAM"
+
+// theLab is shared by all tests. Each makes its own world in there.
+var theLab *lab.Lab
+
+// TestMain runs twice: outside of the lab, where it enters it, and inside.
+func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		os.Exit(cmd.Main())
+	}
+	flag.Parse()
+	if err := lab.Check(); err != nil {
+		fmt.Fprintf(os.Stderr, "\n\n\t*** SKIPPED, ALL END-TO-END TESTS: %v ***\n\n", err)
+		os.Exit(0)
+	}
+	l, code, err := lab.Enter(context.Background(), os.Stderr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if l == nil {
+		os.Exit(code)
+	}
+	theLab = l
+	code = m.Run()
+	if err := l.Close(); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,38 @@
+package steps
+
+import (
+	"provision/inventory"
+	"provision/provision"
+)
+
+// look wants the program that CI may start through the gate to see whether all
+// is still as it should be: the probes of one deployment, as they are here.
+type look struct{ deployment, text string }
+
+func lookSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) look {
+		// It has no secrets, and no salts that would differ from run to run.
+		alone := wish{inv: w.inv, host: w.host, deployments: []*inventory.Deployment{d}}
+		text, err := provision.LookProgram(append(alone.steps(), look{deployment: d.Name}), d.User)
+		if err != nil {
+			panic("a checked inventory has no NUL bytes: " + err.Error())
+		}
+		return look{d.Name, text}
+	})
+}
+
+func (s look) Name() string { return "look " + s.deployment }
+
+func (s look) file() string { return "/usr/local/lib/provision/look/" + s.deployment }
+
+func (s look) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
+
+func (s look) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("file") == fileFact(s.text, "644") {
+		return nil, nil
+	}
+	return []provision.Change{{
+		Summary: "install what verify looks at " + s.deployment + " with",
+		Do:      install(s.file(), s.text, "644"),
+	}}, nil
+}

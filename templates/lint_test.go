@@ -1,0 +1,63 @@
+package templates
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// checks that do not fit, and why.
+var disabled = map[string]string{
+	"SC2154": "mark and _secret are set by the program around a script",
+	"SC2317": "no script uses all functions of the prelude",
+	"SC2034": "no script uses all that the program sets",
+}
+
+func TestLint(t *testing.T) {
+	files, err := filepath.Glob("*.sh")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			script := string(text)
+			switch file {
+			case "gate.sh": // a program of its own
+			case "prelude.sh", "json.sh":
+				script = program(script+"\n:", "")
+			case "login.sh", "logins.sh":
+				script = program(json+script, "")
+			default:
+				script = program(script, "")
+			}
+			lint(t, script)
+		})
+	}
+}
+
+func lint(t *testing.T, script string) {
+	t.Helper()
+	if _, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(script), ""); err != nil {
+		t.Errorf("no POSIX shell: %v", err)
+	}
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		t.Skip("NOT LINTED: shellcheck is not installed (apt-get install shellcheck)")
+	}
+	args := []string{"--shell=sh", "--format=gcc"}
+	for check := range disabled {
+		args = append(args, "--exclude="+check)
+	}
+	cmd := exec.Command("shellcheck", append(args, "-")...)
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
