@@ -9,6 +9,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/steps"
 )
 
 func applyCommand(env Env) *cli.Command {
@@ -37,11 +38,21 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 		return err
 	}
 	defer f.close()
+	return applyFleet(ctx, env, o, f, func(context.Context, site) (steps.Given, error) { return f.given, nil })
+}
+
+// applyFleet makes what is missing on every host, and prints it. What is given
+// to the steps may depend on what is there.
+func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, given func(context.Context, site) (steps.Given, error)) error {
 	r := newReport(env.Stdout, o.output)
 	var mu sync.Mutex
 	changes := map[string]int{}
-	errs := f.each(ctx, func(ctx context.Context, t provision.Target, steps []provision.Step) error {
-		return provision.Apply(ctx, t, steps, func(e provision.Event) {
+	errs := f.each(ctx, func(ctx context.Context, s site) error {
+		g, err := given(ctx, s)
+		if err != nil {
+			return err
+		}
+		return provision.Apply(ctx, s.Target, s.steps(g), func(e provision.Event) {
 			if e.Kind == provision.Done {
 				mu.Lock()
 				changes[e.Host]++

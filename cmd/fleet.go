@@ -10,6 +10,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
 	"provision/provision/secret"
@@ -53,7 +54,7 @@ func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
 type fleet struct {
 	inv    *inventory.Inventory
 	given  steps.Given
-	forge  *gitlab.Client
+	forge  forge.Forge
 	dialer *remote.Dialer
 	ask    *asker
 
@@ -62,9 +63,27 @@ type fleet struct {
 	parallel    int
 }
 
-// muster loads the inventory and looks at the GitLab token. Nothing is
-// connected to a host yet.
+// muster loads the inventory and looks at the GitLab token, which has to have
+// one of the scopes. Nothing is connected to a host yet.
 func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fleet, error) {
+	f, err := assemble(env, o)
+	if err != nil {
+		return nil, err
+	}
+	if c := f.inv.Registry.Credential; c.Kind == inventory.Named {
+		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
+			return nil, fmt.Errorf("the password of the registry: %w", err)
+		}
+	}
+	token, err := f.inv.GitLab.Token.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the token of GitLab: %w", err)
+	}
+	return f, f.connect(ctx, token, scopes...)
+}
+
+// assemble loads the inventory and selects what is to be worked on.
+func assemble(env Env, o fleetOptions) (*fleet, error) {
 	inv, err := inventory.Load(o.inventory)
 	if err != nil {
 		return nil, usageError{err}
@@ -73,43 +92,67 @@ func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fl
 	if err != nil {
 		return nil, usageError{err}
 	}
-	f := &fleet{inv: inv, parallel: o.parallel, ask: newAsker(env), deployments: map[*inventory.Host][]*inventory.Deployment{}}
-	for _, d := range selected.Deployments {
+	f := &fleet{inv: inv, parallel: o.parallel, ask: newAsker(env)}
+	f.given.Salt = rand.Text()
+	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
+	if f.only(selected.Deployments); len(f.hosts) == 0 {
+		return nil, usagef("%s has no deployment", o.inventory)
+	}
+	return f, nil
+}
+
+// only makes some deployments those that are worked on.
+func (f *fleet) only(deployments []*inventory.Deployment) {
+	f.hosts, f.deployments = nil, map[*inventory.Host][]*inventory.Deployment{}
+	for _, d := range deployments {
 		if f.deployments[d.Host] == nil {
 			f.hosts = append(f.hosts, d.Host)
 		}
 		f.deployments[d.Host] = append(f.deployments[d.Host], d)
 	}
-	if len(f.hosts) == 0 {
-		return nil, usagef("%s has no deployment", o.inventory)
-	}
+}
 
-	f.given.Salt = rand.Text()
-	if c := inv.Registry.Credential; c.Kind == inventory.Named {
-		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
-			return nil, fmt.Errorf("the password of the registry: %w", err)
-		}
-	}
-	token, err := inv.GitLab.Token.Read(ctx)
+// connect looks at the token before anything else is done with it.
+func (f *fleet) connect(ctx context.Context, token secret.Value, scopes ...string) error {
+	g := f.inv.GitLab
+	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version()})
 	if err != nil {
-		return nil, fmt.Errorf("the token of GitLab: %w", err)
+		return err
 	}
-	f.forge, err = gitlab.New(gitlab.Options{URL: inv.GitLab.URL, Token: token, CA: inv.GitLab.CA, UserAgent: "provision/" + version()})
-	if err != nil {
-		return nil, err
-	}
-	if err := f.forge.CheckToken(ctx, scopes...); err != nil {
-		return nil, err
-	}
-	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
-	return f, nil
+	f.forge = client
+	return client.CheckToken(ctx, scopes...)
 }
 
 func (f *fleet) close() { f.dialer.Close() }
 
+// A site is one host of a fleet, connected.
+type site struct {
+	provision.Target
+	fleet       *fleet
+	host        *inventory.Host
+	deployments []*inventory.Deployment
+}
+
+// steps returns the steps of the site; given is what the fleet gives to all,
+// unless it is changed.
+func (s site) steps(given steps.Given) []provision.Step {
+	return steps.For(s.fleet.inv, s.host, s.deployments, given)
+}
+
 // each connects to every host, and works on a bounded number of them side by
 // side. A host that fails does not stop the others.
-func (f *fleet) each(ctx context.Context, work func(context.Context, provision.Target, []provision.Step) error) map[*inventory.Host]error {
+func (f *fleet) each(ctx context.Context, work func(context.Context, site) error) map[*inventory.Host]error {
+	return f.sideBySide(ctx, func(ctx context.Context, h *inventory.Host) error {
+		conn, err := f.dialer.Dial(ctx, f.target(h))
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge}, f, h, f.deployments[h]})
+	})
+}
+
+func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inventory.Host) error) map[*inventory.Host]error {
 	errs := map[*inventory.Host]error{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -118,7 +161,12 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, provision.T
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			err := f.on(ctx, h, work)
+			err := ctx.Err()
+			if err != nil {
+				err = fmt.Errorf("%s: not begun", h.Name)
+			} else {
+				err = work(ctx, h)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			errs[h] = err
@@ -128,27 +176,28 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, provision.T
 	return errs
 }
 
-func (f *fleet) on(ctx context.Context, h *inventory.Host, work func(context.Context, provision.Target, []provision.Step) error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: not begun", h.Name)
-	}
-	conn, err := f.dialer.Dial(ctx, remote.Target{
+// target says how an admin reaches a host.
+func (f *fleet) target(h *inventory.Host) remote.Target {
+	t := remote.Target{
 		Name: h.Name, Local: h.Local, Address: h.Address, Port: h.Port, User: h.User, Identity: h.Identity,
-		HostKeys: h.HostKeys, Become: remote.Become(h.Become), Password: f.password(h),
-	})
-	if err != nil {
-		return err
+		HostKeys: h.HostKeys, Become: remote.Become(h.Become),
 	}
-	defer conn.Close()
-	return work(ctx, provision.Target{Name: h.Name, Host: conn, Forge: f.forge}, steps.For(f.inv, h, f.deployments[h], f.given))
-}
-
-func (f *fleet) password(h *inventory.Host) func(context.Context) (secret.Value, error) {
 	switch {
 	case !h.BecomePassword.IsZero():
-		return h.BecomePassword.Read
+		t.Password = h.BecomePassword.Read
 	case f.ask.terminal():
-		return f.ask.sudo
+		t.Password = f.ask.sudo
 	}
-	return nil
+	return t
+}
+
+// deployTarget says how the key of CI reaches a deployment. The way is the
+// admin's, or CI's where it is CI that asks.
+func (f *fleet) deployTarget(d *inventory.Deployment, key secret.Value, asCI bool) remote.Target {
+	h := d.Host
+	t := remote.Target{Name: h.Name, Address: h.Address, Port: h.Port, User: d.User, HostKeys: h.HostKeys, Become: remote.None, Key: key}
+	if h.CIAddress != "" && (asCI || h.Local) {
+		t.Address, t.Port = h.CIAddress, h.CIPort
+	}
+	return t
 }

@@ -43,11 +43,11 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 	r := newReport(env.Stdout, o.output)
 	plans := make(map[string]provision.Plan, len(f.hosts))
 	var mu sync.Mutex
-	errs := f.each(ctx, func(ctx context.Context, t provision.Target, steps []provision.Step) error {
-		plan, err := provision.Check(ctx, t, steps)
+	errs := f.each(ctx, func(ctx context.Context, s site) error {
+		plan, err := provision.Check(ctx, s.Target, s.steps(f.given))
 		mu.Lock()
 		defer mu.Unlock()
-		plans[t.Name] = plan
+		plans[s.Name] = plan
 		return err
 	})
 	missing := 0

@@ -52,15 +52,16 @@ func newReport(out io.Writer, output string) *report {
 
 // A line is one line of JSON output.
 type line struct {
-	Event   string   `json:"event"`
-	Host    string   `json:"host,omitempty"`
-	Step    string   `json:"step,omitempty"`
-	Change  string   `json:"change,omitempty"`
-	Detail  string   `json:"detail,omitempty"`
-	Text    string   `json:"text,omitempty"`
-	Hint    string   `json:"hint,omitempty"`
-	Output  []string `json:"output,omitempty"`
-	Seconds float64  `json:"seconds,omitempty"`
+	Event      string   `json:"event"`
+	Host       string   `json:"host,omitempty"`
+	Deployment string   `json:"deployment,omitempty"`
+	Step       string   `json:"step,omitempty"`
+	Change     string   `json:"change,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+	Text       string   `json:"text,omitempty"`
+	Hint       string   `json:"hint,omitempty"`
+	Output     []string `json:"output,omitempty"`
+	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
 }
 
@@ -133,20 +134,29 @@ func (r *report) applied(host string, changes int) {
 	}
 }
 
+// signs are the words by which lines of text are told apart.
+var signs = map[string]string{
+	"done": "done", "failed": "FAILED", "not run": "not run",
+	"change": "+", "later": "later", "note": "note",
+	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
+}
+
 // say prints one line.
 func (r *report) say(l line) {
 	if r.json {
 		r.object(l)
 		return
 	}
-	sign := map[string]string{"done": "done", "failed": "FAILED", "not run": "not run", "change": "+", "later": "later", "note": "note"}[l.Event]
 	var parts []string
-	for _, p := range []string{l.Host, l.Step, sign, l.Change + l.Text} {
+	for _, p := range []string{l.Host, l.Step, signs[l.Event], l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}
 	}
 	fmt.Fprintln(r.out, strings.Join(parts, ": "))
+	if l.Hint != "" {
+		fmt.Fprintf(r.out, "  hint: %s\n", l.Hint)
+	}
 	if l.Detail != "" {
 		for d := range strings.Lines(l.Detail) {
 			fmt.Fprintf(r.out, "%s:     %s\n", l.Host, strings.TrimSuffix(d, "\n"))
@@ -192,14 +202,6 @@ func split(err error) []error {
 // summary prints the last line. Verb is what happened to the changes: "made",
 // "to make".
 func (r *report) summary(verb string, f *fleet) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()
-	took := time.Since(r.start)
-	if r.json {
-		r.object(line{Event: "summary", Seconds: took.Round(time.Millisecond).Seconds(), tally: &r.tally})
-		return
-	}
 	t := r.tally
 	text := fmt.Sprintf("%s, %s %s", count(t.Hosts+t.Failed, "host"), count(t.Changes, "change"), verb)
 	if t.Failed > 0 {
@@ -208,7 +210,18 @@ func (r *report) summary(verb string, f *fleet) {
 	if t.Later > 0 {
 		text += fmt.Sprintf(" (%d of them to be planned after the others)", t.Later)
 	}
-	fmt.Fprintf(r.out, "%s, %s\n", text, seconds(took))
+	r.last(text, f)
+}
+
+// last prints the last line: what was counted, and how long it took.
+func (r *report) last(text string, f *fleet) {
+	took := time.Since(r.start)
+	if !r.json {
+		fmt.Fprintf(r.out, "%s, %s\n", text, seconds(took))
+		return
+	}
+	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()
+	r.object(line{Event: "summary", Text: text, Seconds: took.Round(time.Millisecond).Seconds(), tally: &r.tally})
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A placed deployment is one with the table that it comes from.
+// placed is a deployment with the table that it comes from.
 type placed struct {
 	*Deployment
 	node *node

@@ -114,3 +114,18 @@ func TestManyProblems(t *testing.T) {
 		t.Errorf("%d lines, the last %q and not %q", len(lines), lines[len(lines)-1], want)
 	}
 }
+
+// What stands once in the defaults is one problem, however many inherit it, and
+// also when there are no suggestions left.
+func TestSharedProblem(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(base + "[defaults.deployment]\nvariables = { group = \"acme\", prefx = \"A_\" }\n")
+	for i := range 2 * maxGuesses {
+		fmt.Fprintf(&text, "[deployments.app%d]\nhost = \"web2\"\nproject = \"acme/app\"\nuser = \"deploy\"\ndirectory = \"app%d\"\nenvironment = \"app%d\"\n", i, i, i)
+	}
+	_, err := Parse("inventory.toml", []byte(text.String()), ".")
+	want := "inventory.toml:18:31: defaults.deployment.variables.prefx: is unknown; did you mean prefix?"
+	if err == nil || err.Error() != want {
+		t.Errorf("error is\n%v, not\n%s", err, want)
+	}
+}

@@ -101,7 +101,7 @@ func TestSecretReadCancelled(t *testing.T) {
 		child <- strings.TrimSpace(string(pid))
 		cancel()
 	}()
-	s := Secret{Command: []string{"sh", "-c", `sleep 600 & echo $! > started; wait`}, dir: dir}
+	s := Secret{Command: []string{"sh", "-c", `sleep 600 & echo $! > "$1"; wait`, "sh", started}, dir: dir}
 	if _, err := s.Read(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}

@@ -11,14 +11,14 @@ import (
 type table struct {
 	*reader
 	*node
-	kind    string // of table: a key of keys
+	of      string // which of keys
 	partial bool   // defaults, where no key has to be
 }
 
-// open begins to read a table, and reports its unknown keys. A table that is
-// missing is empty, and stands where parent does.
-func (r *reader) open(n *node, kind string) *table {
-	t := &table{reader: r, node: n, kind: kind}
+// open begins to read a table, one of keys, and reports what it does not know.
+// What is no table is read like an empty one, after one problem.
+func (r *reader) open(n *node, of string) *table {
+	t := &table{reader: r, node: n, of: of}
 	if n.table == nil {
 		r.problem(n, "must be a table, not "+n.kind(), "")
 		t.node = &node{key: n.key, name: n.name, offset: n.offset}
@@ -26,45 +26,45 @@ func (r *reader) open(n *node, kind string) *table {
 		return t
 	}
 	for _, child := range n.children() {
-		if !slices.Contains(keys[kind], child.name) {
-			what, hint := r.unknown(child, kind)
+		if !slices.Contains(keys[of], child.name) {
+			what, hint := r.unknown(child, of)
 			r.problem(child, what, hint)
 		}
 	}
 	return t
 }
 
-// unknown says what is wrong with a key that a kind of table does not have.
-func (r *reader) unknown(n *node, kind string) (what, hint string) {
-	if kind == "host defaults" && slices.Contains(keys["host"], n.name) {
+// unknown says what is wrong with a key that is not among keys[of].
+func (r *reader) unknown(n *node, of string) (what, hint string) {
+	if of == "host defaults" && slices.Contains(keys["host"], n.name) {
 		return "belongs to one host", "write it in [hosts.NAME]"
 	}
-	hint = r.guess(n.name, keys[kind])
+	hint = r.guess(n.name, keys[of])
 	switch {
 	case hint != "":
-	case n.table != nil && (kind == "host" || kind == "deployment"):
+	case n.table != nil && (of == "host" || of == "deployment"):
 		hint = `a name with a dot in it needs quotation marks, like [hosts."web1.example"]`
 	default:
-		hint = "known are " + strings.Join(keys[kind], ", ")
+		hint = "known are " + strings.Join(keys[of], ", ")
 	}
 	return "is unknown", hint
 }
 
 // get returns the node of a key, or nil.
 func (t *table) get(key string) *node {
-	if !slices.Contains(keys[t.kind], key) {
-		panic("inventory: " + t.kind + " does not know the key " + key)
+	if !slices.Contains(keys[t.of], key) {
+		panic("inventory: " + t.of + " does not know the key " + key)
 	}
 	return t.table[key]
 }
 
 // sub opens a table in a table, an empty one if there is none.
-func (t *table) sub(key, kind string) *table {
+func (t *table) sub(key, of string) *table {
 	n := t.get(key)
 	if n == nil {
 		n = &node{key: join(t.key, key), name: key, offset: t.offset, table: map[string]*node{}}
 	}
-	return t.open(n, kind)
+	return t.open(n, of)
 }
 
 // missing reports that a key has to be there.

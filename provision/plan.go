@@ -30,9 +30,10 @@ func (p Plan) Missing() int {
 }
 
 // PlanFor returns what is missing for the steps to be true. It is pure. The
-// error joins one [StepError] for each step that cannot be met.
+// error joins one [StepError] for each step that cannot be met; the plan is
+// that of the others, and never nil.
 func PlanFor(steps []Step, seen Seen) (Plan, error) {
-	var plan Plan
+	plan := Plan{}
 	var errs []error
 	for _, step := range steps {
 		facts := seen[step.Name()]

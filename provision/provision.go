@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"sync"
 
 	"provision/provision/forge"
@@ -20,7 +19,8 @@ func Look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	return merge(seen, err, <-asked, t.Name)
 }
 
-// Check looks and returns what is missing.
+// Check looks and returns what is missing. With the error of a step that
+// cannot be met, the plan is that of the others.
 func Check(ctx context.Context, t Target, steps []Step) (Plan, error) {
 	seen, err := Look(ctx, t, steps)
 	if err != nil {
@@ -315,7 +315,9 @@ func merge(seen Seen, err error, a asked, host string) (Seen, error) {
 		if seen[step] == nil {
 			seen[step] = Facts{}
 		}
-		maps.Copy(seen[step], facts)
+		for key, values := range facts {
+			seen[step][key] = append(seen[step][key], values...)
+		}
 	}
 	return seen, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -68,7 +69,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 	facts := provision.Facts{}
 	for _, owner := range s.owners {
 		variables, err := f.Variables(ctx, owner)
-		if err != nil {
+		if _, ok := s.find(variables, keyVariable); err != nil && !(ok && errors.Is(err, forge.ErrUnseen)) {
 			return nil, err
 		}
 		name := owner.String()
@@ -102,7 +103,12 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		}
 		slices.Sort(facts["wants "+name])
 	}
-	return facts, s.askBranch(ctx, f, facts)
+	err := s.askBranch(ctx, f, facts)
+	if errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden) {
+		facts.Add("unseen", "whether the branch that deploys is protected")
+		err = nil
+	}
+	return facts, err
 }
 
 // askBranch reports where the branch that deploys is not protected: jobs
@@ -324,18 +330,34 @@ func (s ciKey) standing(lines []string, want, public string) (first, others bool
 			first = true
 		case hasKey(line, public):
 			return false, true
-		case strings.HasSuffix(line, " "+s.comment()):
+		case s.named(line):
 			others = true
 		}
 	}
 	return first, others
 }
 
+// named tells whether a line is one of this deployment, for whatever key.
+func (s ciKey) named(line string) bool {
+	words := wordsOf(line)
+	return len(words) > 0 && words[len(words)-1] == s.comment()
+}
+
 // hasKey tells whether a line of authorized_keys lets in a public half "TYPE
 // BASE64". A line that we cannot read may be one that sshd can.
 func hasKey(line, public string) bool {
 	_, blob, _ := strings.Cut(public, " ")
-	return !strings.HasPrefix(strings.TrimSpace(line), "#") && slices.Contains(strings.Fields(line), blob)
+	return slices.Contains(wordsOf(line), blob)
+}
+
+// wordsOf splits a line of authorized_keys as templates/authorize.sh does. A
+// comment has no words.
+func wordsOf(line string) []string {
+	words := strings.FieldsFunc(strings.TrimRight(line, " \t\r"), func(r rune) bool { return r == ' ' || r == '\t' })
+	if len(words) > 0 && strings.HasPrefix(words[0], "#") {
+		return nil
+	}
+	return words
 }
 
 // publicHalf returns "TYPE BASE64" of a private key in PEM.

@@ -75,16 +75,19 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 	slices.Sort(known)
 
 	var changes []provision.Change
-	set := func(base, text string, owner forge.Owner, there bool) {
-		verb := "set "
+	set := func(base, text string, owner forge.Owner, there, ours bool) {
+		verb, description := "set ", s.description()
 		if there {
 			verb = "update "
+		}
+		if !ours {
+			description = "" // stays as it is
 		}
 		changes = append(changes, provision.Change{
 			Summary: verb + s.where(base, owner),
 			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 				return s.scoped(g.SetVariable(ctx, owner, forge.Variable{
-					Key: s.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.scope, Description: s.description(),
+					Key: s.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.scope, Description: description,
 				}))
 			}),
 		})
@@ -94,7 +97,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		switch {
 		case target == s.target():
 		case target == "" || ours:
-			set(targetVariable, s.target(), owner, target != "")
+			set(targetVariable, s.target(), owner, target != "", true)
 		default:
 			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), provision.Visible(target)),
 				"give this deployment another environment or a variables.prefix, or delete the variable")
@@ -105,9 +108,9 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
 		switch ours := there == "" || f.Has("ours "+knownHostsVariable, owner.String()); {
 		case ours && !slices.Equal(lines, known):
-			set(knownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "")
+			set(knownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "", true)
 		case !ours && len(missing) > 0: // somebody's own lines stay
-			set(knownHostsVariable, strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n")+"\n", owner, true)
+			set(knownHostsVariable, strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n")+"\n", owner, true, false)
 		}
 	}
 	return changes, nil

@@ -2,6 +2,8 @@ package steps
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"provision/inventory"
 	"provision/provision"
@@ -55,4 +57,35 @@ func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
 		Summary: fmt.Sprintf("tell the gate that %s is ~%s/%s", s.deployment, s.user, s.directory),
 		Do:      install(s.file(), s.text(), "644"),
 	}}, nil
+}
+
+// carried looks which deployments the host carries. One that the inventory
+// does not name is spoken of, and left alone.
+type carried struct{ named string } // one a line
+
+func carriedSteps(w wish) []provision.Step {
+	var named string
+	for _, d := range w.inv.On(w.host) {
+		named += d.Name + "\n"
+	}
+	return []provision.Step{carried{named}}
+}
+
+func (carried) Name() string { return "carried" }
+
+func (carried) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Text: `
+! [ -d /etc/provision/deployments ] || ls /etc/provision/deployments | facts deployment
+`}}
+}
+
+func (s carried) Plan(f provision.Facts) ([]provision.Change, error) {
+	named := strings.Fields(s.named)
+	var notes []provision.Change
+	for _, name := range f["deployment"] {
+		if !slices.Contains(named, name) {
+			notes = append(notes, provision.Note("the host carries the deployment %s, which the inventory does not name", name))
+		}
+	}
+	return notes, nil
 }

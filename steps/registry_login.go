@@ -27,14 +27,18 @@ type registryLogin struct {
 	digest                string          // of that one: as the host reports it
 	salt                  string
 	directory             string // of one deployment of the user, to try a new token in
+	renew                 int    // days that a token must have left
 	retire                string // the login that is not to be used any more
 }
 
 const (
 	loginPrefix       = "provision-"
 	deployTokenPrefix = "gitlab+deploy-token-" // what GitLab makes of a deploy token without a user name
-	renewDays         = 30                     // a token with fewer days left is replaced
 )
+
+// WarnDays is how many days before its end a token is spoken of, and from when
+// on apply replaces it.
+const WarnDays = 30
 
 func registryLoginSteps(w wish) []provision.Step {
 	return each(w, func(d *inventory.Deployment) registryLogin {
@@ -43,6 +47,9 @@ func registryLoginSteps(w wish) []provision.Step {
 			owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
 		}
 		s.retire = w.given.Retire[s.Name()]
+		if s.renew = w.given.Renew; s.renew == 0 {
+			s.renew = WarnDays
+		}
 		switch credential := w.inv.Registry.Credential; credential.Kind {
 		case inventory.DeployToken:
 			s.kind = forge.DeployToken
@@ -83,7 +90,11 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 			continue
 		}
 		id := strconv.FormatInt(t.ID, 10)
-		if s.kind == forge.AccessToken && t.Description != s.description() {
+		ours := t.Description == s.description()
+		if s.kind == forge.DeployToken { // these have no description
+			ours = t.Username == deployTokenPrefix+id
+		}
+		if !ours {
 			facts.Add("foreign", id)
 			continue
 		}
@@ -121,6 +132,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	good := false
 	var why string
 	var unused []int64
+	var warning []provision.Change
 	for _, token := range f["token"] {
 		number, left, _ := strings.Cut(token, " ")
 		id, err := strconv.ParseInt(number, 10, 64)
@@ -134,14 +146,17 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		case f.Get("login") == s.retire:
 			why = fmt.Sprintf(", in place of token %s", number)
 			unused = append(unused, id)
-		case err == nil && days < renewDays:
+		case err == nil && days < s.renew:
 			why = fmt.Sprintf(", as token %s ends in %d days", number, days)
 			unused = append(unused, id)
 		default:
 			good = true
+			if err == nil && days < WarnDays {
+				warning = append(warning, provision.Note("token %s ends in %d days; apply replaces it", number, days))
+			}
 		}
 	}
-	var changes []provision.Change
+	changes := warning
 	if !good {
 		if why == "" && held != "" && held != f.Get("login") {
 			why = fmt.Sprintf(", as token %s is revoked or expired", held)

@@ -27,6 +27,10 @@ type Given struct {
 	// user.
 	AsUser bool
 
+	// Renew is how many days a token must have left not to be replaced; zero
+	// means WarnDays.
+	Renew int
+
 	// Retire has the credentials that are no longer to be used, by the name
 	// of the step that looks after them.
 	Retire map[string]string
@@ -53,6 +57,7 @@ func (w wish) steps() []provision.Step {
 		dockerGroupSteps,
 		registryCASteps,
 		gateSteps,
+		carriedSteps,
 		userSteps,
 		settingsSteps,
 		repoKeySteps,

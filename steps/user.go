@@ -105,8 +105,13 @@ func (s user) join() provision.Change {
 func (s user) admitted(f provision.Facts) error {
 	options := map[string][]string{}
 	for _, line := range f["sshd"] {
-		words := strings.Fields(line)
-		options[words[0]] = append(options[words[0]], words[1:]...)
+		option, values, _ := strings.Cut(line, " ")
+		options[option] = append(options[option], strings.Fields(values)...)
+	}
+	home := strings.Split(f.Get("passwd"), ":")[5]
+	ours := func(file string) bool {
+		file = strings.NewReplacer("%h", home, "%u", s.name).Replace(file)
+		return file == ".ssh/authorized_keys" || file == home+"/.ssh/authorized_keys"
 	}
 	matches := func(option string, names ...string) bool {
 		for _, pattern := range options[option] {
@@ -120,7 +125,7 @@ func (s user) admitted(f provision.Facts) error {
 	switch {
 	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
 		return errors.New("sshd_config has PubkeyAuthentication no")
-	case len(options["authorizedkeysfile"]) > 0 && !slices.Contains(options["authorizedkeysfile"], ".ssh/authorized_keys"):
+	case len(options["authorizedkeysfile"]) > 0 && !slices.ContainsFunc(options["authorizedkeysfile"], ours):
 		return provision.Hint(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
 			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.name)
 	case matches("denyusers", s.name), matches("denygroups", f["group"]...):

@@ -48,7 +48,7 @@ func TestAuthorize(t *testing.T) {
 				b.clear(t)
 				b.write(t, ".ssh/authorized_keys", tt.before, 0o644)
 				for range 2 { // the second time changes nothing
-					if out, status := b.run(t, Authorize, ours, "web"); status != 0 || out != "" {
+					if out, status := b.run(t, Authorize, ours, "web", "only"); status != 0 || out != "" {
 						t.Fatalf("status %d, said %s", status, out)
 					}
 					if got := b.read(t, ".ssh/authorized_keys"); got != tt.after {
@@ -67,9 +67,26 @@ func TestAuthorize(t *testing.T) {
 			})
 		}
 
+		t.Run("keep", func(t *testing.T) {
+			b.clear(t)
+			b.write(t, ".ssh/authorized_keys", block+"a\n", 0o600)
+			newer := strings.ReplaceAll(older, "older", "newer")
+			for _, step := range []struct{ others, want string }{
+				{"keep", "# provision begin\n" + newer + "\n" + ours + "\n# provision end\na\n"},
+				{"only", "# provision begin\n" + newer + "\n# provision end\na\n"},
+			} {
+				if out, status := b.run(t, Authorize, newer, "web", step.others); status != 0 {
+					t.Fatal(out)
+				}
+				if got := b.read(t, ".ssh/authorized_keys"); got != step.want {
+					t.Errorf("%s: got  %q\nwant %q", step.others, got, step.want)
+				}
+			}
+		})
+
 		t.Run("nothing there", func(t *testing.T) {
 			b.clear(t)
-			if out, status := b.run(t, Authorize, ours, "web"); status != 0 {
+			if out, status := b.run(t, Authorize, ours, "web", "only"); status != 0 {
 				t.Fatal(out)
 			}
 			if got := b.read(t, ".ssh/authorized_keys"); got != block {
@@ -140,7 +157,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 				keys := filepath.Join(b.home, ".ssh/authorized_keys")
 				tt.prepare(t, b, keys)
 				before, _ := os.Lstat(keys)
-				out, status := b.run(t, Authorize, ours, "web")
+				out, status := b.run(t, Authorize, ours, "web", "only")
 				if status != 1 || out != tt.says {
 					t.Errorf("status %d, said %q, want %q", status, out, tt.says)
 				}
@@ -165,7 +182,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 func TestAuthorizeLocks(t *testing.T) {
 	eachShell(t, func(t *testing.T, b *box) {
 		b.stub(t, "chmod", `flock -n .ssh true && echo free >lock || echo taken >lock; REAL chmod "$@"`)
-		if out, status := b.run(t, Authorize, ours, "web"); status != 0 {
+		if out, status := b.run(t, Authorize, ours, "web", "only"); status != 0 {
 			t.Fatal(out)
 		}
 		if got := b.read(t, "lock"); got != "taken\n" {

@@ -11,8 +11,8 @@ import (
 )
 
 // A gateBox has the gate, the settings of one deployment "web", and stubs of
-// what the gate runs. It is the gate as it stands, but for its two constants:
-// where the settings and the programs are.
+// what the gate runs. It is the gate as it stands, but for its constants:
+// where the settings, what it looks with and the programs are.
 type gateBox struct {
 	*box
 	settings string
@@ -24,6 +24,7 @@ func newGate(t *testing.T, b *box) *gateBox {
 	text := Gate
 	for _, constant := range [][2]string{
 		{"settings=/etc/provision/deployments/$name\n", "settings=" + g.settings + "/$name\n"},
+		{"look=/usr/local/lib/provision/look/$name\n", "look=" + g.settings + "/look-$name\n"},
 		{"PATH=" + real + " ", "PATH=" + b.bin + ":" + real + " "},
 	} {
 		if strings.Count(text, constant[0]) != 1 {
@@ -79,9 +80,9 @@ func (g *gateBox) ask(t *testing.T, name string, env ...string) (out string, sta
 
 const (
 	suffix     = " (user deploy, key SHA256:f1ng3r, from 192.0.2.7)\n"
-	deployed   = "compose pull in ~/web dir\ncompose up -d in ~/web dir\n"
+	deployed   = "compose pull in ~/web dir\ncompose up --detach in ~/web dir\n"
 	deployLog  = "-t provision -p auth.info web: deploy" + suffix + "-t provision -p auth.info web: deployed" + suffix
-	notAllowed = "a deploy key can deploy and ask for the status, and nothing else"
+	notAllowed = "a deploy key can deploy, ask for the status and verify, and nothing else"
 )
 
 func eachGate(t *testing.T, f func(t *testing.T, g *gateBox)) {
@@ -158,12 +159,13 @@ func TestGateKnowsItsDeployments(t *testing.T) {
 
 func TestGateFailures(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		failed := "-t provision -p auth.info web: deploy" + suffix + "-t provision -p auth.err web: deploy failed with status 5" + suffix
+		const said = "provision: the deploy failed\n"
+		failed := "-t provision -p auth.info web: deploy" + suffix + "-t provision -p auth.err web: the deploy failed" + suffix
 		g.write(t, "fail-pull", "", 0o600)
-		g.check(t, "web", nil, "", 5, "compose pull in ~/web dir\n", failed)
+		g.check(t, "web", nil, said, 1, "compose pull in ~/web dir\n", failed)
 		os.Remove(filepath.Join(g.home, "fail-pull"))
 		g.write(t, "fail-up", "", 0o600)
-		g.check(t, "web", nil, "", 5, deployed, failed)
+		g.check(t, "web", nil, said, 1, deployed, failed)
 		os.Remove(filepath.Join(g.home, "fail-up"))
 		g.write(t, "fail-ps", "", 0o600)
 		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, "", 5, "compose ps --all --format json in ~/web dir\n", "")
@@ -171,6 +173,59 @@ func TestGateFailures(t *testing.T) {
 		// A host without syslog deploys all the same.
 		g.stub(t, "logger", "exit 1")
 		g.check(t, "web", nil, "", 0, deployed, "")
+	})
+}
+
+func TestGateWaitsAndGoesBack(t *testing.T) {
+	const running = "compose ps --quiet in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} one in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} two in ~/web dir\n"
+	const pull, up = "compose pull in ~/web dir\n", "compose up --detach --wait --wait-timeout 90 in ~/web dir\n"
+	const back = "tag sha256:one example/one in ~/web dir\ntag sha256:two example/two in ~/web dir\n"
+	const again = "compose up --detach --pull never in ~/web dir\n"
+	log := func(outcome string) string {
+		return "-t provision -p auth.info web: deploy" + suffix + "-t provision -p " + outcome + suffix
+	}
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nwait=90\nrollback=yes\n")
+		g.stub(t, "docker", `printf '%s in %s\n' "$*" "$PWD" >>`+quote(filepath.Join(g.home, "called"))+`
+case "$*" in
+*--quiet) [ -e "$HOME/nothing-runs" ] || printf 'one\ntwo\n' ;;
+inspect*) echo "sha256:$4 example/$4" ;;
+*--wait*) [ ! -e "$HOME/unhealthy" ] || exit 1 ;;
+tag*) [ ! -e "$HOME/untaggable" ] || exit 1 ;;
+esac`)
+		g.check(t, "web", nil, "", 0, running+pull+up, log("auth.info web: deployed"))
+
+		g.write(t, "unhealthy", "", 0o600)
+		const restored = "the deploy failed, and the images that ran before run again"
+		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
+
+		const lost = "the deploy failed, and going back to the images before it failed too"
+		g.write(t, "untaggable", "", 0o600)
+		g.check(t, "web", nil, "provision: "+lost+"\n", 1, running+pull+up+"tag sha256:one example/one in ~/web dir\n", log("auth.err web: "+lost))
+		g.write(t, "nothing-runs", "", 0o600)
+		g.check(t, "web", nil, "provision: "+lost+"\n", 1, "compose ps --quiet in ~/web dir\n"+pull+up, log("auth.err web: "+lost))
+	})
+}
+
+func TestGateVerifies(t *testing.T) {
+	const nonce = "0123456789abcdef0123456789abcdef"
+	const look = "printf '%s begin 0 %s\\n' \"$1\" \"$#\"; cat; echo error >&2\n"
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		refused := func(command, why string) {
+			t.Helper()
+			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+why+"\n", 126, "",
+				"-t provision -p auth.warning web: refused: "+why+": "+strings.ReplaceAll(command, "\n", "?")+suffix)
+		}
+		refused("verify "+nonce, "there is nothing installed to look with")
+		g.file(t, filepath.Join(g.settings, "look-web"), look)
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
+
+		refused("verify "+nonce+"0", "a nonce has 32 digits")
+		refused("verify "+nonce[1:], "a nonce has 32 digits")
+		refused("verify ", "a nonce has 32 digits")
+		for _, bad := range []string{nonce[1:] + "g", nonce[1:] + "A", nonce[1:] + "\n", nonce + " x", " " + nonce, "../" + nonce, "$(id)", "*"} {
+			refused("verify "+bad, "a nonce has hexadecimal digits")
+		}
 	})
 }
 

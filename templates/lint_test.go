@@ -34,9 +34,9 @@ func TestLint(t *testing.T) {
 			case "prelude.sh", "json.sh":
 				script = program(script+"\n:", "")
 			case "login.sh", "logins.sh":
-				script = program(json+script, "")
+				script = program(json+script, "", "1", "2")
 			default:
-				script = program(script, "")
+				script = program(script, "", "1", "2")
 			}
 			lint(t, script)
 		})

@@ -38,11 +38,14 @@ type Forge interface {
 	// RemoveDeployKey detaches a key from a project; other projects keep it.
 	RemoveDeployKey(ctx context.Context, project string, id int64) error
 
+	// Variables lists the variables of an owner. With an error that wraps
+	// ErrUnseen it returns those that can be seen.
 	Variables(context.Context, Owner) ([]Variable, error)
 
 	// SetVariable creates a variable, or updates in place the one with the
-	// same key and exactly the same scope. ErrScope means that this GitLab
-	// has no scopes for variables of groups; nothing is left behind then.
+	// same key and exactly the same scope, whose description stays where
+	// none is given. ErrScope means that this GitLab has no scopes for
+	// variables of groups; nothing is left behind then.
 	SetVariable(context.Context, Owner, Variable) error
 
 	// RemoveVariable removes the variable with this key and exactly this scope.

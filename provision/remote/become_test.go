@@ -84,7 +84,7 @@ func TestWrapper(t *testing.T) {
 			// The end may come before the program has begun. A program that
 			// was missed would hold the output open.
 			for range 20 {
-				w := wrapIn(t, shell, "sleep 1000")
+				w := wrapIn(t, shell, "exec sleep 1000")
 				w.in.Close()
 				w.status()
 			}

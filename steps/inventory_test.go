@@ -1,0 +1,121 @@
+package steps
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"encoding/pem"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"provision/inventory"
+	"provision/provision"
+	"provision/provision/secret"
+)
+
+// inventories are what the steps of the tests come from. Each changes the
+// first one.
+var inventories = map[string]func(inv *inventory.Inventory, given *Given){
+	"plain": func(*inventory.Inventory, *Given) {},
+	"named-credential": func(inv *inventory.Inventory, given *Given) {
+		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
+		given.RegistryPassword = secret.New("hunter2")
+	},
+	"named-credential-without-salt": func(inv *inventory.Inventory, given *Given) {
+		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
+		given.Salt = ""
+	},
+	"deploy-token": func(inv *inventory.Inventory, _ *Given) {
+		inv.Registry.Credential = inventory.Credential{Kind: inventory.DeployToken}
+	},
+	"distribution": func(inv *inventory.Inventory, _ *Given) { inv.Hosts[0].Engine = inventory.EngineDistribution },
+	"registry-ca":  func(inv *inventory.Inventory, _ *Given) { inv.Registry.CA = []byte("-----BEGIN CERTIFICATE-----\n") },
+	"override": func(inv *inventory.Inventory, _ *Given) {
+		inv.Deployments[0].Override = &inventory.Override{Path: "overrides/production.yaml", Text: "services:\n  web:\n    ports: [80:80]\n"}
+	},
+	"projects": func(inv *inventory.Inventory, _ *Given) {
+		inv.Deployments[0].Variables = inventory.Variables{Projects: []string{"a/b", "a/c"}, Prefix: "SHOP_"}
+		inv.Deployments[0].Scope = "*"
+		inv.Deployments[0].Branch = "release/1"
+	},
+	"ports": func(inv *inventory.Inventory, _ *Given) {
+		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 2222
+		inv.GitLab.SSH.Port = 2022
+		inv.GitLab.HostKeys = append(inv.GitLab.HostKeys, "@cert-authority ssh-ed25519 AAAAca")
+	},
+	"as-user": func(_ *inventory.Inventory, given *Given) { given.AsUser = true },
+	"login": func(_ *inventory.Inventory, given *Given) {
+		given.Login = func(context.Context, *inventory.Deployment, secret.Value) error { return nil }
+	},
+	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
+		other := *inv.Deployments[0]
+		other.Name, other.Directory, other.Project, other.Scope = "frobnicator-staging", "staging", "transmogrify/other", "staging"
+		inv.Deployments = append(inv.Deployments, &other)
+	},
+}
+
+// stepsOf returns the steps of an inventory; retire is as in [Given], for all
+// steps.
+func stepsOf(t *testing.T, name, retire string) []provision.Step {
+	t.Helper()
+	change, ok := inventories[cmp.Or(name, "plain")]
+	if !ok {
+		t.Fatalf("there is no inventory %q", name)
+	}
+	host := &inventory.Host{Name: "web1", Address: "deploy-host.example.com", Become: inventory.BecomeSudo, Engine: inventory.EnginePresent}
+	inv := &inventory.Inventory{
+		GitLab: inventory.GitLab{
+			URL: "https://git.example.com", SSH: inventory.SSHServer{User: "git", Host: "git.example.com", Port: 22},
+			HostKeys: []string{"ssh-ed25519 AAAAgit", "ssh-rsa AAAAgitrsa"},
+		},
+		Registry: inventory.Registry{Host: "registry.example.com", Credential: inventory.Credential{Kind: inventory.GroupAccessToken}},
+		Hosts:    []*inventory.Host{host},
+		Deployments: []*inventory.Deployment{{
+			Name: "frobnicator-production", Host: host, Project: "transmogrify/frobnicator", User: "deploy-frobnicator", Directory: "frobnicator",
+			Environment: "production", Scope: "production", Variables: inventory.Variables{Group: "transmogrify"}, TokenGroup: "transmogrify",
+		}},
+	}
+	given := Given{Salt: "salt", Retire: map[string]string{}}
+	change(inv, &given)
+	steps := For(inv, host, inv.Deployments, given)
+	if retire == "" {
+		return steps
+	}
+	for _, s := range steps {
+		given.Retire[s.Name()] = retire
+	}
+	return For(inv, host, inv.Deployments, given)
+}
+
+func stepOf(t *testing.T, inventory, retire, name string) provision.Step {
+	t.Helper()
+	var names []string
+	for _, s := range stepsOf(t, inventory, retire) {
+		if s.Name() == name {
+			return s
+		}
+		names = append(names, s.Name())
+	}
+	t.Fatalf("there is no step %q, but %s", name, strings.Join(names, ", "))
+	return nil
+}
+
+// A testKey is the same at every run.
+type testKey struct{ private, public, fingerprint string }
+
+func newTestKey(seed byte) testKey {
+	key := ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune(seed)), ed25519.SeedSize)))
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		panic(err)
+	}
+	public, err := ssh.NewPublicKey(key.Public())
+	if err != nil {
+		panic(err)
+	}
+	return testKey{string(pem.EncodeToMemory(block)), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))), ssh.FingerprintSHA256(public)}
+}
+
+var key1, key2 = newTestKey('1'), newTestKey('2')
