@@ -190,14 +190,3 @@ func (f *fleet) target(h *inventory.Host) remote.Target {
 	}
 	return t
 }
-
-// deployTarget says how the key of CI reaches a deployment. The way is the
-// admin's, or CI's where it is CI that asks.
-func (f *fleet) deployTarget(d *inventory.Deployment, key secret.Value, asCI bool) remote.Target {
-	h := d.Host
-	t := remote.Target{Name: h.Name, Address: h.Address, Port: h.Port, User: d.User, HostKeys: h.HostKeys, Become: remote.None, Key: key}
-	if h.CIAddress != "" && (asCI || h.Local) {
-		t.Address, t.Port = h.CIAddress, h.CIPort
-	}
-	return t
-}

@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the plans of testdata/plan anew")
 //
 // Above the first section stands a sentence, and lines "step: NAME",
 // "inventory: NAME" and "retire: CREDENTIAL". A fact is a line "KEY=VALUE" with
-// \n for a line break. In facts ${key1} and ${key2} are public keys,
+// \n and \r for line breaks. In facts ${key1} and ${key2} are public keys,
 // ${fingerprint1} and ${fingerprint2} what ssh-keygen -l calls them, and
 // ${text} and ${file} tell what the step would write: its digest, and how
 // a file of root with that text is reported.
@@ -79,10 +79,12 @@ func readCase(t *testing.T, file string) planCase {
 		if !ok {
 			t.Fatalf("no fact: %q", line)
 		}
-		facts.Add(expand(step, key), expand(step, strings.ReplaceAll(value, `\n`, "\n")))
+		facts.Add(expand(step, key), expand(step, escapes.Replace(value)))
 	}
 	return planCase{archive, step, facts}
 }
+
+var escapes = strings.NewReplacer(`\n`, "\n", `\r`, "\r")
 
 func expand(step provision.Step, text string) string {
 	return os.Expand(text, func(name string) string {
