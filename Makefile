@@ -36,5 +36,6 @@ lab-packages test-packages:
 	done; \
 	if [ -n "$$missing" ]; then \
 		echo "apt-get install$$missing"; \
-		apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -q=2 -y --no-install-recommends $$missing >/dev/null; \
+		apt-get update -q=2 && DEBIAN_FRONTEND=noninteractive apt-get install -q=2 -y --no-install-recommends $$missing >/dev/null || exit; \
+		case $$missing in *docker-registry*) systemctl disable --quiet --now docker-registry 2>/dev/null || :;; esac; \
 	fi

@@ -156,6 +156,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	// GitLab holds, else a new one.
 	var public string
 	var from forge.Owner
+	known := false
 	for _, owner := range s.owners {
 		p := f.Get("public " + owner.String())
 		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
@@ -163,11 +164,8 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)),
 				"give this deployment another environment or a variables.prefix, or delete the variable")
 		}
-		if p != "" && p != s.retire && (public == "" || letIn) {
-			public, from = p, owner
-			if letIn {
-				break
-			}
+		if p != "" && p != s.retire && !known && (public == "" || letIn) {
+			public, from, known = p, owner, letIn
 		}
 	}
 	var changes []provision.Change

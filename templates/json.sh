@@ -7,7 +7,7 @@
 # that login stays. An empty FILE is a new one.
 json() {
 	[ "$(tr -d '\000' <"$3" | cksum)" = "$(cksum <"$3")" ] || return 1 # awk may read past a NUL byte
-	awk -v mode="$1" -v host="$2" '
+	awk -v mode="$1" -v host="$2" -v newline="$([ -n "$(tail -c 1 "$3")" ] || echo yes)" '
 	function at() { return substr(s, p, 1) }
 	function space() { while (at() ~ /[ \t\r\n]/) p++ }
 	function text(  from, c) {
@@ -68,7 +68,7 @@ json() {
 			if ((ours "\001auth") in string) print "auth " string[ours "\001auth"]
 			exit
 		}
-		s = s "\n"
+		if (newline) s = s "\n"
 		if (ours in from) splice(from[ours], to[ours], entry)
 		else if (auths in from) splice(inside[auths], inside[auths], "\"" host "\": " entry (hollow[auths] ? "\n\t" : ",\n\t\t"))
 		else splice(inside[""], inside[""], "\"auths\": {\n\t\t\"" host "\": " entry "\n\t}" (hollow[""] ? "\n" : ",\n\t"))

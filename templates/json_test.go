@@ -190,7 +190,7 @@ func TestLoginKeepsAllElse(t *testing.T) {
 func TestLoginKeepsBytes(t *testing.T) {
 	tests := []struct{ before, after string }{
 		{"{ \"x\" :1 ,\n\"auths\":{\"o\": {\"auth\" : \"b\"}} }\n", "{ \"x\" :1 ,\n\"auths\":{\"registry.example.com:5050\": ENTRY,\n\t\t\"o\": {\"auth\" : \"b\"}} }\n"},
-		{"{ \"x\" :1 }", "{ \"auths\": {\n\t\t\"registry.example.com:5050\": ENTRY\n\t},\n\t\"x\" :1 }\n"},
+		{"{ \"x\" :1 }", "{ \"auths\": {\n\t\t\"registry.example.com:5050\": ENTRY\n\t},\n\t\"x\" :1 }"},
 		{"{\"auths\" : {\"registry.example.com:5050\" :{\"auth\":\"b\"} , \"o\":1}}\r\n", "{\"auths\" : {\"registry.example.com:5050\" :ENTRY , \"o\":1}}\r\n"},
 	}
 	eachAwk(t, func(t *testing.T, b *box) {

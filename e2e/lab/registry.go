@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -22,17 +23,18 @@ import (
 
 // RegistryOptions say under which name a registry serves and whom it trusts.
 type RegistryOptions struct {
-	Name   string // resolves to the registry, on the control machine and on every host
-	Realm  string // the URL where clients get their tokens, GitLab's /jwt/auth
-	Issuer string // the claim "iss" of these tokens
-	Signer []byte // the certificate, in PEM, whose key signs them
+	Name    string     // as in names of images: with a port, unless that is 443; it resolves on the control machine and on every host
+	Address netip.Addr // to listen on, where Name is that of another server too; zero: one of its own
+	Realm   string     // the URL where clients get their tokens, GitLab's /jwt/auth
+	Issuer  string     // the claim "iss" of these tokens
+	Signer  []byte     // the certificate, in PEM, whose key signs them
 }
 
 // RegistryService is the audience of the tokens that registries accept. It
 // has the name that GitLab gives it.
 const RegistryService = "container_registry"
 
-// A Registry is Debian's docker-registry, on port 443 with a certificate of
+// A Registry is Debian's docker-registry, over TLS with a certificate of
 // the lab's CA, and with token authentication as behind GitLab. What is
 // pushed lies on the lab's tmpfs.
 type Registry struct {
@@ -64,10 +66,16 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	if r.Address, err = l.Name(o.Name); err != nil {
-		return nil, err
+	host, port, err := net.SplitHostPort(o.Name)
+	if err != nil {
+		host, port = o.Name, "443"
 	}
-	if err := r.configure(dir, ca, o); err != nil {
+	if r.Address = o.Address; !r.Address.IsValid() {
+		if r.Address, err = l.Name(host); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.configure(dir, ca, o, host, port); err != nil {
 		return nil, err
 	}
 	r.log = filepath.Join(dir, "log")
@@ -96,8 +104,8 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 }
 
 // configure writes the registry's configuration: JSON, which is YAML.
-func (r *Registry) configure(dir string, ca *CA, o RegistryOptions) error {
-	server, err := ca.Issue(o.Name, r.Address.String())
+func (r *Registry) configure(dir string, ca *CA, o RegistryOptions, host, port string) error {
+	server, err := ca.Issue(host, r.Address.String())
 	if err != nil {
 		return err
 	}
@@ -111,7 +119,7 @@ func (r *Registry) configure(dir string, ca *CA, o RegistryOptions) error {
 		"log":     m{"level": "warn"},
 		"storage": m{"filesystem": m{"rootdirectory": filepath.Join(dir, "data")}},
 		"http": m{
-			"addr": netip.AddrPortFrom(r.Address, 443).String(),
+			"addr": net.JoinHostPort(r.Address.String(), port),
 			"tls":  m{"certificate": filepath.Join(dir, "server.crt"), "key": filepath.Join(dir, "server.key")},
 		},
 		"auth": m{"token": m{

@@ -38,9 +38,9 @@ type World struct {
 	Registry  *lab.Registry
 	Hosts     map[string]*lab.Host // by their names in the inventory
 
-	dir     string
-	token   secret.Value   // of the owner of all groups
-	address netip.AddrPort // of GitLab
+	dir       string
+	token     secret.Value          // of the owner of all groups
+	addresses map[string]netip.Addr // of GitLab, by its names
 }
 
 // Options change what a World is like.
@@ -63,12 +63,13 @@ func New(ctx context.Context, l *lab.Lab, inv *inventory.Inventory, o Options) (
 	if err := w.startGitLab(o); err != nil {
 		return nil, fmt.Errorf("the stand-in for GitLab: %w", err)
 	}
-	// All names are there before a host boots: whoever is written in Go, as
-	// dockerd is, remembers for seconds which names it did not find.
-	if err := w.startRegistry(ctx); err != nil {
-		return nil, fmt.Errorf("the registry: %w", err)
+	errs := make(chan error, 2)
+	go func() { errs <- w.startRegistry(ctx) }()
+	go func() { errs <- w.bootHosts(ctx, o) }()
+	if err := errors.Join(<-errs, <-errs); err != nil {
+		return nil, errors.Join(err, w.Close())
 	}
-	return w, w.bootHosts(ctx, o)
+	return w, nil
 }
 
 // Close ends the hosts, the registry and GitLab.
@@ -93,6 +94,10 @@ func (w *World) startGitLab(o Options) error {
 	address, err := w.Lab.Name(names...)
 	if err != nil {
 		return err
+	}
+	w.addresses = map[string]netip.Addr{}
+	for _, name := range names {
+		w.addresses[name] = address
 	}
 	certificate, err := ca.Issue(names...)
 	if err != nil {
@@ -127,7 +132,6 @@ func (w *World) startGitLab(o Options) error {
 			return err
 		}
 	}
-	w.address = netip.AddrPortFrom(address, uint16(port))
 	for port, serve := range map[int]func(net.Listener) error{
 		port: func(l net.Listener) error {
 			return w.GitLab.Serve(l, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}})
@@ -217,7 +221,7 @@ func (w *World) startRegistry(ctx context.Context) error {
 		return err
 	}
 	w.Registry, err = w.Lab.NewRegistry(ctx, lab.RegistryOptions{
-		Name: r.Host, Realm: w.GitLab.URL() + "/jwt/auth", Issuer: gitlabtest.RegistryIssuer, Signer: w.GitLab.RegistryCertificate(),
+		Name: r.Host, Address: w.addresses[strings.Split(r.Host, ":")[0]], Realm: w.GitLab.URL() + "/jwt/auth", Issuer: gitlabtest.RegistryIssuer, Signer: w.GitLab.RegistryCertificate(),
 	})
 	if err != nil {
 		return err
@@ -268,13 +272,7 @@ func (w *World) registryToken(ctx context.Context, scope string) (string, error)
 		return "", err
 	}
 	request.SetBasicAuth("owner", password)
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, w.address.String())
-		},
-	}}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}, DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
 		return "", err
