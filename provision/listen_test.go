@@ -102,7 +102,7 @@ func TestAFloodIsBounded(t *testing.T) {
 		return nil
 	})
 	said := 0
-	_, err := run(context.Background(), Target{Name: "h", Host: host}, []deed{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
+	_, err := run(context.Background(), Target{Name: "h", Host: host}, nil, []deed{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
 		said += len(e.Text)
 	})
 	if said == 0 || said > maxSaid {

@@ -7,19 +7,27 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"syscall"
 )
 
 // shellHost runs programs in a shell of this machine.
 type shellHost struct {
-	argv  []string
-	trips atomic.Int32
+	argv    []string
+	replace []string // old, new, …: in the text of programs
+	trips   atomic.Int32
 }
 
 func (h *shellHost) Run(ctx context.Context, program io.Reader, out io.Writer) error {
 	h.trips.Add(1)
+	text, err := io.ReadAll(program)
+	if err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, h.argv[0], h.argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, out, out
-	err := cmd.Run()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(strings.NewReplacer(h.replace...).Replace(string(text))), out, out
+	err = cmd.Run()
 	if _, ok := err.(*exec.ExitError); ok {
 		return nil
 	}

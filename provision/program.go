@@ -37,11 +37,14 @@ type span struct{ from, to int }
 
 // newProgram writes jobs as one shell program. After a change that fails,
 // nothing else is run.
-func newProgram(jobs []job) (*program, error) {
+//
+// A script in before is run first, without a word; if it fails, so does the
+// program, before any job.
+func newProgram(jobs []job, before ...Script) (*program, error) {
 	p := &program{marks: map[string]span{}}
 	mark := newMark()
 	p.marks[mark] = span{0, len(jobs)}
-	text, err := p.write(jobs, 0, "", "'"+mark+"'")
+	text, err := p.write(jobs, 0, "", "'"+mark+"'", before...)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func newProgram(jobs []job) (*program, error) {
 
 // write writes the program of one user; jobs are numbered from first on, and
 // mark is a word of the shell.
-func (p *program) write(jobs []job, first int, user, mark string) ([]byte, error) {
+func (p *program) write(jobs []job, first int, user, mark string, before ...Script) ([]byte, error) {
 	var head, body bytes.Buffer
 	texts := map[string]string{}
 	function := func(text string) string {
@@ -62,6 +65,13 @@ func (p *program) write(jobs []job, first int, user, mark string) ([]byte, error
 			fmt.Fprintf(&head, "%s() {\n%s\n}\n", name, strings.TrimSpace(text))
 		}
 		return name
+	}
+	for _, s := range before {
+		call, err := callOf(function(s.Text), s.Args)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(&body, "%s </dev/null >/dev/null 2>&1 || return\n", call)
 	}
 	for i := 0; i < len(jobs); {
 		if jobs[i].script.User != user {
@@ -118,20 +128,28 @@ func writeJob(b *bytes.Buffer, j job, n int, function string) error {
 		}
 		fmt.Fprintf(b, "_secret=%s\n", quoted)
 	}
-	b.WriteString(function)
-	for _, a := range j.script.Args {
-		quoted, err := quote(a)
-		if err != nil {
-			return err
-		}
-		b.WriteString(" " + quoted)
+	call, err := callOf(function, j.script.Args)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(b, "\n) </dev/null 2>&1\nstatus=$?\nprintf '%%s end %d %%s\\n' \"$mark\" \"$status\"\n", n)
+	fmt.Fprintf(b, "%s\n) </dev/null 2>&1\nstatus=$?\nprintf '%%s end %d %%s\\n' \"$mark\" \"$status\"\n", call, n)
 	if !j.probe {
 		b.WriteString("[ \"$status\" = 0 ] || failed=1\n")
 	}
 	b.WriteString("fi\n")
 	return nil
+}
+
+// callOf calls a function with arguments.
+func callOf(function string, args []string) (string, error) {
+	for _, a := range args {
+		quoted, err := quote(a)
+		if err != nil {
+			return "", err
+		}
+		function += " " + quoted
+	}
+	return function, nil
 }
 
 // writeAs wraps the program of another user. Where that user does not exist

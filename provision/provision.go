@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"provision/provision/forge"
@@ -15,7 +16,7 @@ import (
 // the same time.
 func Look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
-	seen, err := run(ctx, t, nil, steps, func(Event) {})
+	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
 	return merge(seen, err, <-asked, t.Name)
 }
 
@@ -43,12 +44,16 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		e.Host = t.Name
 		report(e)
 	}
+	if t.Lock != nil {
+		steps = append(slices.Clone(steps), lastRun{})
+	}
 	seen, err := Look(ctx, t, steps)
 	if err != nil {
 		return err
 	}
 	tell(Event{Kind: Looked})
 	made := map[string]bool{}
+	var lock *hold
 	for n := range maxRounds {
 		plan, err := PlanFor(steps, seen)
 		if err != nil {
@@ -67,7 +72,18 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		if len(deeds) == 0 {
 			return at(t.Name, stuck(plan))
 		}
-		seen, err = makeRound(ctx, t, deeds, steps, tell)
+		if t.Lock != nil && lock == nil {
+			if lock, err = t.Lock.take(ctx, t.Name, seen[lastRun{}.Name()].Get("run")); err != nil {
+				return err
+			}
+			defer lock.end()
+		}
+		seen, err = makeRound(ctx, t, lock, deeds, steps, tell)
+		if errors.Is(err, errWaited) { // what was seen is old by now
+			if seen, err = Look(ctx, t, steps); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -88,10 +104,10 @@ func noteAll(plan Plan, tell func(Event)) {
 
 // makeRound makes one round, and looks again: on the host within its last trip,
 // in GitLab after the last call.
-func makeRound(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Event)) (seen Seen, err error) {
+func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (seen Seen, err error) {
 	next := 0
 	defer func() {
-		if err != nil {
+		if err != nil && !errors.Is(err, errWaited) {
 			for _, d := range deeds[next:] {
 				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
 			}
@@ -105,6 +121,9 @@ func makeRound(ctx context.Context, t Target, deeds []deed, steps []Step, tell f
 	}
 	for next < len(deeds) {
 		if call, ok := deeds[next].change.Do.(Call); ok {
+			if err := lock.wait(ctx); err != nil {
+				return nil, err
+			}
 			d := deeds[next]
 			next++
 			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
@@ -125,7 +144,7 @@ func makeRound(ctx context.Context, t Target, deeds []deed, steps []Step, tell f
 		if end > lastScript {
 			probes = steps
 		}
-		if seen, err = run(ctx, t, batch, probes, tell); err != nil {
+		if seen, err = run(ctx, t, lock, batch, probes, tell); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +155,7 @@ func makeRound(ctx context.Context, t Target, deeds []deed, steps []Step, tell f
 }
 
 // run makes one trip to the host: some changes, and the probes of steps.
-func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
+func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
 	var jobs []job
 	for _, d := range deeds {
 		jobs = append(jobs, job{script: d.change.Do.(Script)})
@@ -148,7 +167,7 @@ func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Ev
 	if len(jobs) == 0 {
 		return Seen{}, nil
 	}
-	prog, err := newProgram(jobs)
+	prog, err := newProgram(jobs, lock.script()...)
 	if err != nil {
 		for _, d := range deeds {
 			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
@@ -156,7 +175,9 @@ func run(ctx context.Context, t Target, deeds []deed, steps []Step, tell func(Ev
 		return nil, at(t.Name, err)
 	}
 	return converse(ctx, t, prog, deeds, probes, func(ctx context.Context, out io.Writer) error {
-		return t.Host.Run(ctx, bytes.NewReader(prog.text), out)
+		return lock.guard(ctx, func(ctx context.Context) error {
+			return t.Host.Run(ctx, bytes.NewReader(prog.text), out)
+		})
 	}, tell)
 }
 
@@ -189,6 +210,9 @@ func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes
 	a := <-heard
 	if a.err != nil {
 		runErr = a.err
+	}
+	if errors.Is(runErr, errWaited) {
+		return nil, runErr
 	}
 	return judge(t, deeds, probes, a.results, a.stray, runErr, event)
 }

@@ -47,7 +47,7 @@ done`
 		for _, user := range []string{"", me.Username} {
 			var got []string
 			if _, err := run(t.Context(), Target{Name: "h", Host: h},
-				[]deed{{"s", Change{Do: Script{User: user, Text: show, Args: args}}}}, nil, func(e Event) {
+				nil, []deed{{"s", Change{Do: Script{User: user, Text: show, Args: args}}}}, nil, func(e Event) {
 					if e.Kind == Said {
 						got = append(got, e.Text)
 					}
@@ -80,7 +80,7 @@ func TestSecretsArriveUnchanged(t *testing.T) {
 			want = append(want, hexed[:min(len(hexed), maxLine)])
 		}
 		var got []string
-		if _, err := run(t.Context(), Target{Name: "h", Host: h}, deeds, nil, func(e Event) {
+		if _, err := run(t.Context(), Target{Name: "h", Host: h}, nil, deeds, nil, func(e Event) {
 			if e.Kind == Said {
 				got = append(got, e.Text)
 			}

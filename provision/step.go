@@ -103,6 +103,9 @@ type Target struct {
 	// Partial says that what may not be looked at in GitLab is no error: such
 	// steps come out unchecked.
 	Partial bool
+
+	// Lock is taken before the first change; nil: none.
+	Lock *Lock
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never

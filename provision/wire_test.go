@@ -56,7 +56,7 @@ func run1(t *testing.T, h *shellHost, scripts ...Script) (events []string, err e
 	for i, s := range scripts {
 		deeds = append(deeds, deed{"step", Change{Summary: fmt.Sprint(i), Do: s}})
 	}
-	_, err = run(context.Background(), Target{Name: "h", Host: h}, deeds, nil, func(e Event) {
+	_, err = run(context.Background(), Target{Name: "h", Host: h}, nil, deeds, nil, func(e Event) {
 		events = append(events, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Change, e.Kind, e.Text)))
 	})
 	return events, err

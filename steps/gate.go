@@ -75,7 +75,9 @@ func (carried) Name() string { return "carried" }
 
 func (carried) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
-! [ -d /etc/provision/deployments ] || ls /etc/provision/deployments | facts deployment
+for file in /etc/provision/deployments/*; do
+	! [ -f "$file" ] || fact deployment "${file##*/}"
+done
 `}}
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"provision/provision/secret"
 )
 
 // maxOffers is how many keys a server is shown: after so many sshd(8) hangs
@@ -61,14 +63,6 @@ type offer struct {
 	signers []ssh.Signer
 	tried   []string
 	unused  []string
-	agent   net.Conn
-}
-
-// Close ends the connection to the agent.
-func (o *offer) Close() {
-	if o.agent != nil {
-		o.agent.Close()
-	}
 }
 
 // add appends a key, unless it is there already.
@@ -93,6 +87,9 @@ func (o *offer) add(signer ssh.Signer, name string) {
 //
 // While a person is waited for, pause has been called.
 func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume func())) (*offer, error) {
+	if !e.key.IsZero() {
+		return onlyKey(e.key)
+	}
 	if e.identity != "" {
 		if _, err := os.Stat(e.identity); errors.Is(err, os.ErrNotExist) {
 			if _, err := os.Stat(e.identity + ".pub"); err != nil {
@@ -143,7 +140,27 @@ func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume fun
 	return o, nil
 }
 
+// onlyKey offers one key.
+func onlyKey(key secret.Value) (*offer, error) {
+	text, err := key.Reveal()
+	if err != nil {
+		return nil, fmt.Errorf("the private key: %w", err)
+	}
+	signer, err := ssh.ParsePrivateKey([]byte(text))
+	switch {
+	case errors.As(err, new(*ssh.PassphraseMissingError)):
+		return nil, errors.New("the private key has a passphrase; give one without")
+	case err != nil: // which may quote what was given
+		return nil, withHint(errors.New("the private key is not one in PEM"),
+			"give all of the file, from -----BEGIN to the end of the last line")
+	}
+	o := &offer{}
+	o.add(signer, "the given key")
+	return o, nil
+}
+
 // fromAgent returns what the agent holds. Without an agent that is nothing.
+// The connection to the agent, over which its keys sign, ends with ctx.
 func (o *offer) fromAgent(ctx context.Context, e endpoint, pause func() func()) []ssh.Signer {
 	socket := e.agent
 	switch {
@@ -163,7 +180,6 @@ func (o *offer) fromAgent(ctx context.Context, e endpoint, pause func() func()) 
 		o.unused = append(o.unused, fmt.Sprintf("agent: %v", err))
 		return nil
 	}
-	o.agent = conn
 	context.AfterFunc(ctx, func() { conn.Close() })
 	signers, err := agent.NewClient(conn).Signers()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/melbahja/goph"
@@ -26,6 +27,7 @@ type Conn struct {
 	target Target
 	become Become
 	link   *link // nil: this machine
+	proved atomic.Bool
 
 	mu      sync.Mutex
 	refused error // sudo's answer to the password, which must not be sent again
@@ -256,7 +258,6 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	if err != nil {
 		return nil, nil, err
 	}
-	defer offer.Close()
 	var hostKey ssh.PublicKey
 	var methods []string
 	config := &goph.Config{

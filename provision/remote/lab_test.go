@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -182,6 +183,10 @@ func startLab() (stop func(), err error) {
 
 	var log bytes.Buffer
 	sshd := exec.Command("unshare", "--mount", "--propagation", "private", "/bin/sh", filepath.Join(lab.dir, "setup"), lab.dir, lab.password)
+	// The lab ends with the tests, also where they do not end well. The signal
+	// is bound to the thread that starts it.
+	runtime.LockOSThread()
+	sshd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	said, err := sshd.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -36,6 +36,11 @@ type Target struct {
 	User     string
 	Identity string // a key file; the agent may hold its private half
 
+	// Key is a private key in PEM. Where it is set it is the only one that the
+	// host is offered: no agent, no key file, nothing that ssh_config(5) names.
+	// Jump hosts are not offered it.
+	Key secret.Value
+
 	// HostKeys are the only keys that the host may show, written as
 	// "ssh-ed25519 AAAA…" or "@cert-authority ssh-ed25519 AAAA…". Without
 	// any, the known_hosts files decide.

@@ -23,12 +23,16 @@ type exit struct {
 	err    error
 }
 
-// session starts a command over SSH.
+// errDenied tells that the host starts no command.
+var errDenied = errors.New("the host refuses to run commands")
+
+// session starts a command over SSH: the request is "exec", or "subsystem"
+// with the name of one.
 //
 // It speaks of the channel itself because ssh.Session reports the exit status
 // only when every process has let go of the output: a daemon that a program
 // left behind would hold us for ever.
-func (l *link) session(ctx context.Context, command string) (*shell, error) {
+func (l *link) session(ctx context.Context, request, command string) (*shell, error) {
 	// A host that does not answer this can be left only by hanging up.
 	undo := context.AfterFunc(ctx, func() {
 		l.end(errClosed)
@@ -41,9 +45,9 @@ func (l *link) session(ctx context.Context, command string) (*shell, error) {
 	}
 	exits := make(chan exit, 1)
 	l.watches.Go(func() { l.serve(requests, exits) })
-	ok, err := channel.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
+	ok, err := channel.SendRequest(request, true, ssh.Marshal(struct{ Command string }{command}))
 	if err == nil && !ok {
-		err = errors.New("the host refuses to run commands")
+		err = errDenied
 	}
 	if err != nil {
 		channel.Close()

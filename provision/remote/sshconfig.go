@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"provision/provision/secret"
 )
 
 // An endpoint is one SSH server with everything that ssh_config(5) and the
@@ -26,7 +28,8 @@ type endpoint struct {
 	port  int
 	user  string
 
-	identity       string // of the Target: must exist
+	key            secret.Value // of the Target: offered alone
+	identity       string       // of the Target: must exist
 	identities     []string
 	certificates   []string
 	identitiesOnly bool
@@ -57,7 +60,7 @@ func (d *Dialer) route(ctx context.Context, t Target) ([]endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.pinned = t.HostKeys
+	e.key, e.pinned = t.Key, t.HostKeys
 	route := []endpoint{e}
 	for route[0].proxyJump != "" {
 		var jumps []endpoint

@@ -1,0 +1,244 @@
+// Package imports holds the parts of the program to who may use whom.
+package imports
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Third-party packages that have one importer in the program itself.
+const (
+	goph   = "github.com/melbahja/goph"
+	client = "gitlab.com/gitlab-org/api/client-go/v2"
+	cli    = "github.com/urfave/cli/v2"
+	toml   = "github.com/BurntSushi/toml"
+	ssh    = "golang.org/x/crypto/ssh"
+)
+
+// A rule says what a package may import itself, apart from the standard
+// library, and what must not be among its dependencies however far away.
+type rule struct {
+	pkg   string
+	may   string // import paths; one that ends in /… stands for all below it
+	never string // import paths; here the standard library counts too
+	why   string
+}
+
+var rules = []rule{
+	{"provision/provision/secret", "", "os net",
+		"what holds every secret reads and writes nothing"},
+	{"provision/templates", "", "",
+		"it is shell, and the way to embed it"},
+	{"provision/provision/forge", "provision/provision/secret", client,
+		"what the steps need of GitLab is said without its API"},
+	{"provision/provision/forge/forgetest", "provision/provision/forge provision/provision/secret", client,
+		"a stand-in keeps to the interface"},
+	{"provision/provision/forge/job", "provision/provision/forge provision/provision/secret", client,
+		"a job has variables and no API"},
+	{"provision/provision", "provision/provision/forge provision/provision/secret provision/templates", "provision/steps provision/inventory " + strings.Join([]string{goph, client, cli, toml, ssh}, " "),
+		"the engine knows no step, no inventory, no connection and no terminal"},
+	{"provision/inventory", "provision/provision/secret " + toml + " " + ssh, "provision/provision " + strings.Join([]string{goph, client, cli}, " "),
+		"a file is read and checked without any host or GitLab; ssh is there to parse public keys"},
+	{"provision/steps", "provision/provision provision/provision/forge provision/provision/secret provision/inventory provision/templates github.com/aymanbagabas/go-udiff " + ssh, strings.Join([]string{goph, client, cli, "provision/provision/remote"}, " "),
+		"a plan follows from the facts alone; ssh is there for keys"},
+	{"provision/provision/remote", "provision/provision/secret " + goph + " github.com/skeema/knownhosts " + ssh + "/…", "provision/provision provision/steps provision/inventory " + client + " " + cli + " " + toml,
+		"it is the only importer of goph, and knows programs as bytes"},
+	{"provision/provision/forge/gitlab", "provision/provision/forge provision/provision/secret " + client, "provision/provision provision/steps provision/inventory " + goph + " " + cli + " " + toml,
+		"it is the only importer of the client of GitLab"},
+	{"provision/cmd", "provision/… golang.org/x/term " + cli, "",
+		"here it all comes together; the libraries behind it are used through the parts"},
+	{"provision/cmd/provision", "provision/cmd", "", "main calls Main"},
+	{"provision/e2e/gitlabtest", "provision/provision/secret github.com/golang-jwt/jwt/v5 " + ssh, "provision/provision provision/steps provision/inventory provision/provision/forge " + client,
+		"a stand-in that shared code with what it tests would share its errors"},
+	{"provision/e2e/lab", ssh + " golang.org/x/net/dns/dnsmessage", "provision/provision provision/steps provision/inventory " + goph,
+		"the hosts know nothing of what is done to them"},
+	{"provision/e2e/rehearsal", "provision/e2e/gitlabtest provision/e2e/lab provision/inventory provision/provision/secret go.yaml.in/yaml/v3", "provision/provision provision/steps " + client + " " + goph,
+		"it builds the world around the program, and types its commands"},
+	{"provision/e2e", "", "", "tests alone"},
+	{"provision/e2e/imports", "", "", "tests alone"},
+}
+
+// stepsNever are packages of the standard library that would let a step look
+// at something but its facts, or do something but plan.
+var stepsNever = []string{"os", "os/exec", "os/signal", "os/user", "io/fs", "io/ioutil", "path/filepath", "syscall", "net", "net/http", "net/url", "time", "log", "log/slog", "math/rand", "math/rand/v2", "unsafe", "runtime", "plugin", "embed"}
+
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = root
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.Fields(string(out))
+}
+
+const root = "../.."
+
+func TestImports(t *testing.T) {
+	packages := goList(t, "./...")
+	for _, r := range rules {
+		if !slices.Contains(packages, r.pkg) {
+			t.Errorf("there is a rule for %s, and no such package", r.pkg)
+			continue
+		}
+		packages = slices.DeleteFunc(packages, func(p string) bool { return p == r.pkg })
+		for _, imported := range goList(t, "-f", `{{join .Imports "\n"}}`, r.pkg) {
+			if foreign(imported) && !allows(r.may, imported) {
+				t.Errorf("%s imports %s: %s", r.pkg, imported, r.why)
+			}
+			if r.pkg == "provision/steps" && slices.Contains(stepsNever, imported) {
+				t.Errorf("%s imports %s: %s", r.pkg, imported, r.why)
+			}
+		}
+		deps := goList(t, "-deps", r.pkg)
+		for _, never := range strings.Fields(r.never) {
+			if r.pkg == "provision/provision/secret" {
+				deps = goList(t, "-f", `{{join .Imports "\n"}}`, r.pkg) // fmt depends on os
+			}
+			if slices.Contains(deps, never) {
+				t.Errorf("%s depends on %s: %s", r.pkg, never, r.why)
+			}
+		}
+	}
+	for _, p := range packages {
+		t.Errorf("%s has no rule: who may it use, and why?", p)
+	}
+}
+
+// foreign tells whether a package is not of the standard library.
+func foreign(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return first == "provision" || strings.Contains(first, ".")
+}
+
+func allows(may, path string) bool {
+	for _, allowed := range strings.Fields(may) {
+		prefix, all := strings.CutSuffix(allowed, "/…")
+		if path == prefix || all && strings.HasPrefix(path, prefix+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// Libraries that only one package may import.
+func TestSoleImporters(t *testing.T) {
+	for library, importer := range map[string]string{
+		goph: "provision/provision/remote", client: "provision/provision/forge/gitlab", cli: "provision/cmd", toml: "provision/inventory",
+	} {
+		found := false
+		for _, line := range strings.Split(strings.Join(goList(t, "-f", `{{.ImportPath}}={{join .Imports ","}}`, "./..."), "\n"), "\n") {
+			pkg, imports, _ := strings.Cut(line, "=")
+			if !slices.Contains(strings.Split(imports, ","), library) {
+				continue
+			}
+			if found = found || pkg == importer; pkg != importer {
+				t.Errorf("%s imports %s, which is for %s", pkg, library, importer)
+			}
+		}
+		if !found {
+			t.Errorf("%s does not import %s", importer, library)
+		}
+	}
+}
+
+// revealers are the functions that may see a secret, and what for. Whatever
+// else holds one can only pass it on.
+var revealers = map[string]string{
+	"provision/secret: Digest": "to tell two secrets apart without showing them",
+	"provision: writeJob":      "to write it into the program that goes to the host",
+
+	"steps: ciKey.ask":            "to compare the public half of CI's key with what the host lets in",
+	"steps: ciKey.heldBy":         "to copy or mend CI's key within GitLab",
+	"steps: ciKey.newPair":        "to derive the public half of a new key",
+	"steps: ciVariables.Probe":    "to compare known hosts and target, which are no secrets",
+	"steps: registryLogin.create": "to join a new token to its user name",
+	"steps: registryLoginSteps":   "to join the named password to its user name",
+
+	"provision/forge/gitlab: New":                   "to send the token of the admin",
+	"provision/forge/gitlab: Client.createVariable": "to send the value",
+	"provision/forge/gitlab: Client.updateVariable": "to send the value",
+	"provision/forge/gitlab: Client.words":          "to take what was sent out of GitLab's answers",
+
+	"provision/remote: onlyKey":       "to parse a private key file",
+	"provision/remote: decrypt":       "to unlock a private key file with its passphrase",
+	"provision/remote: Conn.password": "to answer sudo's prompt",
+
+	"provision/forge/forgetest: Fake.SetVariable": "a stand-in: to keep what was said at that moment",
+	"e2e/gitlabtest: GitLab.AddVariable":          "a stand-in: to serve it",
+	"e2e/rehearsal: World.value":                  "to deploy as a job does",
+	"e2e/rehearsal: World.registryToken":          "to push the images",
+	"e2e/rehearsal: World.keep":                   "to leave the token where --keep says",
+}
+
+func TestRevealers(t *testing.T) {
+	found := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			name := "a variable"
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				name = f.Name.Name
+				if f.Recv != nil && dir != "provision/secret" {
+					name = receiver(f.Recv.List[0].Type) + "." + name
+				}
+			}
+			ast.Inspect(decl, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Reveal" {
+					found[filepath.ToSlash(dir)+": "+name] = true
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where := range found {
+		if revealers[where] == "" {
+			t.Errorf("%s reveals a secret: what for?", where)
+		}
+	}
+	for where := range revealers {
+		if !found[where] {
+			t.Errorf("%s reveals no secret any more: take it out of the table", where)
+		}
+	}
+}
+
+func receiver(expr ast.Expr) string {
+	if star, ok := expr.(*ast.StarExpr); ok {
+		expr = star.X
+	}
+	if name, ok := expr.(*ast.Ident); ok {
+		return name.Name
+	}
+	return "?"
+}
