@@ -19,7 +19,7 @@ func applyCommand(env Env) *cli.Command {
 		UsageText: "provision apply [flags] INVENTORY",
 		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
 			"If it ends early, what was made stays, and running it again finishes the rest.",
-		Flags:           fleetFlags(),
+		Flags:           append(fleetFlags(), lockWaitFlag()),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {

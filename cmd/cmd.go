@@ -88,6 +88,8 @@ func newApp(env Env) *cli.App {
 		Commands: []*cli.Command{
 			planCommand(env),
 			applyCommand(env),
+			verifyCommand(env),
+			rotateCommand(env),
 			rehearseCommand(env),
 			versionCommand(env),
 		},

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"os/user"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,6 +27,7 @@ type fleetOptions struct {
 	parallel  int
 	output    string
 	sshConfig string
+	lockWait  time.Duration // only of the commands that change something
 }
 
 func fleetFlags() []cli.Flag {
@@ -35,8 +39,12 @@ func fleetFlags() []cli.Flag {
 	}
 }
 
+func lockWaitFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait up to `DURATION` for somebody else who is changing a host"}
+}
+
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
-	o = fleetOptions{limit: c.StringSlice("limit"), parallel: c.Int("parallel"), output: c.String("output"), sshConfig: c.String("ssh-config")}
+	o = fleetOptions{limit: c.StringSlice("limit"), parallel: c.Int("parallel"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait")}
 	if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
 		return o, err
 	}
@@ -61,6 +69,7 @@ type fleet struct {
 	hosts       []*inventory.Host
 	deployments map[*inventory.Host][]*inventory.Deployment
 	parallel    int
+	lockWait    time.Duration
 }
 
 // muster loads the inventory and looks at the GitLab token, which has to have
@@ -92,7 +101,7 @@ func assemble(env Env, o fleetOptions) (*fleet, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	f := &fleet{inv: inv, parallel: o.parallel, ask: newAsker(env)}
+	f := &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, ask: newAsker(env)}
 	f.given.Salt = rand.Text()
 	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
 	if f.only(selected.Deployments); len(f.hosts) == 0 {
@@ -148,7 +157,8 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 			return err
 		}
 		defer conn.Close()
-		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge}, f, h, f.deployments[h]})
+		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
+		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock}, f, h, f.deployments[h]})
 	})
 }
 
@@ -176,6 +186,18 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 	return errs
 }
 
+// whoami tells others who holds the lock of a host.
+func whoami() string {
+	name, host := "somebody", "an unknown machine"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return fmt.Sprintf("%s on %s (process %d) since %s", name, host, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+}
+
 // target says how an admin reaches a host.
 func (f *fleet) target(h *inventory.Host) remote.Target {
 	t := remote.Target{
@@ -187,6 +209,17 @@ func (f *fleet) target(h *inventory.Host) remote.Target {
 		t.Password = h.BecomePassword.Read
 	case f.ask.terminal():
 		t.Password = f.ask.sudo
+	}
+	return t
+}
+
+// deployTarget says how the key of CI reaches a deployment. The way is the
+// admin's, or CI's where it is CI that asks.
+func (f *fleet) deployTarget(d *inventory.Deployment, key secret.Value, asCI bool) remote.Target {
+	h := d.Host
+	t := remote.Target{Name: h.Name, Address: h.Address, Port: h.Port, User: d.User, HostKeys: h.HostKeys, Become: remote.None, Key: key}
+	if h.CIAddress != "" && (asCI || h.Local) {
+		t.Address, t.Port = h.CIAddress, h.CIPort
 	}
 	return t
 }

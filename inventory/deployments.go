@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // placed is a deployment with the table that it comes from.
@@ -77,6 +78,11 @@ func (r *reader) deployment(t *table) *Deployment {
 		User:        t.need("user", `write user = "deploy-user"`, unixUser),
 		Environment: t.string("environment", environment),
 		Branch:      t.string("branch", branch),
+		Rollback:    t.bool("rollback"),
+	}
+	d.Wait, _ = time.ParseDuration(t.string("wait", waiting)) // 0 if it is missing or wrong
+	if d.Rollback && t.get("wait") == nil && !t.partial {
+		t.problem(t.get("rollback"), "needs a wait, as only that tells whether a deploy is healthy", `write wait = "120s" beside it`)
 	}
 	directory := d.Project[strings.LastIndexByte(d.Project, '/')+1:]
 	if what, _ := composeName(directory); what != "" {

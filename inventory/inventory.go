@@ -11,6 +11,7 @@ package inventory
 
 import (
 	"strings"
+	"time"
 )
 
 // An Inventory is a whole file, checked, with all defaults filled in.
@@ -121,7 +122,9 @@ type Deployment struct {
 	Variables   Variables
 	Override    *Override // nil: no compose.override.yaml
 	Parameters  map[string]string
-	TokenGroup  string // the group whose token reads the images: Registry.Group, or the namespace of Project
+	Wait        time.Duration // how long a deploy waits for health, in whole seconds; 0: not at all
+	Rollback    bool          // whether a deploy that fails puts the images back that ran before; only where Wait is set
+	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 
 // Variables says where the variables of CI live and how they are called.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -153,6 +154,32 @@ override = "override.yaml"
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("deployments (-want +got):\n%s", diff)
+	}
+}
+
+// What a deployment waits for comes from its own table and the defaults.
+func TestWait(t *testing.T) {
+	const defaults = "[defaults.deployment]\n"
+	for name, c := range map[string]struct {
+		own, defaults string
+		wait          time.Duration
+		rollback      bool
+	}{
+		"neither":           {"", "", 0, false},
+		"the shortest":      {"wait = \"1s\"\n", "", time.Second, false},
+		"the longest":       {"wait = \"60m\"\nrollback = true\n", "", time.Hour, true},
+		"in two units":      {"wait = \"1m30s\"\nrollback = false\n", "", 90 * time.Second, false},
+		"by default":        {"", defaults + "wait = \"2m\"\nrollback = true\n", 2 * time.Minute, true},
+		"halves":            {"wait = \"5s\"\n", defaults + "rollback = true\n", 5 * time.Second, true},
+		"other halves":      {"rollback = true\n", defaults + "wait = \"5s\"\n", 5 * time.Second, true},
+		"not as by default": {"wait = \"5s\"\nrollback = false\n", defaults + "wait = \"2m\"\nrollback = true\n", 5 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := mustParse(t, with(t, "", c.own+c.defaults)).Deployments[0]
+			if d.Wait != c.wait || d.Rollback != c.rollback {
+				t.Errorf("wait %v, rollback %t; want %v, %t", d.Wait, d.Rollback, c.wait, c.rollback)
+			}
+		})
 	}
 }
 

@@ -48,7 +48,7 @@ var keys = map[string][]string{
 	"secret":        {"env", "file", "command"},
 	"host":          {"address", "user", "ci_address", "host_keys", "become", "become_password", "identity", "engine"},
 	"host defaults": {"user", "host_keys", "become", "become_password", "identity", "engine"}, // the others belong to one host
-	"deployment":    {"host", "hosts", "project", "user", "directory", "environment", "branch", "variables", "override", "parameters"},
+	"deployment":    {"host", "hosts", "project", "user", "directory", "environment", "branch", "variables", "override", "parameters", "wait", "rollback"},
 	"variables":     {"group", "projects", "prefix"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -96,6 +97,20 @@ func environment(s string) (what, hint string) {
 func branch(s string) (what, hint string) {
 	if len(s) > 255 || badBranch.MatchString(s) {
 		return quote(s) + " is no name of a branch", "see git-check-ref-format(1)"
+	}
+	return "", ""
+}
+
+func waiting(s string) (what, hint string) {
+	const example = `write it like "120s" or "5m"`
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return quote(s) + " is no duration", example
+	case d < time.Second || d > time.Hour:
+		return quote(s) + " is no time to wait for health", example + ", from 1s to 1h"
+	case d%time.Second != 0:
+		return quote(s) + " is not made of whole seconds", example
 	}
 	return "", ""
 }

@@ -93,6 +93,19 @@ func (t *table) need(key, hint string, rules ...rule) string {
 	return t.string(key, rules...)
 }
 
+// bool reads a boolean; false if it is missing or wrong.
+func (t *table) bool(key string) bool {
+	n := t.get(key)
+	if n == nil {
+		return false
+	}
+	b, ok := n.value.(bool)
+	if !ok {
+		t.problem(n, "must be a boolean, not "+n.kind(), "write true or false, without quotation marks")
+	}
+	return b
+}
+
 // strings reads an array of strings, no two the same but for upper and lower
 // case.
 func (t *table) strings(key string, rules ...rule) []string {

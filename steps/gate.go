@@ -35,17 +35,30 @@ func (gate) Plan(f provision.Facts) ([]provision.Change, error) {
 // settings wants what the gate must know of one deployment.
 type settings struct {
 	deployment, user, directory string
+	wait                        int // in seconds; 0: a deploy does not wait for health
+	rollback                    bool
 }
 
-func settingsSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) settings { return settings{d.Name, d.User, d.Directory} })
+func settingsSteps(w wish) []provision.Step { return each(w, settingsOf) }
+
+func settingsOf(d *inventory.Deployment) settings {
+	return settings{d.Name, d.User, d.Directory, int(d.Wait.Seconds()), d.Rollback}
 }
 
 func (s settings) Name() string { return "settings " + s.deployment }
 
 func (s settings) file() string { return "/etc/provision/deployments/" + s.deployment }
 
-func (s settings) text() string { return fmt.Sprintf("user=%s\ndirectory=%s\n", s.user, s.directory) }
+func (s settings) text() string {
+	text := fmt.Sprintf("user=%s\ndirectory=%s\n", s.user, s.directory)
+	if s.wait > 0 {
+		text += fmt.Sprintf("wait=%d\n", s.wait)
+	}
+	if s.rollback {
+		text += "rollback=yes\n"
+	}
+	return text
+}
 
 func (s settings) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
 
@@ -53,10 +66,14 @@ func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(s.text(), "644") {
 		return nil, nil
 	}
-	return []provision.Change{{
-		Summary: fmt.Sprintf("tell the gate that %s is ~%s/%s", s.deployment, s.user, s.directory),
-		Do:      install(s.file(), s.text(), "644"),
-	}}, nil
+	summary := fmt.Sprintf("tell the gate that %s is ~%s/%s", s.deployment, s.user, s.directory)
+	if s.wait > 0 {
+		summary += fmt.Sprintf(" and waits up to %d s for health", s.wait)
+	}
+	if s.rollback {
+		summary += ", or goes back"
+	}
+	return []provision.Change{{Summary: summary, Do: install(s.file(), s.text(), "644")}}, nil
 }
 
 // carried looks which deployments the host carries. One that the inventory

@@ -43,10 +43,14 @@ HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
 # pulled_back IMAGES: makes the names of images mean what they meant before,
-# and starts what ran before. A line of IMAGES is an id and a name.
+# and starts what ran before. A line of IMAGES is an id and a name. A name with
+# a digest means the same for ever, and cannot be given.
 pulled_back() {
 	[ -n "$1" ] || return 1
 	printf '%s\n' "$1" | while read -r id image; do
+		case $image in
+		*@* | sha256:*) continue ;;
+		esac
 		docker tag "$id" "$image" || exit 1
 	done && docker compose up --detach --pull never 9<&-
 }
@@ -60,7 +64,7 @@ deploy() {
 	before=''
 	if [ "$rollback" = yes ]; then
 		before=$(for id in $(docker compose ps --quiet); do
-			docker inspect --format '{{.Image}} {{.Config.Image}}' "$id"
+			docker inspect --format '{{.Image}} {{.Config.Image}}' "$id" || : # it has ended meanwhile
 		done)
 	fi
 	if docker compose pull 9<&- && docker compose up "$@" 9<&-; then

@@ -189,7 +189,12 @@ func TestGateWaitsAndGoesBack(t *testing.T) {
 		g.stub(t, "docker", `printf '%s in %s\n' "$*" "$PWD" >>`+quote(filepath.Join(g.home, "called"))+`
 case "$*" in
 *--quiet) [ -e "$HOME/nothing-runs" ] || printf 'one\ntwo\n' ;;
-inspect*) echo "sha256:$4 example/$4" ;;
+inspect*)
+	echo "sha256:$4 example/$4"
+	echo "sha256:$4 example/pinned@sha256:$4"
+	echo "sha256:$4 sha256:$4"
+	[ ! -e "$HOME/ended" ] || exit 1
+	;;
 *--wait*) [ ! -e "$HOME/unhealthy" ] || exit 1 ;;
 tag*) [ ! -e "$HOME/untaggable" ] || exit 1 ;;
 esac`)
@@ -197,6 +202,9 @@ esac`)
 
 		g.write(t, "unhealthy", "", 0o600)
 		const restored = "the deploy failed, and the images that ran before run again"
+		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
+
+		g.write(t, "ended", "", 0o600) // containers, while they are looked at
 		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
 
 		const lost = "the deploy failed, and going back to the images before it failed too"

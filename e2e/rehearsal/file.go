@@ -89,6 +89,10 @@ func (w *World) Write() (string, error) {
 		if d.Override != nil {
 			set("override", d.Override.Path)
 		}
+		if d.Wait != 0 {
+			set("wait", d.Wait)
+			fmt.Fprintf(&b, "rollback = %t\n", d.Rollback)
+		}
 		if len(d.Parameters) > 0 {
 			section("deployments." + strconv.Quote(d.Name) + ".parameters")
 			for key, value := range d.Parameters {

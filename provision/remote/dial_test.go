@@ -310,20 +310,22 @@ func TestNoLeaks(t *testing.T) {
 		}
 		d.Close()
 	})
-	ours := func() string {
-		all := make([]byte, 1<<20)
-		all = all[:runtime.Stack(all, true)]
-		var found []string
-		for stack := range strings.SplitSeq(string(all), "\n\n") {
-			if !strings.Contains(stack, "_test.go") && (strings.Contains(stack, "provision/remote.") || strings.Contains(stack, "crypto/ssh.")) {
-				found = append(found, stack)
-			}
-		}
-		return strings.Join(found, "\n\n")
-	}
 	// The last ones are on their way when Close returns; those that are not
 	// keep the test from ending.
-	for ours() != "" {
+	for leaked() != "" {
 		runtime.Gosched()
 	}
+}
+
+// leaked returns the stacks of the goroutines that belong to a connection.
+func leaked() string {
+	all := make([]byte, 1<<20)
+	all = all[:runtime.Stack(all, true)]
+	var found []string
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if !strings.Contains(stack, "_test.go") && (strings.Contains(stack, "provision/remote.") || strings.Contains(stack, "crypto/ssh.")) {
+			found = append(found, stack)
+		}
+	}
+	return strings.Join(found, "\n\n")
 }

@@ -340,7 +340,9 @@ type relay struct {
 	conns    []net.Conn
 }
 
-func newRelay(t *testing.T) *relay {
+func newRelay(t *testing.T) *relay { return newRelayTo(t, lab.port) }
+
+func newRelayTo(t *testing.T, port int) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -354,7 +356,7 @@ func newRelay(t *testing.T) *relay {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(lab.port))
+			out, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
 			if err != nil {
 				in.Close()
 				return

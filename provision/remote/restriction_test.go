@@ -3,6 +3,8 @@ package remote
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +87,68 @@ func TestProve(t *testing.T) {
 	}
 }
 
-var _ = context.Canceled
-var _ = errors.New
-var _ = time.Now
+// The agent is asked for once: a second time would look like a refusal.
+func TestProveTwice(t *testing.T) {
+	h := newDeployHost(t)
+	c := h.dial(t, deployer, `restrict,agent-forwarding,command="GATE"`)
+	if _, err := c.Prove(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if attempts, err := c.Prove(t.Context()); err == nil || len(attempts) > 0 {
+		t.Errorf("the second Prove = %+v, %v", attempts, err)
+	}
+	if attempts, err := (&Conn{}).Prove(t.Context()); err == nil || len(attempts) > 0 {
+		t.Errorf("Prove on this machine = %+v, %v", attempts, err)
+	}
+}
+
+// No answer is no refusal, whatever the reason.
+func TestProveUnanswered(t *testing.T) {
+	h := newDeployHost(t)
+	for name, test := range map[string]struct {
+		stop func(r *relay, cancel func())
+		want error
+	}{
+		"cancelled": {func(_ *relay, cancel func()) { cancel() }, context.Canceled},
+		"cut":       {func(r *relay, _ func()) { r.cut() }, ErrLost},
+		"silent":    {func(r *relay, _ func()) { r.freeze() }, ErrLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFifo(t)
+			if err := os.Chmod(f.path, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(filepath.Dir(f.path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			r := newRelayTo(t, h.port)
+			target := h.target(t, deployer, `restrict,command="exec 9>`+f.path+`; sleep 1000"`)
+			target.Port = r.port
+			d := newDialer(t, "")
+			d.Silence = 2 * time.Second
+			c := dialKey(t, d, target)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			type result struct {
+				attempts []Attempt
+				err      error
+			}
+			done := make(chan result, 1)
+			go func() {
+				attempts, err := c.Prove(ctx)
+				done <- result{attempts, err}
+			}()
+			f.opened(t)
+			test.stop(r, cancel)
+			got := <-done
+			if !errors.Is(got.err, test.want) {
+				t.Errorf("Prove = %v, want %v", got.err, test.want)
+			}
+			for _, a := range got.attempts {
+				if slices.Contains(commands, a.Name) || a.Name == "sftp" {
+					t.Errorf("decided: %+v", a)
+				}
+			}
+		})
+	}
+}

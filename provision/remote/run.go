@@ -51,6 +51,17 @@ func (e *ExitError) Error() string {
 // [ErrLost]; and those of program and out. After Run has returned nothing more
 // is written to out.
 func (c *Conn) Run(ctx context.Context, program io.Reader, out io.Writer) error {
+	c.dialer.runs.Add(1)
+	return c.run(ctx, program, out)
+}
+
+// Hold is Run for a program that others run beside, such as one that holds a
+// lock. [Dialer.Runs] does not count it.
+func (c *Conn) Hold(ctx context.Context, program io.Reader, out io.Writer) error {
+	return c.run(ctx, program, out)
+}
+
+func (c *Conn) run(ctx context.Context, program io.Reader, out io.Writer) error {
 	text, err := io.ReadAll(program)
 	if err != nil {
 		return err
@@ -65,7 +76,6 @@ func (c *Conn) Run(ctx context.Context, program io.Reader, out io.Writer) error 
 		return err
 	}
 
-	c.dialer.runs.Add(1)
 	mark := rand.Text()
 	prompt := ""
 	if c.become == Sudo && c.target.Password != nil {

@@ -1,0 +1,191 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jstemmer/go-junit-report/v2/junit"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// A verdict is about one step of a host or of a deployment, or about the
+// restriction of a key.
+type verdict struct {
+	deployment string // "" where it is about the whole host
+	step       string
+	wrong      []string // what is not as it should be
+	breaches   []string // what the key did that it must not do
+	refused    int      // attempts that were refused
+	notes      []string
+	unchecked  []string
+}
+
+func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
+
+// judge turns a plan into a verdict on every step. A wish that cannot be met
+// is wrong as well; what could not be looked at is returned as an error.
+func judge(deployment string, list []provision.Step, plan provision.Plan, err error) ([]verdict, error) {
+	by := map[string]provision.StepPlan{}
+	for _, p := range plan {
+		by[p.Step] = p
+	}
+	unmet := map[string]string{}
+	var errs []error
+	for _, e := range split(err) {
+		var step *provision.StepError
+		if errors.As(e, &step) && step.Step != "" && step.Change == "" && plan != nil {
+			unmet[step.Step] = step.Err.Error()
+		} else if e != nil {
+			errs = append(errs, e)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	var verdicts []verdict
+	for _, s := range list {
+		p := by[s.Name()]
+		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked}
+		for _, c := range p.Changes {
+			v.wrong = append(v.wrong, "apply would "+c.Summary)
+		}
+		if reason := unmet[s.Name()]; reason != "" {
+			v.wrong = append(v.wrong, reason)
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts, nil
+}
+
+// A verification collects what was found out.
+type verification struct {
+	*report
+	mu       sync.Mutex
+	verdicts map[string][]verdict // by host
+	errs     map[string]error     // by host: what could not be looked at
+	drift    bool
+}
+
+func newVerification(r *report) *verification {
+	return &verification{report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}}
+}
+
+func (v *verification) add(host string, verdicts ...verdict) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.verdicts[host] = append(v.verdicts[host], verdicts...)
+}
+
+// print prints what is not fine, host by host, and how much is.
+func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
+	counts := struct{ fine, wrong, unchecked, refused, breaches int }{}
+	for _, h := range f.hosts {
+		for _, verdict := range v.verdicts[h.Name] {
+			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
+			for _, b := range verdict.breaches {
+				v.tell("breach", at, "the deploy key was let do what it must not: "+b)
+			}
+			for _, w := range verdict.wrong {
+				v.tell("wrong", at, w)
+			}
+			for _, u := range verdict.unchecked {
+				v.tell("unchecked", at, u)
+			}
+			for _, n := range verdict.notes {
+				v.tell("note", at, n)
+			}
+			counts.refused += verdict.refused
+			counts.breaches += len(verdict.breaches)
+			counts.unchecked += len(verdict.unchecked)
+			if verdict.fine() {
+				counts.fine++
+			} else {
+				counts.wrong++
+				v.drift = true
+			}
+		}
+		if err := errs[h]; err != nil {
+			v.fail(env.Stderr, h.Name, err)
+			v.errs[h.Name] = err
+			continue
+		}
+		v.tally.Hosts++
+	}
+	text := fmt.Sprintf("%s, %s fine", count(v.tally.Hosts+v.tally.Failed, "host"), count(counts.fine, "step"))
+	if counts.wrong > 0 {
+		text += fmt.Sprintf(", %d NOT AS IT SHOULD BE", counts.wrong)
+	}
+	if counts.breaches > 0 {
+		text += fmt.Sprintf(", %d THINGS THAT A KEY MUST NOT DO", counts.breaches)
+	}
+	if counts.unchecked > 0 {
+		text += fmt.Sprintf(", %d not checked", counts.unchecked)
+	}
+	if counts.refused > 0 {
+		text += fmt.Sprintf(", %d attempts refused", counts.refused)
+	}
+	if v.tally.Failed > 0 {
+		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", count(v.tally.Failed, "host"))
+	}
+	v.last(text, f)
+}
+
+// tell prints one finding.
+func (v *verification) tell(event string, l line, text string) {
+	l.Event = event
+	l.Text, l.Hint, _ = strings.Cut(visibleLines(text), "\nhint: ")
+	v.say(l)
+}
+
+// writeJUnit writes a report as GitLab shows it: one suite for each host, one
+// case for each step.
+func (v *verification) writeJUnit(file string) error {
+	var suites junit.Testsuites
+	for _, host := range v.hosts() {
+		suite := junit.Testsuite{Name: host}
+		for _, verdict := range v.verdicts[host] {
+			class := host
+			if verdict.deployment != "" {
+				class += "." + verdict.deployment
+			}
+			c := junit.Testcase{Name: verdict.step, Classname: class}
+			switch {
+			case !verdict.fine():
+				text := strings.Join(append(verdict.breaches, verdict.wrong...), "\n")
+				c.Failure = &junit.Result{Message: "not as it should be", Type: "drift", Data: visibleLines(text)}
+			case len(verdict.unchecked) > 0:
+				c.SystemOut = &junit.Output{Data: "not checked: " + visibleLines(strings.Join(verdict.unchecked, "; "))}
+			}
+			suite.AddTestcase(c)
+		}
+		if err := v.errs[host]; err != nil {
+			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
+				Message: "could not be looked at", Type: "error", Data: visibleLines(err.Error()),
+			}})
+		}
+		suites.AddSuite(suite)
+	}
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(suites.WriteXML(out), out.Close())
+}
+
+func (v *verification) hosts() []string {
+	hosts := map[string]bool{}
+	for h := range v.verdicts {
+		hosts[h] = true
+	}
+	for h := range v.errs {
+		hosts[h] = true
+	}
+	return slices.Sorted(maps.Keys(hosts))
+}
