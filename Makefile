@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # For the lab (the list is lab.Packages; a test holds them equal), and for tests.
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
-TEST_PACKAGES = bash dash gawk gcc libc6-dev mawk mksh openssh-server shellcheck sudo
+TEST_PACKAGES = bash dash fish gawk gcc libc6-dev mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
 .PHONY: build rehearse test lint clean
 build:

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -118,6 +119,9 @@ func rehearse(ctx context.Context, env Env, o rehearseOptions, l *lab.Lab, inv *
 		(*play).deploy,
 		(*play).refuse,
 		(*play).applyAgain,
+		(*play).verify,
+		(*play).rotate,
+		(*play).verifyAgain,
 	} {
 		if err := scene(p); err != nil {
 			return err
@@ -214,6 +218,53 @@ func (p *play) applyAgain() error {
 		return errors.New("the second apply changed something")
 	}
 	return nil
+}
+
+func (p *play) verify() error {
+	p.say("what CI runs every night, without rights of an admin: is all as it should be, and can the deploy keys do nothing else?")
+	_, err := p.run("verify")
+	return err
+}
+
+// rotate replaces every credential while somebody deploys all the time.
+func (p *play) rotate() error {
+	p.say("rotate every key and token, while deploys go on without a pause")
+	ctx, stop := context.WithCancel(p.ctx)
+	defer stop()
+	inv := p.world.Inventory
+	deploys := make([]int, len(inv.Deployments))
+	errs := make([]error, len(inv.Deployments))
+	var wg sync.WaitGroup
+	for i, d := range inv.Deployments {
+		wg.Go(func() {
+			for ctx.Err() == nil && errs[i] == nil {
+				// A deploy that has begun is waited for.
+				if out, err := p.world.CI(p.ctx, d, ""); err != nil {
+					errs[i] = fmt.Errorf("%s: %s: a deploy during the rotation failed: %w\n%s", d.Host.Name, d.Name, err, out)
+				} else {
+					deploys[i]++
+				}
+			}
+		})
+	}
+	_, err := p.run("rotate-key")
+	stop()
+	wg.Wait()
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	total := 0
+	for _, n := range deploys {
+		total += n
+	}
+	fmt.Fprintf(p.env.Stdout, "%s meanwhile, none failed\n", count(total, "deploy"))
+	return nil
+}
+
+func (p *play) verifyAgain() error {
+	p.say("and all is as it should be")
+	_, err := p.run("verify")
+	return err
 }
 
 // keep waits for an interrupt.

@@ -148,7 +148,7 @@ func (r *report) say(l line) {
 		return
 	}
 	var parts []string
-	for _, p := range []string{l.Host, l.Step, signs[l.Event], l.Change + l.Text} {
+	for _, p := range []string{l.Host, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}

@@ -95,15 +95,17 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			for _, w := range verdict.wrong {
 				v.tell("wrong", at, w)
 			}
-			for _, u := range verdict.unchecked {
-				v.tell("unchecked", at, u)
+			if len(verdict.unchecked) > 0 {
+				v.tell("unchecked", at, strings.Join(verdict.unchecked, "; "))
 			}
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
 			}
 			counts.refused += verdict.refused
 			counts.breaches += len(verdict.breaches)
-			counts.unchecked += len(verdict.unchecked)
+			if len(verdict.unchecked) > 0 {
+				counts.unchecked++
+			}
 			if verdict.fine() {
 				counts.fine++
 			} else {
@@ -126,7 +128,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		text += fmt.Sprintf(", %d THINGS THAT A KEY MUST NOT DO", counts.breaches)
 	}
 	if counts.unchecked > 0 {
-		text += fmt.Sprintf(", %d not checked", counts.unchecked)
+		text += fmt.Sprintf(", %d of them not fully checked", counts.unchecked)
 	}
 	if counts.refused > 0 {
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)

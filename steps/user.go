@@ -32,7 +32,7 @@ id -nG "$1" | tr ' ' '\n' | facts group
 home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 if [ "$(id -u)" != 0 ]; then
-	fact unseen 'what kind of password the user has'
+	fact unseen 'without rights of an admin: what kind of password the user has'
 	fact unseen 'whom sshd_config lets in'
 	return 0
 fi

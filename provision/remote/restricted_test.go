@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,4 +207,14 @@ func dialKey(t *testing.T, d *Dialer, target Target) *Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// newFifo makes a fifo that all users of the host can open.
+func (h *deployHost) newFifo(t *testing.T) *fifo {
+	t.Helper()
+	f := &fifo{path: filepath.Join(h.dir, "fifo-"+rand.Text())}
+	if err := errors.Join(syscall.Mkfifo(f.path, 0o600), os.Chmod(f.path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	return f
 }

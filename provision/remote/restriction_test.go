@@ -3,8 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,13 +112,7 @@ func TestProveUnanswered(t *testing.T) {
 		"silent":    {func(r *relay, _ func()) { r.freeze() }, ErrLost},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFifo(t)
-			if err := os.Chmod(f.path, 0o666); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chmod(filepath.Dir(f.path), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			f := h.newFifo(t)
 			r := newRelayTo(t, h.port)
 			target := h.target(t, deployer, `restrict,command="exec 9>`+f.path+`; sleep 1000"`)
 			target.Port = r.port

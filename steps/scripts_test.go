@@ -1,0 +1,383 @@
+package steps
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"provision/provision"
+)
+
+const theUser = "deploy-frobnicator"
+
+// gitServer makes a repository, and an ssh that serves it in place of GitLab
+// to everybody.
+func (s *sandbox) gitServer(t *testing.T) {
+	t.Helper()
+	repo := filepath.Join(s.dir, "repo")
+	command(t, "git", "init", "-q", "-b", "main", repo)
+	if err := os.WriteFile(filepath.Join(repo, "compose.yaml"), []byte("services: {}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "git", "-C", repo, "add", ".")
+	command(t, "git", "-C", repo, "commit", "-q", "-m", "first")
+	command(t, "git", "-C", repo, "branch", "release/1")
+	s.stub(t, "ssh", `printf '%s\n' "$*" >>`+s.dir+`/ssh-called
+case "$*" in
+*"-o StrictHostKeyChecking=yes"*"git@git.example.com git-upload-pack '/transmogrify/"*) exec git -c safe.directory='*' upload-pack `+repo+` ;;
+esac
+echo "refused" >&2
+exit 255`)
+}
+
+func (s *sandbox) stubDocker(t *testing.T) {
+	t.Helper()
+	s.stub(t, "docker", `case "$1 $2" in
+"login --username") cat >/dev/null; echo 'Login Succeeded' ;;
+"compose up") echo "$PWD" >`+s.dir+`/up ;;
+"ps --all") [ ! -e `+s.dir+`/up ] || echo running ;;
+*) echo "docker $*?" >&2; exit 1 ;;
+esac`)
+}
+
+// TestApplyInASandbox makes all that a deployment needs of its user, from bare,
+// and once more: the scripts leave behind what their probes look for.
+func TestApplyInASandbox(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: files of root can only be made by root")
+	}
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.gitServer(t)
+		s.stubDocker(t)
+		hostKey := filepath.Join(s.dir, "etc/ssh/ssh_host_ed25519_key.pub")
+		if err := os.WriteFile(hostKey, []byte(key2.public+" root@web1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var steps []provision.Step
+		for _, name := range []string{"registry-ca", "override"} { // the rest of these inventories is the plain one
+			for _, step := range stepsOf(t, name, "") {
+				switch kind, _, _ := strings.Cut(step.Name(), " "); kind {
+				case name:
+					steps = append(steps, step)
+				case "settings", "carried", "repo-key", "deploy-key", "repo-key-swap", "registry-login", "git-host", "checkout", "ci-variables", "ci-key", "containers":
+					if name == "override" {
+						steps = append(steps, step)
+					}
+				}
+			}
+		}
+		f := newFake()
+		done, err := s.apply(t, f, steps...)
+		if err != nil {
+			t.Fatalf("after %q: %v", done, err)
+		}
+		if n := s.trips.Load(); n > 4 {
+			t.Errorf("%d trips, at most 4", n)
+		}
+		if up, _ := os.ReadFile(filepath.Join(s.dir, "up")); string(up) != s.path("frobnicator")+"\n" {
+			t.Errorf("compose up ran in %q", up)
+		}
+		if got := s.names(t, "."); got != ".docker .ssh frobnicator" {
+			t.Errorf("the home has %s", got)
+		}
+		if got := s.names(t, ".ssh"); got != "authorized_keys id_ed25519 id_ed25519.pub known_hosts" {
+			t.Errorf(".ssh has %s", got)
+		}
+		if got := s.names(t, "frobnicator"); got != ".git compose.override.yaml compose.yaml" {
+			t.Errorf("the clone has %s", got)
+		}
+
+		s.trips.Store(0)
+		if done, err := s.apply(t, f, steps...); err != nil || done != nil || s.trips.Load() != 1 {
+			t.Errorf("the second time %q was done in %d trips, error %v", done, s.trips.Load(), err)
+		}
+		if calls := f.Calls(); len(calls) != 5 {
+			t.Errorf("GitLab was changed %d times: %q", len(calls), calls)
+		}
+	})
+}
+
+// Every probe of a host that has nothing at all succeeds.
+func TestLooksOfABareHost(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		for inventory := range inventories {
+			if _, err := provision.Look(t.Context(), s.target(newFake()), stepsOf(t, inventory, "")); err != nil {
+				t.Errorf("%s: %v", inventory, err)
+			}
+		}
+	})
+}
+
+func (s *sandbox) one(t *testing.T, step provision.Step) (done []string, err error) {
+	t.Helper()
+	return s.apply(t, newFake(), step)
+}
+
+func TestRepoKeyScripts(t *testing.T) {
+	pair := repoKey{user: theUser, comment: "who@where"}
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		done, err := s.one(t, pair)
+		checkDone(t, done, err, "make a key pair for deploy-frobnicator")
+		private := s.read(t, ".ssh/id_ed25519")
+		if !strings.HasPrefix(s.read(t, ".ssh/id_ed25519.pub"), "ssh-ed25519 ") || !strings.HasSuffix(s.read(t, ".ssh/id_ed25519.pub"), " who@where\n") {
+			t.Errorf("the public half is %q", s.read(t, ".ssh/id_ed25519.pub"))
+		}
+		if s.mode(t, ".ssh") != 0o700 || s.mode(t, ".ssh/id_ed25519") != 0o600 || s.names(t, ".ssh") != "id_ed25519 id_ed25519.pub" {
+			t.Errorf("modes %o and %o, .ssh has %s", s.mode(t, ".ssh"), s.mode(t, ".ssh/id_ed25519"), s.names(t, ".ssh"))
+		}
+		public, err := publicHalf(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		// The private half counts, whatever the file beside it says.
+		s.write(t, ".ssh/id_ed25519.pub", key2.public+"\n", 0o644)
+		seen, err := provision.Look(t.Context(), s.target(newFake()), []provision.Step{pair})
+		if err != nil || fmt.Sprint(seen[pair.Name()]) != "map[public:["+public+"]]" {
+			t.Errorf("saw %v, %v, want %s", seen, err, public)
+		}
+
+		// To be retired: the next pair comes, and the one in use stays.
+		retire := pair
+		retire.retire = public
+		done, err = s.one(t, retire)
+		checkDone(t, done, err, "make the next key pair for deploy-frobnicator, beside the one in use")
+		if s.read(t, ".ssh/id_ed25519") != private || s.names(t, ".ssh") != "id_ed25519 id_ed25519.next id_ed25519.next.pub id_ed25519.pub" {
+			t.Errorf(".ssh has %s", s.names(t, ".ssh"))
+		}
+		next, err := publicHalf(s.read(t, ".ssh/id_ed25519.next"))
+		if err != nil || next == public {
+			t.Errorf("the next key is %s, %v", next, err)
+		}
+
+		// The next pair is tried, and takes its place.
+		s.gitServer(t)
+		f := newFake()
+		swap := repoKeySwap{user: theUser, projects: "transmogrify/frobnicator\n", urls: "ssh://git@git.example.com/transmogrify/frobnicator.git\n"}
+		key := stepOf(t, "", "", "deploy-key deploy-frobnicator transmogrify/frobnicator")
+		done, err = s.apply(t, f, key, swap)
+		checkDone(t, done, err, "let the key of deploy-frobnicator read transmogrify/frobnicator", "let the next key of deploy-frobnicator read transmogrify/frobnicator",
+			"read the projects with the next key of deploy-frobnicator, and use it from now on",
+			"let the retired key of deploy-frobnicator read transmogrify/frobnicator no longer", "forget the retired key of deploy-frobnicator")
+		if now, err := publicHalf(s.read(t, ".ssh/id_ed25519")); now != next || err != nil || s.names(t, ".ssh") != "id_ed25519 id_ed25519.pub" {
+			t.Errorf("the key is %s, %v, want %s; .ssh has %s", now, err, next, s.names(t, ".ssh"))
+		}
+		if called, _ := os.ReadFile(filepath.Join(s.dir, "ssh-called")); !strings.HasPrefix(string(called), "-i .ssh/id_ed25519.next -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes") {
+			t.Errorf("ssh was called with %s", called)
+		}
+		if len(f.Keys["transmogrify/frobnicator"]) != 1 {
+			t.Errorf("GitLab has %v", f.Keys)
+		}
+
+		// A next pair that GitLab refuses stays where it is.
+		retire.retire = next
+		if _, err := s.one(t, retire); err != nil {
+			t.Fatal(err)
+		}
+		swap.urls = "ssh://git@elsewhere.example.com/x.git\n"
+		if _, err := s.apply(t, f, key, swap); err == nil || !strings.Contains(err.Error(), "read the projects with the next key") {
+			t.Errorf("got %v", err)
+		}
+		if now, err := publicHalf(s.read(t, ".ssh/id_ed25519")); now != next || err != nil {
+			t.Errorf("the key is %s, %v, want %s", now, err, next)
+		}
+	})
+}
+
+func TestRepoKeyWithPassphrase(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.write(t, ".ssh/x", "", 0o600)
+		command(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", s.path(".ssh/id_ed25519"))
+		before := s.read(t, ".ssh/id_ed25519")
+		if _, err := s.one(t, repoKey{user: theUser}); err == nil || !strings.Contains(err.Error(), "without a passphrase") {
+			t.Errorf("got %v", err)
+		}
+		if s.read(t, ".ssh/id_ed25519") != before {
+			t.Error("the key was changed")
+		}
+	})
+}
+
+func TestGitHostScripts(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		for _, address := range []string{"git.example.com", "[git.example.com]:2022"} {
+			for _, before := range []string{"-", "", "# comment\nother.example.com " + key2.public + "\r\n", "other.example.com " + key2.public} {
+				os.RemoveAll(s.path(".ssh"))
+				want := ""
+				if before != "-" {
+					s.write(t, ".ssh/known_hosts", before, 0o600)
+					if want = before; before != "" && !strings.HasSuffix(before, "\n") {
+						want += "\n"
+					}
+				}
+				step := gitHost{theUser, address, key1.public + "\n@cert-authority " + key2.public}
+				done, err := s.one(t, step)
+				checkDone(t, done, err, "let deploy-frobnicator know the 2 host keys of "+address)
+				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+"\n@cert-authority "+address+" "+key2.public+"\n" {
+					t.Errorf("%q became %q", before, got)
+				}
+				if s.names(t, ".ssh") != "known_hosts" {
+					t.Errorf(".ssh has %s", s.names(t, ".ssh"))
+				}
+				// Hashed, it is known as well.
+				command(t, "ssh-keygen", "-q", "-H", "-f", s.path(".ssh/known_hosts"))
+				if done, err := s.one(t, step); err != nil || done != nil {
+					t.Errorf("of a hashed file %q was done, error %v", done, err)
+				}
+			}
+		}
+		os.Remove(s.path(".ssh/known_hosts"))
+		if err := os.Symlink("elsewhere", s.path(".ssh/known_hosts")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.one(t, gitHost{theUser, "git.example.com", key1.public}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestCheckoutScripts(t *testing.T) {
+	const url = "ssh://git@git.example.com/transmogrify/frobnicator.git"
+	step := checkout{"frobnicator-production", theUser, "frobnicator", url, ""}
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.gitServer(t)
+		done, err := s.one(t, step)
+		checkDone(t, done, err, "clone "+url+" to ~deploy-frobnicator/frobnicator")
+		if s.names(t, ".") != "frobnicator" || s.mode(t, "frobnicator") != 0o755 {
+			t.Errorf("the home has %s, mode %o", s.names(t, "."), s.mode(t, "frobnicator"))
+		}
+
+		// Local changes stay, and are told; what git does not know is not.
+		s.write(t, "frobnicator/compose.yaml", "changed", 0o644)
+		s.write(t, "frobnicator/compose.override.yaml", "", 0o644)
+		index := s.read(t, "frobnicator/.git/index")
+		plan, err := provision.Check(t.Context(), s.target(newFake()), []provision.Step{step})
+		if err != nil || len(plan) != 1 || plan.Missing() != 0 || len(plan[0].Notes) != 1 || plan[0].Notes[0] != "~deploy-frobnicator/frobnicator has local changes, left alone: compose.yaml" {
+			t.Errorf("plan %v, error %v", plan, err)
+		}
+		if s.read(t, "frobnicator/.git/index") != index {
+			t.Error("looking wrote the index")
+		}
+
+		// A password in the origin is not told.
+		command(t, "git", "-C", s.path("frobnicator"), "remote", "set-url", "origin", "https://oauth2:hunter2@git.example.com/transmogrify/other.git")
+		if _, err := s.one(t, step); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "is a clone of https://git.example.com/transmogrify/other.git, not of") {
+			t.Errorf("got %v", err)
+		}
+		command(t, "git", "-C", s.path("frobnicator"), "remote", "set-url", "origin", "git@git.example.com:transmogrify/frobnicator.git")
+		if done, err := s.one(t, step); err != nil || done != nil {
+			t.Errorf("done %q, error %v", done, err)
+		}
+
+		branch := step
+		branch.directory, branch.branch = "other", "release/1"
+		if _, err := s.one(t, branch); err != nil {
+			t.Fatal(err)
+		}
+		if got := command(t, "git", "-c", "safe.directory=*", "-C", s.path("other"), "branch", "--show-current"); got != "release/1\n" {
+			t.Errorf("the branch is %q", got)
+		}
+
+		// A clone that fails leaves nothing.
+		branch.directory, branch.branch = "third", "no-such-branch"
+		if _, err := s.one(t, branch); err == nil || !strings.Contains(err.Error(), "no-such-branch") {
+			t.Errorf("got %v", err)
+		}
+		if got := s.names(t, "."); got != "frobnicator other" {
+			t.Errorf("the home has %s", got)
+		}
+
+		// A folder that is no clone.
+		if err := os.Mkdir(s.path("fourth"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		branch.directory = "fourth"
+		if _, err := s.one(t, branch); err == nil || !strings.Contains(err.Error(), "is no clone with an origin") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestOverrideScripts(t *testing.T) {
+	step := override{"frobnicator-production", theUser, "frobnicator", "source.yaml", "a: 'x'\nb: $HOME `id`\n"}
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.write(t, "frobnicator/compose.yaml", "", 0o644)
+		done, err := s.one(t, step)
+		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml")
+		if s.read(t, "frobnicator/compose.override.yaml") != step.text || s.mode(t, "frobnicator/compose.override.yaml") != 0o644 {
+			t.Errorf("it is %q", s.read(t, "frobnicator/compose.override.yaml"))
+		}
+		if got := s.names(t, "frobnicator"); got != "compose.override.yaml compose.yaml" {
+			t.Errorf("the folder has %s", got)
+		}
+
+		const edited = "a: 'x'\nby: hand"
+		s.write(t, "frobnicator/compose.override.yaml", edited, 0o600)
+		plan, err := provision.Check(t.Context(), s.target(newFake()), []provision.Step{step})
+		if err != nil || plan.Missing() != 1 || !strings.Contains(plan[0].Changes[0].Detail, "\n-by: hand\n+b: $HOME `id`\n") {
+			t.Errorf("plan %v, error %v", plan, err)
+		}
+		if _, err := s.one(t, step); err != nil {
+			t.Fatal(err)
+		}
+		if s.read(t, "frobnicator/compose.override.yaml") != step.text {
+			t.Errorf("it is %q", s.read(t, "frobnicator/compose.override.yaml"))
+		}
+		backups, _ := filepath.Glob(s.path("frobnicator/compose.override.yaml.before-*"))
+		if len(backups) != 1 {
+			t.Fatalf("the folder has %s", s.names(t, "frobnicator"))
+		}
+		if text, _ := os.ReadFile(backups[0]); string(text) != edited {
+			t.Errorf("the backup is %q", text)
+		}
+	})
+}
+
+func TestInstallScript(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: only root can give a file to root")
+	}
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		step := registryCA{"registry.example.com:5050", "-----BEGIN\n"}
+		file := filepath.Join(s.dir, "etc/docker/certs.d/registry.example.com:5050/provision.crt")
+		const summary = "let docker trust the CA of registry.example.com:5050"
+		for name, spoil := range map[string]func() error{
+			"missing": func() error { return nil },
+			"text":    func() error { return os.WriteFile(file, []byte("other"), 0o644) },
+			"mode":    func() error { return os.Chmod(file, 0o666) },
+			"owner":   func() error { return os.Chown(file, 1, 1) },
+		} {
+			if name != "missing" {
+				if _, err := s.one(t, step); err != nil {
+					t.Fatal(err)
+				}
+			}
+			os.Chown(filepath.Dir(file), 0, 0)
+			if name == "missing" {
+				os.Remove(file)
+			}
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			done, err := s.one(t, step)
+			checkDone(t, done, err, summary)
+			info, err := os.Stat(file)
+			if err != nil || info.Mode().Perm() != 0o644 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+			if text, _ := os.ReadFile(file); string(text) != step.pem {
+				t.Errorf("%s: %q", name, text)
+			}
+			if done, err := s.one(t, step); err != nil || done != nil {
+				t.Errorf("%s: done %q, error %v", name, done, err)
+			}
+		}
+		entries, err := os.ReadDir(filepath.Dir(file))
+		if err != nil || len(entries) != 1 {
+			t.Errorf("left beside it: %v, %v", entries, err)
+		}
+	})
+}
