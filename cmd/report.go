@@ -137,7 +137,7 @@ func (r *report) applied(host string, changes int) {
 // signs are the words by which lines of text are told apart.
 var signs = map[string]string{
 	"done": "done", "failed": "FAILED", "not run": "not run",
-	"change": "+", "later": "later", "note": "note",
+	"later": "later", "note": "note",
 	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
 }
 

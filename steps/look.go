@@ -13,7 +13,7 @@ func lookSteps(w wish) []provision.Step {
 	return each(w, func(d *inventory.Deployment) look {
 		// It has no secrets, and no salts that would differ from run to run.
 		alone := wish{inv: w.inv, host: w.host, deployments: []*inventory.Deployment{d}}
-		text, err := provision.LookProgram(append(alone.steps(), look{deployment: d.Name}), d.User)
+		text, err := provision.LookProgram(alone.with([]provision.Step{look{deployment: d.Name}}), d.User)
 		if err != nil {
 			panic("a checked inventory has no NUL bytes: " + err.Error())
 		}

@@ -7,6 +7,7 @@ package steps
 
 import (
 	"context"
+	"slices"
 
 	"provision/inventory"
 	"provision/provision"
@@ -44,10 +45,15 @@ type Given struct {
 // deployments are all on that host.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	w := wish{inv, host, deployments, given}
-	return append(w.steps(), lookSteps(w)...)
+	return w.with(lookSteps(w))
 }
 
-// steps returns all steps but the one that has all others in it.
+// with returns all steps, among them those that look. The containers come
+// last: an image may be missing until CI has pushed one.
+func (w wish) with(looks []provision.Step) []provision.Step {
+	return slices.Concat(w.steps(), looks, containersSteps(w))
+}
+
 func (w wish) steps() []provision.Step {
 	var steps []provision.Step
 	for _, of := range []func(wish) []provision.Step{
@@ -69,7 +75,6 @@ func (w wish) steps() []provision.Step {
 		overrideSteps,
 		ciVariablesSteps,
 		ciKeySteps,
-		containersSteps,
 	} {
 		steps = append(steps, of(w)...)
 	}

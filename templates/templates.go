@@ -34,3 +34,30 @@ var Login = json + login
 
 // Logins looks at the login of a user to a registry.
 var Logins = json + logins
+
+//go:embed ci-variables.sh
+var ciVariables string
+
+//go:embed ci-before.sh
+var ciBefore string
+
+// CIBefore makes a job of CI ready for [CIDeploy].
+var CIBefore = ciVariables + ciBefore
+
+// CIDeploy is the job of CI that deploys.
+//
+//go:embed ci-deploy.sh
+var CIDeploy string
+
+// CIVerifyBefore makes a job of CI ready for [CIVerify].
+var CIVerifyBefore = ciVariables
+
+// CIVerify is the job of CI that verifies the deployment of its environment.
+//
+//go:embed ci-verify.sh
+var CIVerify string
+
+// CIVerifyFleet is the job of CI that verifies a part of all deployments.
+//
+//go:embed ci-verify-fleet.sh
+var CIVerifyFleet string

@@ -81,7 +81,7 @@ const (
 	stubGate = `case ${SSH_ORIGINAL_COMMAND-} in
 '' | deploy) echo deployed; echo why >&2 ;;
 status) exit 3 ;;
-slow) echo started; exec sleep 1000 ;;
+slow) echo started; read -r _ <"${0%/*}/hold" ;;
 left) sleep 1000 & echo $! ;;
 flood) head -c 100000 /dev/zero | tr '\0' x; head -c 100000 /dev/zero | tr '\0' '\033' >&2; echo end >&2; exit 7 ;;
 input) cat; echo at the end ;;
@@ -126,6 +126,17 @@ func newDeployHost(t *testing.T) *deployHost {
 	if err := os.Chmod(filepath.Join(dir, "host"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
+	// What waits for this fifo to be written ends with the test.
+	hold := filepath.Join(dir, "hold")
+	if err := errors.Join(syscall.Mkfifo(hold, 0o600), os.Chmod(hold, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if f, err := os.OpenFile(hold, os.O_RDWR, 0); err == nil {
+			f.Close()
+		}
+	})
 
 	docker, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))
 	if err != nil {

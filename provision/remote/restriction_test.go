@@ -114,7 +114,7 @@ func TestProveUnanswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := h.newFifo(t)
 			r := newRelayTo(t, h.port)
-			target := h.target(t, deployer, `restrict,command="exec 9>`+f.path+`; sleep 1000"`)
+			target := h.target(t, deployer, `restrict,command="exec 9<>`+f.path+`; read -r _ <DIR/hold"`)
 			target.Port = r.port
 			d := newDialer(t, "")
 			d.Silence = 2 * time.Second

@@ -1,0 +1,65 @@
+package steps
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"provision/inventory"
+	"provision/templates"
+)
+
+// A File is what apply writes on a host: a whole file, or a line in one.
+type File struct {
+	Name string // as on the host; "~user" is the home of that user
+	Text string
+}
+
+// GateFile is the program that is all that a deploy key can run.
+func GateFile() File { return File{gateFile, templates.Gate} }
+
+// SettingsFile is what the gate knows of a deployment.
+func SettingsFile(d *inventory.Deployment) File {
+	s := settingsOf(d)
+	return File{s.file(), s.text()}
+}
+
+// OverrideFile is the compose.override.yaml of a deployment that has an
+// override.
+func OverrideFile(d *inventory.Deployment) File {
+	s := override{directory: d.Directory}
+	return File{"~" + d.User + "/" + s.file(), d.Override.Text}
+}
+
+// AuthorizedKey is the line that lets the deploy key in. The key is made when
+// apply needs it; here PUBLIC-KEY and FINGERPRINT stand for it.
+func AuthorizedKey(d *inventory.Deployment) File {
+	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	const fingerprint = "SHA256:Ze5sdY85rMfeu/RnPv9bTmKAk4WYlPpUqnJRl8ilWR8"
+	line, err := ciKey{ci: ciOf(d)}.line(public)
+	if err != nil {
+		panic("a constant: " + err.Error())
+	}
+	line = strings.NewReplacer(public, "ssh-ed25519 PUBLIC-KEY", fingerprint, "SHA256:FINGERPRINT").Replace(line)
+	return File{"~" + d.User + "/.ssh/authorized_keys", line + "\n"}
+}
+
+// RegistryLogin is the config.json of a user who has none yet, with words for
+// the credential. In one that is there, only the login changes.
+func RegistryLogin(inv *inventory.Inventory, d *inventory.Deployment) File {
+	name, password := loginPrefix+"ID", "TOKEN"
+	switch c := inv.Registry.Credential; c.Kind {
+	case inventory.DeployToken:
+		name = deployTokenPrefix + "ID"
+	case inventory.Named:
+		name, password = c.Username, "PASSWORD"
+	}
+	auth, err := json.Marshal(fmt.Sprintf("base64 of %s:%s", name, password))
+	if err != nil {
+		panic(err) // a string
+	}
+	return File{
+		"~" + d.User + "/.docker/config.json",
+		fmt.Sprintf("{\n\t\"auths\": {\n\t\t%q: {\n\t\t\t\"auth\": %s\n\t\t}\n\t}\n}\n", inv.Registry.Host, auth),
+	}
+}

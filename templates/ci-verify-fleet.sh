@@ -1,0 +1,2 @@
+unset SSH_AUTH # the key of one deployment; GitLab has all
+provision verify --junit verify.xml "$PROVISION_INVENTORY"

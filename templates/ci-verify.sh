@@ -1,0 +1,1 @@
+provision verify --key "$SSH_AUTH" --shard 1/1 --junit verify.xml ${PROVISION_DEPLOYMENT:+--limit "$PROVISION_DEPLOYMENT"} "$PROVISION_INVENTORY"
