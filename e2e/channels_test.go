@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -247,15 +248,21 @@ func tryRemote(t *testing.T, w way) error {
 	}
 	defer l.Close()
 	go func() {
-		if conn, err := l.Accept(); err == nil {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
 			fmt.Fprintln(conn, "hello")
 			conn.Close()
 		}
 	}()
 	ended := w.start(t, "-R", "2345:"+l.Addr().String())
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	said := make(chan string, 1)
 	go func() {
-		out, _ := w.host.Exec(t.Context(), `until bash -c 'exec 3<>/dev/tcp/127.0.0.1/2345 && head -n 1 <&3' 2>/dev/null; do sleep 0.05; done`)
+		out, _ := w.host.Exec(ctx, `until bash -c 'exec 3<>/dev/tcp/127.0.0.1/2345 && head -n 1 <&3' 2>/dev/null; do sleep 0.05; done`)
 		said <- out
 	}()
 	select {

@@ -44,7 +44,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("there") == "" {
 		return []provision.Change{{
 			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
-			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch}, Text: `
+			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -d ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -54,6 +54,7 @@ if [ -n "$3" ]; then
 else
 	git clone --quiet -- "$2" "$new/clone"
 fi
+git -C "$new/clone" config provision.deployment "$4"
 [ ! -e "$1" ] || fail "somebody else made $1 meanwhile; run again"
 mv "$new/clone" "$1"
 `},

@@ -43,9 +43,9 @@ func (s gitHost) Plan(f provision.Facts) ([]provision.Change, error) {
 			continue
 		}
 		if ca, ok := strings.CutPrefix(key, "@cert-authority "); ok {
-			lines = append(lines, "@cert-authority "+s.address+" "+ca)
+			lines = append(lines, "@cert-authority "+s.address+" "+ca+" "+lineMark)
 		} else {
-			lines = append(lines, s.address+" "+key)
+			lines = append(lines, s.address+" "+key+" "+lineMark)
 		}
 	}
 	var changes []provision.Change

@@ -43,6 +43,7 @@ func (s override) Probe() provision.Probe {
 [ -e "$1" ] || return 0
 digest=$(sha256sum <"$1" | cut -c 1-64)
 fact digest "$digest"
+fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
 [ "$digest" = "$2" ] || head -c 65536 "$1" | facts line
 `}}
 }
@@ -56,16 +57,24 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{Summary: "write " + home, Do: s.write()}}, nil
 	}
 	before := strings.Join(f["line"], "\n") + "\n"
+	summary := fmt.Sprintf("replace %s, keeping what is there as a backup beside it", home)
+	if f.Get("digest") == f.Get("wrote") {
+		summary = fmt.Sprintf("replace %s, which is as it was written here before", home)
+	}
 	return []provision.Change{{
-		Summary: fmt.Sprintf("replace %s, keeping what is there as a backup beside it", home),
+		Summary: summary,
 		Detail:  udiff.Unified(home, s.source, before, s.text),
 		Do:      s.write(),
 	}}, nil
 }
 
 func (s override) write() provision.Script {
-	return provision.Script{User: s.user, Args: []string{s.file(), s.text}, Text: `
-[ ! -e "$1" ] || cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
+	return provision.Script{User: s.user, Args: []string{s.file(), s.text, s.digest()}, Text: `
+clone=${1%/*}
+if [ -e "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" != "$(git -C "$clone" config --local --get provision.override)" ]; then
+	cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
+fi
 printf '%s' "$2" | put "$1" 644
+git -C "$clone" config provision.override "$3"
 `}
 }

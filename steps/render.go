@@ -35,7 +35,7 @@ func OverrideFile(d *inventory.Deployment) File {
 // apply needs it; here PUBLIC-KEY and FINGERPRINT stand for it.
 func AuthorizedKey(d *inventory.Deployment) File {
 	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	const fingerprint = "SHA256:Ze5sdY85rMfeu/RnPv9bTmKAk4WYlPpUqnJRl8ilWR8"
+	const fingerprint = "SHA256:kmYcvdi2GkPeWxB6XLjrZB8JHsy2Hm8luHMFp9GMvqk"
 	line, err := ciKey{ci: ciOf(d)}.line(public)
 	if err != nil {
 		panic("a constant: " + err.Error())

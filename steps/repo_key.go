@@ -18,7 +18,7 @@ type repoKey struct {
 
 func repoKeySteps(w wish) []provision.Step {
 	return each(w, func(d *inventory.Deployment) repoKey {
-		s := repoKey{user: d.User, comment: d.User + "@" + w.host.Name}
+		s := repoKey{user: d.User, comment: keyMark + d.User + "@" + w.host.Name}
 		s.retire = w.given.Retire[s.Name()]
 		return s
 	})

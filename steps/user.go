@@ -59,7 +59,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
 			script("make the system user "+s.name,
-				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' "$1"`),
+				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"`),
 			s.join(),
 		}, nil
 	}
@@ -77,11 +77,12 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if base := path.Base(shell); base == "nologin" || base == "false" {
 		changes = append(changes, script(
 			fmt.Sprintf("give %s the shell /bin/sh, as sshd runs a forced command with the login shell, and %s refuses", s.name, shell),
-			`usermod --shell /bin/sh "$1"`))
+			keepBefore+`usermod --shell /bin/sh "$1"`, "shell", shell))
 	}
 	switch f.Get("password") {
 	case "!":
-		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password", `usermod --password '*' "$1"`))
+		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password",
+			keepBefore+`usermod --password '*' "$1"`, "password", "!"))
 	case "set":
 		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
 	case "empty":
@@ -96,7 +97,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 func (s user) join() provision.Change {
 	return provision.Change{
 		Summary: "add " + s.name + " to the group docker",
-		Do:      provision.Script{Args: []string{s.name}, Text: `usermod --append --groups docker "$1"`},
+		Do:      provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
 	}
 }
 

@@ -35,29 +35,30 @@ var Login = json + login
 // Logins looks at the login of a user to a registry.
 var Logins = json + logins
 
+// CIVariables is how a job of CI gets the variables of a deployment.
+//
 //go:embed ci-variables.sh
-var ciVariables string
+var CIVariables string
 
 //go:embed ci-before.sh
 var ciBefore string
 
-// CIBefore makes a job of CI ready for [CIDeploy].
-var CIBefore = ciVariables + ciBefore
+// CIBefore makes a job of CI ready for ssh.
+var CIBefore = CIVariables + ciBefore
 
-// CIDeploy is the job of CI that deploys.
+// CIDeploy is what a job of CI deploys with, after [CIBefore].
 //
 //go:embed ci-deploy.sh
 var CIDeploy string
 
-// CIVerifyBefore makes a job of CI ready for [CIVerify].
-var CIVerifyBefore = ciVariables
-
-// CIVerify is the job of CI that verifies the deployment of its environment.
+// CIVerify is what a job of CI verifies the deployment of its environment
+// with, after [CIVariables].
 //
 //go:embed ci-verify.sh
 var CIVerify string
 
-// CIVerifyFleet is the job of CI that verifies a part of all deployments.
+// CIVerifyFleet is what one of several jobs of CI verifies its part of the
+// fleet with.
 //
 //go:embed ci-verify-fleet.sh
 var CIVerifyFleet string

@@ -25,6 +25,7 @@ type Image struct {
 	Tag        string
 	Version    string
 	Healthy    bool // whether the image has a HEALTHCHECK, which succeeds within a second or so
+	Broken     bool // whether that fails instead; the image has one then
 }
 
 // Push makes an image and uploads it. token is called with the scope of the
@@ -141,10 +142,15 @@ func (i Image) config(layer string) any {
 		// As PID 1, httpd ignores SIGTERM; docker would wait ten seconds for it.
 		"StopSignal": "SIGKILL",
 	}
-	if i.Healthy {
+	page := "http://127.0.0.1/"
+	if i.Broken {
+		page += "missing"
+	}
+	if i.Healthy || i.Broken {
 		run["Healthcheck"] = m{
-			"Test":     []string{"CMD", "/bin/wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"},
+			"Test":     []string{"CMD", "/bin/wget", "-q", "-O", "/dev/null", page},
 			"Interval": time.Second,
+			"Retries":  2,
 		}
 	}
 	return m{

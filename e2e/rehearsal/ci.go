@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"provision/e2e/gitlabtest"
 	"provision/inventory"
+	"provision/templates"
 )
 
 // commit puts one file into a bare repository, on each of the branches.
@@ -51,38 +53,61 @@ func commit(repository string, branches []string, name string, text []byte) erro
 	return nil
 }
 
-// job is the deploy job of a pipeline.
-const job = `
-mkdir -p ~/.ssh
-echo "$SSH_KNOWN_HOSTS" > ~/.ssh/known_hosts
-chmod -R go= ~/.ssh "$SSH_AUTH"
-exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
-`
+// A Job is one job of a pipeline on a protected branch.
+type Job struct {
+	In          string            // a project, or a group: then it is a job of any project there
+	Environment string            // "": none
+	Variables   map[string]string // of the job itself
+	Script      string
+}
 
-// CI runs ssh as a deploy job would: with the variables that GitLab gives to
-// a job of that environment, and nothing else. Words are what it asks the
-// host for; none is a deploy. Options are more options of ssh.
-func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, options ...string) (string, error) {
-	owner := d.Variables.Group
-	if owner == "" {
-		owner = d.Variables.Projects[0]
-	}
-	env := map[string]string{"WORDS": words, "SSH_OPTIONS": strings.Join(options, " ")}
-	for _, base := range []string{"SSH_AUTH", "SSH_KNOWN_HOSTS", "SSH_DEPLOY_TARGET"} {
-		v, ok := w.GitLab.Variable(owner, d.Variables.Key(base), d.Scope)
-		if !ok {
-			return "", fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(base), d.Scope)
+// Run runs the script of a job as a runner does: with the variables that
+// GitLab gives to a job of that environment there, and nothing else. Those of
+// a project go before those of its groups, and all of them before the job's
+// own.
+func (w *World) Run(ctx context.Context, j Job) (string, error) {
+	env := map[string]string{"CI_ENVIRONMENT_NAME": j.Environment}
+	maps.Copy(env, j.Variables)
+	given := map[string]gitlabtest.Variable{}
+	for end, c := range j.In + "/" {
+		if c != '/' {
+			continue
 		}
+		for _, scope := range []string{"*", j.Environment} {
+			for _, v := range w.GitLab.Variables(j.In[:end]) {
+				if v.Scope == scope {
+					given[v.Key] = v
+				}
+			}
+		}
+	}
+	for key, v := range given {
 		value, err := w.value(v)
+		if v.File && value != "" {
+			defer os.Remove(value)
+		}
 		if err != nil {
 			return "", err
 		}
-		if v.File {
-			defer os.Remove(value)
-		}
-		env[base] = value
+		env[key] = value
 	}
-	return w.Lab.Run(ctx, env, job)
+	return w.Lab.Run(ctx, env, j.Script)
+}
+
+// CI runs ssh as a deploy job does. Words are what it asks the host for; none
+// is a deploy. Options are more options of ssh.
+func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, options ...string) (string, error) {
+	j := Job{In: d.Variables.Group, Script: templates.CIBefore + `
+exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
+`}
+	if j.In == "" {
+		j.In = d.Variables.Projects[0]
+	}
+	if d.Scope != "*" {
+		j.Environment = d.Scope
+	}
+	j.Variables = map[string]string{"PROVISION_PREFIX": d.Variables.Prefix, "WORDS": words, "SSH_OPTIONS": strings.Join(options, " ")}
+	return w.Run(ctx, j)
 }
 
 // value returns what a job sees of a variable: its text, or the name of a file
