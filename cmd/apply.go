@@ -9,7 +9,6 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
-	"provision/steps"
 )
 
 func applyCommand(env Env) *cli.Command {
@@ -38,21 +37,21 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 		return err
 	}
 	defer f.close()
-	return applyFleet(ctx, env, o, f, func(context.Context, site) (steps.Given, error) { return f.given, nil })
+	return applyFleet(ctx, env, o, f, func(_ context.Context, s site) ([]provision.Step, error) { return s.steps(f.given), nil })
 }
 
-// applyFleet makes what is missing on every host, and prints it. What is given
-// to the steps may depend on what is there.
-func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, given func(context.Context, site) (steps.Given, error)) error {
+// applyFleet makes what is missing on every host, and prints it. The steps may
+// depend on what is there.
+func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) error {
 	r := newReport(env.Stdout, o.output)
 	var mu sync.Mutex
 	changes := map[string]int{}
 	errs := f.each(ctx, func(ctx context.Context, s site) error {
-		g, err := given(ctx, s)
+		list, err := stepsOf(ctx, s)
 		if err != nil {
 			return err
 		}
-		return provision.Apply(ctx, s.Target, s.steps(g), func(e provision.Event) {
+		return provision.Apply(ctx, s.Target, list, func(e provision.Event) {
 			if e.Kind == provision.Done {
 				mu.Lock()
 				changes[e.Host]++

@@ -79,35 +79,49 @@ func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fl
 	if err != nil {
 		return nil, err
 	}
+	return f, f.signIn(ctx, scopes...)
+}
+
+// signIn reads the secrets that the inventory refers to, and looks at the
+// GitLab token.
+func (f *fleet) signIn(ctx context.Context, scopes ...string) (err error) {
 	if c := f.inv.Registry.Credential; c.Kind == inventory.Named {
 		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
-			return nil, fmt.Errorf("the password of the registry: %w", err)
+			return fmt.Errorf("the password of the registry: %w", err)
 		}
 	}
 	token, err := f.inv.GitLab.Token.Read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the token of GitLab: %w", err)
+		return fmt.Errorf("the token of GitLab: %w", err)
 	}
-	return f, f.connect(ctx, token, scopes...)
+	return f.connect(ctx, token, scopes...)
 }
 
 // assemble loads the inventory and selects what is to be worked on.
 func assemble(env Env, o fleetOptions) (*fleet, error) {
-	inv, err := inventory.Load(o.inventory)
+	f, selected, err := load(env, o)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, err
 	}
-	selected, err := inv.Select(o.limit)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	f := &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, ask: newAsker(env)}
-	f.given.Salt = rand.Text()
-	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
 	if f.only(selected.Deployments); len(f.hosts) == 0 {
 		return nil, usagef("%s has no deployment", o.inventory)
 	}
 	return f, nil
+}
+
+// load loads the inventory, and returns what --limit selects of it.
+func load(env Env, o fleetOptions) (f *fleet, selected *inventory.Inventory, err error) {
+	inv, err := inventory.Load(o.inventory)
+	if err != nil {
+		return nil, nil, usageError{err}
+	}
+	if selected, err = inv.Select(o.limit); err != nil {
+		return nil, nil, usageError{err}
+	}
+	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, ask: newAsker(env)}
+	f.given.Salt = rand.Text()
+	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
+	return f, selected, nil
 }
 
 // only makes some deployments those that are worked on.

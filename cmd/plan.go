@@ -40,29 +40,38 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 		return err
 	}
 	defer f.close()
+	missing, err := planFleet(ctx, env, o.fleetOptions, f, func(_ context.Context, s site) ([]provision.Step, error) { return s.steps(f.given), nil })
+	if err == nil && missing > 0 && o.exitCode {
+		return errMissing
+	}
+	return err
+}
+
+// planFleet prints what is missing on every host, and counts it.
+func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) (missing int, err error) {
 	r := newReport(env.Stdout, o.output)
 	plans := make(map[string]provision.Plan, len(f.hosts))
 	var mu sync.Mutex
 	errs := f.each(ctx, func(ctx context.Context, s site) error {
-		plan, err := provision.Check(ctx, s.Target, s.steps(f.given))
+		list, err := stepsOf(ctx, s)
+		if err != nil {
+			return err
+		}
+		plan, err := provision.Check(ctx, s.Target, list)
 		mu.Lock()
 		defer mu.Unlock()
 		plans[s.Name] = plan
 		return err
 	})
-	missing := 0
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
 		r.plan(h.Name, plans[h.Name])
 		missing += plans[h.Name].Missing()
 	})
 	r.summary("to make", f)
-	switch {
-	case failed:
-		return errReported
-	case missing > 0 && o.exitCode:
-		return errMissing
+	if failed {
+		return missing, errReported
 	}
-	return nil
+	return missing, nil
 }
 
 // each prints the outcome of every host, in the order of the inventory.

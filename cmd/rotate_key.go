@@ -58,16 +58,16 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		return err
 	}
 	defer f.close()
-	return applyFleet(ctx, env, o.fleetOptions, f, func(ctx context.Context, s site) (steps.Given, error) {
+	return applyFleet(ctx, env, o.fleetOptions, f, func(ctx context.Context, s site) ([]provision.Step, error) {
 		given := f.given
 		list := s.steps(given)
 		seen, err := provision.Look(ctx, s.Target, list)
 		if err != nil {
-			return given, err
+			return nil, err
 		}
 		given.Retire = steps.Retire(list, seen, o.only...)
 		given.Login = f.login
-		return given, nil
+		return s.steps(given), nil
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -299,10 +300,9 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 		}
 	}
 
-	attempts, err := conn.Prove(ctx)
-	if err != nil {
-		return named(err)
-	}
+	proving, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	attempts, err := conn.Prove(proving)
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	for _, a := range attempts {
 		if a.Refused {
@@ -311,6 +311,9 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 			restriction.breaches = append(restriction.breaches, a.Name+": "+a.How)
 		}
 	}
-	v.add(d.Host.Name, restriction)
+	v.add(d.Host.Name, restriction) // what was decided counts, whatever else went wrong
+	if err != nil {
+		return named(fmt.Errorf("the restriction of the key: %w", err))
+	}
 	return nil
 }

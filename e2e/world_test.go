@@ -58,6 +58,7 @@ parameters = { motto = "one" }
 `
 	overrideText = `services:
   app:
+    restart: unless-stopped
     environment:
       MOTTO: "@{motto}"
       WHERE: "@{host}"
@@ -226,17 +227,45 @@ func (w *world) apply(t *testing.T, flags ...string) result {
 	return w.run(t, append([]string{"apply"}, flags...)...).exits(t, 0)
 }
 
+// plan plans, and returns what is missing as "STEP: CHANGE" and what there is to
+// tell as "STEP: note: TEXT".
+func (w *world) plan(t *testing.T, flags ...string) []string {
+	t.Helper()
+	var all []string
+	for _, l := range w.run(t, append([]string{"plan", "--output", "json"}, flags...)...).exits(t, 0).lines(t) {
+		switch l.Event {
+		case "change", "later":
+			all = append(all, l.Step+": "+l.Change)
+		case "note":
+			all = append(all, l.Step+": note: "+l.Text)
+		}
+	}
+	return all
+}
+
 // missing plans, and returns the steps that lack something, each once.
 func (w *world) missing(t *testing.T, flags ...string) []string {
 	t.Helper()
-	r := w.run(t, append([]string{"plan", "--output", "json"}, flags...)...).exits(t, 0)
 	var steps []string
-	for _, l := range r.lines(t) {
-		if (l.Event == "change" || l.Event == "later") && !slices.Contains(steps, l.Step) {
-			steps = append(steps, l.Step)
+	for _, text := range w.plan(t, flags...) {
+		step, what, _ := strings.Cut(text, ": ")
+		if !strings.HasPrefix(what, "note: ") && !slices.Contains(steps, step) {
+			steps = append(steps, step)
 		}
 	}
 	return steps
+}
+
+// planned fails the test unless all of want are in a plan; one that ends in "…"
+// is a prefix.
+func planned(t *testing.T, plan []string, want ...string) {
+	t.Helper()
+	for _, text := range want {
+		prefix, isPrefix := strings.CutSuffix(text, "…")
+		if !slices.ContainsFunc(plan, func(s string) bool { return s == text || isPrefix && strings.HasPrefix(s, prefix) }) {
+			t.Errorf("the plan lacks %q:\n%s", text, strings.Join(plan, "\n"))
+		}
+	}
 }
 
 // converged fails the test unless an apply has nothing to do.
@@ -325,8 +354,8 @@ func (w *world) active(group, name string) []int64 {
 	return ids
 }
 
-// api calls GitLab as its owner.
-func (w *world) api(t *testing.T, method, path, body string) {
+// api calls GitLab as its owner, and returns the answer.
+func (w *world) api(t *testing.T, method, path, body string) []byte {
 	t.Helper()
 	token, err := os.ReadFile(w.Inventory.GitLab.Token.File)
 	if err != nil {
@@ -340,4 +369,5 @@ func (w *world) api(t *testing.T, method, path, body string) {
 	if answer.Code >= 300 {
 		t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
 	}
+	return answer.Body.Bytes()
 }

@@ -21,7 +21,7 @@ func TestLies(t *testing.T) {
 		{"something else", "motd\nsudo: a \x1b[2Jpassword is required\n", `h: the host did not run it, but said: sudo: a \x1b[2Jpassword is required`},
 		{"a fact outside of all probes", "MARK fact k=v\n", "h: the host reports a fact that nobody asked for"},
 		{"a fact after the end", "MARK begin 0\nMARK end 0 0\nMARK fact k=v\n", "h: b: look: the host reports a fact that nobody asked for"},
-		{"a fact without a value", "MARK begin 0\nMARK fact k\n", "h: a: look: the connection ended"},
+		{"a fact without a value", "MARK begin 0\nMARK fact k\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\n", "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports a fact that nobody asked for: "},
 		{"an end without a begin", "MARK end 0 0\n", "h: the host answers in a way"},
 		{"the end of another", "MARK begin 0\nMARK end 1 0\n", wrong},
 		{"an end that is no number", "MARK begin 0\nMARK end 0 fine\n", wrong},
@@ -33,7 +33,7 @@ func TestLies(t *testing.T) {
 		{"a begin that is no number", "MARK begin x\n", "h: the host answers in a way"},
 		{"a user who begins what is root's", "INNER begin 0\n", "h: the host answers in a way"},
 		{"a user who ends what is root's", "MARK begin 0\nINNER end 0 0\n", wrong},
-		{"a user who reports what is root's", "MARK begin 0\nINNER fact k=forged\n", "h: a: look: the connection ended"},
+		{"a user who reports what is root's", "MARK begin 0\nINNER fact k=forged\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\n", "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports a fact that nobody asked for: "},
 		{"facts without end", "MARK begin 0\n" + strings.Repeat("MARK fact k=v\n", maxFacts+1), "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports more than 50000 facts)"},
 	}
 	steps := []Step{

@@ -23,12 +23,25 @@ func (s containers) Name() string { return "containers " + s.deployment }
 func (s containers) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 command -v docker >/dev/null && [ -d "$1" ] || return 0
-timeout 30 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' | facts state
+# Behind a socket docker starts when it is asked, and a look starts nothing.
+case $(systemctl is-active docker.service 2>/dev/null) in
+inactive | failed)
+	fact unasked 'it does not run'
+	return 0
+	;;
+esac
+if states=$(timeout 30 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' 2>/dev/null); then
+	[ -z "$states" ] || printf '%s\n' "$states" | facts state
+else
+	fact unasked "$(timeout 30 docker ps 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)"
+fi
 `}}
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch n := len(f["state"]); {
+	case len(f["unasked"]) > 0:
+		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, provision.Visible(f.Get("unasked")))}, nil
 	case n == 0:
 		return []provision.Change{{
 			Summary: fmt.Sprintf("start the containers of %s", s.deployment),

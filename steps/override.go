@@ -74,7 +74,7 @@ clone=${1%/*}
 if [ -e "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" != "$(git -C "$clone" config --local --get provision.override)" ]; then
 	cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
 fi
-printf '%s' "$2" | put "$1" 644
 git -C "$clone" config provision.override "$3"
+printf '%s' "$2" | put "$1" 644
 `}
 }

@@ -90,11 +90,7 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 			continue
 		}
 		id := strconv.FormatInt(t.ID, 10)
-		ours := t.Description == s.description()
-		if s.kind == forge.DeployToken { // these have no description
-			ours = t.Username == deployTokenPrefix+id
-		}
-		if !ours {
+		if !s.ours(t) {
 			facts.Add("foreign", id)
 			continue
 		}
@@ -105,6 +101,14 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 		facts.Add("token", id+" "+left)
 	}
 	return facts, nil
+}
+
+// ours tells whether we made a token that has our name.
+func (s registryLogin) ours(t forge.Token) bool {
+	if s.kind == forge.DeployToken { // these have no description
+		return t.Username == deployTokenPrefix+strconv.FormatInt(t.ID, 10)
+	}
+	return t.Description == s.description()
 }
 
 func (s registryLogin) description() string { return "Made by provision for " + s.title + "." }

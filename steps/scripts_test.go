@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"provision/provision"
 )
@@ -216,7 +217,7 @@ func TestGitHostScripts(t *testing.T) {
 				step := gitHost{theUser, address, key1.public + "\n@cert-authority " + key2.public}
 				done, err := s.one(t, step)
 				checkDone(t, done, err, "let deploy-frobnicator know the 2 host keys of "+address)
-				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+"\n@cert-authority "+address+" "+key2.public+"\n" {
+				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+" provision\n@cert-authority "+address+" "+key2.public+" provision\n" {
 					t.Errorf("%q became %q", before, got)
 				}
 				if s.names(t, ".ssh") != "known_hosts" {
@@ -250,16 +251,21 @@ func TestCheckoutScripts(t *testing.T) {
 			t.Errorf("the home has %s, mode %o", s.names(t, "."), s.mode(t, "frobnicator"))
 		}
 
+		// git would note in its index that the file is the same after all.
+		index := s.read(t, "frobnicator/.git/index")
+		if err := os.Chtimes(s.path("frobnicator/compose.yaml"), time.Time{}, time.Unix(1_000_000_000, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if done, err := s.one(t, step); err != nil || done != nil || s.read(t, "frobnicator/.git/index") != index {
+			t.Errorf("done %q, error %v, or looking wrote the index", done, err)
+		}
+
 		// Local changes stay, and are told; what git does not know is not.
 		s.write(t, "frobnicator/compose.yaml", "changed", 0o644)
 		s.write(t, "frobnicator/compose.override.yaml", "", 0o644)
-		index := s.read(t, "frobnicator/.git/index")
 		plan, err := provision.Check(t.Context(), s.target(newFake()), []provision.Step{step})
 		if err != nil || len(plan) != 1 || plan.Missing() != 0 || len(plan[0].Notes) != 1 || plan[0].Notes[0] != "~deploy-frobnicator/frobnicator has local changes, left alone: compose.yaml" {
 			t.Errorf("plan %v, error %v", plan, err)
-		}
-		if s.read(t, "frobnicator/.git/index") != index {
-			t.Error("looking wrote the index")
 		}
 
 		// A password in the origin is not told.
@@ -304,13 +310,23 @@ func TestCheckoutScripts(t *testing.T) {
 func TestOverrideScripts(t *testing.T) {
 	step := override{"frobnicator-production", theUser, "frobnicator", "source.yaml", "a: 'x'\nb: $HOME `id`\n"}
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		command(t, "git", "init", "-q", s.path("frobnicator"))
 		s.write(t, "frobnicator/compose.yaml", "", 0o644)
 		done, err := s.one(t, step)
 		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml")
 		if s.read(t, "frobnicator/compose.override.yaml") != step.text || s.mode(t, "frobnicator/compose.override.yaml") != 0o644 {
 			t.Errorf("it is %q", s.read(t, "frobnicator/compose.override.yaml"))
 		}
-		if got := s.names(t, "frobnicator"); got != "compose.override.yaml compose.yaml" {
+		if got := s.names(t, "frobnicator"); got != ".git compose.override.yaml compose.yaml" {
+			t.Errorf("the folder has %s", got)
+		}
+
+		// What was written here needs no backup.
+		newer := step
+		newer.text += "c: 3\n"
+		done, err = s.one(t, newer)
+		checkDone(t, done, err, "replace ~deploy-frobnicator/frobnicator/compose.override.yaml, which is as it was written here before")
+		if got := s.names(t, "frobnicator"); got != ".git compose.override.yaml compose.yaml" {
 			t.Errorf("the folder has %s", got)
 		}
 

@@ -36,6 +36,9 @@ type Given struct {
 	// of the step that looks after them.
 	Retire map[string]string
 
+	// Volumes says that [Remove] removes the volumes of the containers too.
+	Volumes bool
+
 	// Login logs in as CI would, with the private half of a key, and fails
 	// where a deploy would. Needed where Retire has a key of CI.
 	Login func(ctx context.Context, d *inventory.Deployment, key secret.Value) error

@@ -82,7 +82,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch f.Get("password") {
 	case "!":
 		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password",
-			keepBefore+`usermod --password '*' "$1"`, "password", "!"))
+			`set -- "$1" password "$(getent shadow "$1" | cut -d : -f 2)"`+keepBefore+`usermod --password '*' "$1"`))
 	case "set":
 		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
 	case "empty":

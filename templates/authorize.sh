@@ -1,19 +1,22 @@
 # $1 is the name of a deployment; the secret is the line that lets its key in.
 # (The line is no secret, but with a new key it is made only when it is sent.)
-# $2 is only, or keep: then other keys of the deployment stay for now.
+# $2 is only, or keep: then other keys of the deployment stay for now; or none:
+# then there is no line to put there, and those of the deployment go.
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
 # has the key. Other lines with the same key or the same name go, and the file
 # as it was is kept as authorized_keys.before-provision; all other lines stay
-# as they are, to the byte.
+# as they are, to the byte. Where none of ours is left and nobody else has changed
+# anything, the file is as it was kept, or as there was none, gone.
 keys=.ssh/authorized_keys
-sum() { [ ! -e "$keys" ] || cksum <"$keys"; }
+sum() { [ ! -e "$1" ] || cksum <"$1"; }
+[ "$2" != none ] || [ -e "$keys" ] || return 0
 [ -d .ssh ] || mkdir -m 700 .ssh
 exec 9<.ssh
 flock -w 60 9 || fail 'somebody else is changing .ssh/authorized_keys; run again'
 [ ! -L "$keys" ] || fail '.ssh/authorized_keys is a link; replace it by a file'
 [ ! -e "$keys" ] || [ -f "$keys" ] || fail '.ssh/authorized_keys is not a file'
-before=$(sum)
+before=$(sum "$keys")
 file=/dev/null newline=yes
 if [ -n "$before" ]; then
 	file=$keys
@@ -39,11 +42,25 @@ secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 	ours { kept = kept $0 "\n"; next }
 	{ foreign = foreign sep $0; sep = "\n"; some = 1 }
 	END {
-		printf "# provision begin\n%s\n%s# provision end\n%s%s", line, kept, foreign, some && newline == "yes" ? "\n" : ""
+		if (line != "") kept = line "\n" kept
+		if (kept != "") printf "# provision begin\n%s# provision end\n", kept
+		printf "%s%s", foreign, some && newline == "yes" ? "\n" : ""
 	}' - "$file" >"$new"
 chmod 600 "$new"
-[ "$(sum)" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
-if [ -n "$before" ] && [ ! -e "$keys.before-provision" ]; then
-	cp -p "$keys" "$keys.before-provision"
-fi
-mv -f "$new" "$keys"
+[ "$(sum "$keys")" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
+kept=$keys.before-provision
+case $2 in
+none)
+	if [ "$(sum "$new")" = "$(sum "$kept")" ]; then
+		mv -f "$kept" "$keys"
+	elif [ -s "$new" ] || [ -e "$kept" ]; then
+		mv -f "$new" "$keys"
+	else
+		rm -f "$keys"
+	fi
+	;;
+*)
+	[ -z "$before" ] || [ -e "$kept" ] || cp -p "$keys" "$kept"
+	mv -f "$new" "$keys"
+	;;
+esac

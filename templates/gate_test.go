@@ -142,6 +142,10 @@ func TestGateRefuses(t *testing.T) {
 func TestGateKnowsItsDeployments(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
 		g.file(t, filepath.Join(filepath.Dir(g.settings), "outside"), "user=deploy\ndirectory=web dir\n")
+		if err := os.Mkdir(filepath.Join(g.settings, "a"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		g.file(t, filepath.Join(g.settings, "a/b"), "user=deploy\ndirectory=web dir\n")
 		g.file(t, filepath.Join(g.settings, "theirs"), "user=other\ndirectory=web dir\n")
 		g.file(t, filepath.Join(g.settings, "empty"), "")
 		g.file(t, filepath.Join(g.settings, "away"), "user=deploy\ndirectory=away\n")

@@ -5,6 +5,9 @@
 # json login HOST FILE: prints the file with another login for HOST, which
 # comes on standard input, encoded as Docker does; every byte that is not about
 # that login stays. An empty FILE is a new one.
+#
+# json logout HOST FILE: prints the file without the login of HOST, as it was
+# before json login; nothing at all if that was a new one.
 json() {
 	[ "$(tr -d '\000' <"$3" | cksum)" = "$(cksum <"$3")" ] || return 1 # awk may read past a NUL byte
 	awk -v mode="$1" -v host="$2" -v newline="$([ -n "$(tail -c 1 "$3")" ] || echo yes)" '
@@ -22,16 +25,18 @@ json() {
 		p++
 		return substr(s, from, p - 1 - from)
 	}
-	function members(path, close_,  key, n) {
+	function members(path, close_,  key, n, last) {
 		p++; space(); inside[path] = p
 		if (at() == close_) { hollow[path] = 1; p++; return }
 		for (;;) {
 			key = "\002" n++
+			space(); began = p
 			if (close_ == "}") {
-				space(); key = "\001" text(); space()
+				key = "\001" text(); space()
 				if (bad || at() != ":" || ((path key) in from)) { bad = 1; return }
 				if (key ~ /\\/ && (path == "" || path == "\001auths")) { bad = 1; return }
 				p++
+				start[path key] = began; before[path key] = last; last = path key
 			}
 			value(path key)
 			space()
@@ -49,7 +54,14 @@ json() {
 		else bad = 1
 		to[path] = p
 	}
-	function splice(start, end, new) { printf "%s%s%s", substr(s, 1, start - 1), new, substr(s, end) }
+	function splice(a, b, new) { printf "%s%s%s", substr(s, 1, a - 1), new, substr(s, b) }
+	function cut(path,  a, b) {
+		a = start[path]; p = to[path]; space()
+		if (at() == ",") { p++; space(); b = p }
+		else if (before[path] == "") b = p
+		else { a = to[before[path]]; b = to[path] }
+		splice(a, b, "")
+	}
 	FILENAME == "-" { login = login $0; next }
 	{ s = s sep $0; sep = "\n" }
 	END {
@@ -69,6 +81,13 @@ json() {
 			exit
 		}
 		if (newline) s = s "\n"
+		if (mode == "logout") {
+			if (!(ours in from)) { printf "%s", s; exit }
+			first = substr(s, from[auths], start[ours] - from[auths]); end = substr(s, to[ours], to[auths] - to[ours])
+			if (first != "{\n\t\t" || end != "\n\t}") cut(ours)
+			else if (substr(s, 1, start[auths] - 1) != "{\n\t" || substr(s, to[auths]) != "\n}\n") cut(auths)
+			exit
+		}
 		if (ours in from) splice(from[ours], to[ours], entry)
 		else if (auths in from) splice(inside[auths], inside[auths], "\"" host "\": " entry (hollow[auths] ? "\n\t" : ",\n\t\t"))
 		else splice(inside[""], inside[""], "\"auths\": {\n\t\t\"" host "\": " entry "\n\t}" (hollow[""] ? "\n" : ",\n\t"))

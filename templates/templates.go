@@ -29,8 +29,14 @@ var login string
 //go:embed logins.sh
 var logins string
 
+//go:embed logout.sh
+var logout string
+
 // Login logs a user in to a registry.
 var Login = json + login
+
+// Logout takes the login of a user to a registry away.
+var Logout = json + logout
 
 // Logins looks at the login of a user to a registry.
 var Logins = json + logins

@@ -257,6 +257,13 @@ func (w *World) Push(ctx context.Context, project, version string) error {
 	return err
 }
 
+// PushBroken is [World.Push] with an image that runs, and whose health check
+// fails.
+func (w *World) PushBroken(ctx context.Context, project, version string) error {
+	_, err := w.Registry.Push(ctx, lab.Image{Repository: project, Tag: "latest", Version: version, Broken: true}, w.registryToken)
+	return err
+}
+
 func (w *World) registryToken(ctx context.Context, scope string) (string, error) {
 	ca, err := w.Lab.CA()
 	if err != nil {

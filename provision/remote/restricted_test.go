@@ -127,15 +127,18 @@ func newDeployHost(t *testing.T) *deployHost {
 		t.Fatal(err)
 	}
 
-	// What waits for this fifo to be written ends with the test.
-	hold := filepath.Join(dir, "hold")
-	if err := errors.Join(syscall.Mkfifo(hold, 0o600), os.Chmod(hold, 0o644)); err != nil {
+	// What reads from this fifo ends with the test.
+	path := filepath.Join(dir, "hold")
+	if err := errors.Join(syscall.Mkfifo(path, 0o600), os.Chmod(path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	hold, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if f, err := os.OpenFile(hold, os.O_RDWR, 0); err == nil {
-			f.Close()
-		}
+		os.Remove(path) // so that nobody opens it and waits for a writer
+		hold.Close()
 	})
 
 	docker, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))

@@ -37,12 +37,12 @@ const (
 // one may do its work for every attempt.
 //
 // A command counts as refused only when the gate itself says so, on standard
-// error and with exit status 126, and nothing else is printed. Of sftp, the
-// status is all that can be seen. A request or a channel counts as refused when
-// the host answers no. Whatever decides nothing,
-// such as another exit status, a lost connection or the end of ctx, is part of
-// the error; what was decided is returned beside it. The end of ctx closes the
-// connection.
+// error and with exit status 126, and nothing else is printed; of sftp, only
+// the status and that nothing is printed can be seen. A request or a channel
+// counts as refused when the host answers no. Whatever decides nothing, such as
+// another exit status, a lost connection or the end of ctx, is part of the
+// error; what was decided is returned beside it. The end of ctx closes the
+// connection, and nothing else bounds the wait for a command.
 //
 // A session without a command is a deploy at the gate, so Prove asks for
 // none: its shells are commands, and its requests for a terminal and the like
@@ -91,10 +91,9 @@ func (c *Conn) Prove(ctx context.Context) ([]Attempt, error) {
 	}
 	all.Wait()
 	for i := range attempts {
-		// Where MaxSessions is lower, there is room for one at a time. An
-		// answer tells that the host has noticed the end of the session before.
-		if errors.As(errs[i], new(*ssh.OpenChannelError)) {
-			_, _, _ = l.client.SendRequest("keepalive@openssh.com", true, nil)
+		// Where MaxSessions is lower, there is room for one at a time. A sign
+		// of life tells that the host has noticed the end of the one before.
+		if errors.As(errs[i], new(*ssh.OpenChannelError)) && l.alive() {
 			try(i)
 		}
 	}
@@ -111,7 +110,7 @@ func (c *Conn) Prove(ctx context.Context) ([]Attempt, error) {
 	switch {
 	case len(undecided) > 0 && ctx.Err() != nil:
 		return decided, ctx.Err()
-	case len(undecided) > 0 && l.gone():
+	case len(undecided) > 0 && !l.alive():
 		return decided, l.lost()
 	}
 	return decided, errors.Join(undecided...)

@@ -67,10 +67,21 @@ func (l *link) unstarted(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case l.ctx.Err() != nil:
+	case !l.alive():
 		return l.lost()
 	}
 	return fmt.Errorf("no session: %w", err)
+}
+
+// alive waits for a sign of life. Where there is none, the link is gone when
+// it returns; until then an error on a channel may come before that is known.
+func (l *link) alive() bool {
+	if _, _, err := l.client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		return true
+	}
+	l.client.Close()
+	<-l.ctx.Done()
+	return false
 }
 
 // serve answers the requests of a channel, one of which is the exit status.

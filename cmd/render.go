@@ -1,0 +1,192 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
+	"provision/steps"
+)
+
+type renderOptions struct {
+	what        string
+	inventory   string
+	deployments []string
+	hosts       []string
+	ci          ciOptions
+}
+
+// ciOptions are those of render ci.
+type ciOptions struct {
+	where     string // a group or project; "": wherever the variables of all are seen
+	component bool
+	verify    bool
+	image     string
+	parallel  int // 0: one verify job for each environment
+}
+
+func renderCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "render",
+		Usage:     "print the jobs for CI, or what apply would put on a host",
+		UsageText: "provision render [flags] ci|gate|override|authorized-key|config INVENTORY",
+		Description: "Reads the inventory and nothing else: neither a host nor GitLab is asked.\n\n" +
+			"  ci              the deploy jobs, to include in .gitlab-ci.yml\n" +
+			"  gate            the program that a deploy key runs, and what it knows\n" +
+			"  override        compose.override.yaml, filled in\n" +
+			"  authorized-key  the line that lets a deploy key in; the key itself is made by apply\n" +
+			"  config          config.json of docker, with the login to the registry",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "deployment", Usage: "only the deployment `NAME`; may stand there several times"},
+			&cli.StringSliceFlag{Name: "host", Usage: "only the host `NAME`; may stand there several times"},
+			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `PATH`, a group or project"},
+			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
+			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
+			&cli.StringFlag{Name: "image", Usage: "ci: the `IMAGE` of the jobs (default: docker:git; --verify needs one with provision in it)"},
+			&cli.IntFlag{Name: "parallel", Usage: "ci --verify: `N` jobs for the whole fleet, not one for each environment"},
+		},
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			o, err := renderOptionsOf(c)
+			if err != nil {
+				return err
+			}
+			return runRender(env, o)
+		},
+	}
+}
+
+func renderOptionsOf(c *cli.Context) (renderOptions, error) {
+	o := renderOptions{
+		what: c.Args().Get(0), inventory: c.Args().Get(1), deployments: c.StringSlice("deployment"), hosts: c.StringSlice("host"),
+		ci: ciOptions{where: c.String("in"), component: c.Bool("component"), verify: c.Bool("verify"), image: c.String("image"), parallel: c.Int("parallel")},
+	}
+	_, known := renderings[o.what]
+	switch {
+	case c.NArg() > 2:
+		return o, usagef("two arguments are enough: %q is one too many", c.Args().Get(2))
+	case o.what == "":
+		return o, usagef("what to render is missing\nhint: provision render ci INVENTORY; provision render --help shows what else there is")
+	case !known && o.what != "ci":
+		return o, usagef("there is nothing called %q to render\nhint: provision render --help shows what there is", o.what)
+	case o.inventory == "":
+		return o, usagef("INVENTORY is missing\nhint: provision render %s INVENTORY", o.what)
+	case o.ci.parallel != 0 && !o.ci.verify:
+		return o, usagef("--parallel is for render ci --verify")
+	case c.IsSet("parallel") && (o.ci.parallel < 1 || o.ci.parallel > maxParallel):
+		return o, usagef("--parallel wants a number of jobs from 1 to %d, which is GitLab's limit", maxParallel)
+	case o.ci.parallel != 0 && (c.IsSet("deployment") || c.IsSet("host") || c.IsSet("in")):
+		return o, usagef("--parallel is for the whole fleet\nhint: leave it out, or leave out --deployment, --host and --in")
+	}
+	for _, flag := range []string{"in", "component", "verify", "image", "parallel"} {
+		if c.IsSet(flag) && o.what != "ci" {
+			return o, usagef("--%s is for render ci", flag)
+		}
+	}
+	return o, nil
+}
+
+func runRender(env Env, o renderOptions) error {
+	inv, err := inventory.Load(o.inventory)
+	if err != nil {
+		return usageError{err}
+	}
+	deployments, err := o.choose(inv)
+	if err != nil {
+		return err
+	}
+	if o.what == "ci" {
+		return renderCI(env.Stdout, o.inventory, deployments, o.ci)
+	}
+	files := renderings[o.what](inv, deployments)
+	if len(files) == 0 {
+		return usagef("none of the deployments has an override")
+	}
+	writeFiles(env.Stdout, files)
+	return nil
+}
+
+// choose returns the deployments that the flags name.
+func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment, error) {
+	for _, name := range o.hosts {
+		if inv.Host(name) == nil {
+			return nil, usagef("%s has no host %q", o.inventory, name)
+		}
+	}
+	for _, name := range o.deployments {
+		if !slices.ContainsFunc(inv.Deployments, func(d *inventory.Deployment) bool { return d.Name == name }) {
+			return nil, usagef("%s has no deployment %q", o.inventory, name)
+		}
+	}
+	var chosen []*inventory.Deployment
+	for _, d := range inv.Deployments {
+		if (o.deployments == nil || slices.Contains(o.deployments, d.Name)) && (o.hosts == nil || slices.Contains(o.hosts, d.Host.Name)) {
+			chosen = append(chosen, d)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, usagef("%s has no such deployment", o.inventory)
+	}
+	return chosen, nil
+}
+
+// renderings are the files that can be rendered, by what they are called. Each
+// is named after its host, but for the gate, which is the same everywhere.
+var renderings = map[string]func(*inventory.Inventory, []*inventory.Deployment) []steps.File{
+	"gate": func(_ *inventory.Inventory, deployments []*inventory.Deployment) []steps.File {
+		files := []steps.File{steps.GateFile()}
+		for _, d := range deployments {
+			files = append(files, on(d, steps.SettingsFile(d)))
+		}
+		return files
+	},
+	"override": func(_ *inventory.Inventory, deployments []*inventory.Deployment) (files []steps.File) {
+		for _, d := range deployments {
+			if d.Override != nil {
+				files = append(files, on(d, steps.OverrideFile(d)))
+			}
+		}
+		return files
+	},
+	"authorized-key": func(_ *inventory.Inventory, deployments []*inventory.Deployment) (files []steps.File) {
+		for _, d := range deployments {
+			files = append(files, on(d, steps.AuthorizedKey(d)))
+		}
+		return files
+	},
+	"config": func(inv *inventory.Inventory, deployments []*inventory.Deployment) (files []steps.File) {
+		for _, d := range deployments {
+			if f := on(d, steps.RegistryLogin(inv, d)); !slices.Contains(files, f) { // a user may have two deployments
+				files = append(files, f)
+			}
+		}
+		return files
+	},
+}
+
+func on(d *inventory.Deployment, f steps.File) steps.File {
+	f.Name = d.Host.Name + ": " + f.Name
+	return f
+}
+
+// writeFiles prints one file as it is, and of several their names too, as
+// head(1) does.
+func writeFiles(w io.Writer, files []steps.File) {
+	for i, f := range files {
+		if len(files) > 1 {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintf(w, "==> %s <==\n", f.Name)
+		}
+		fmt.Fprint(w, f.Text)
+		if !strings.HasSuffix(f.Text, "\n") {
+			fmt.Fprintln(w)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"provision/e2e/gitlabtest"
+	"provision/e2e/lab"
+	"provision/inventory"
+)
+
+// A canary is a secret that is looked for where it must not be.
+type canary struct {
+	name  string
+	texts []string // whoever has one of them has the secret, or a good part of it
+	homes []string // the files of the host that may have it, and must
+}
+
+// pem makes a canary of a private key: of its lines, but for the first ones,
+// which all keys have.
+func pemCanary(t *testing.T, name, text string, homes ...string) canary {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines) < 5 {
+		t.Fatalf("%s is no private key", name)
+	}
+	return canary{name, lines[2 : len(lines)-1], homes}
+}
+
+// find returns which canaries are in a text.
+func find(canaries []canary, text string) []string {
+	var found []string
+	for _, c := range canaries {
+		if slices.ContainsFunc(c.texts, func(s string) bool { return strings.Contains(text, s) }) {
+			found = append(found, c.name)
+		}
+	}
+	return found
+}
+
+const sudoPassword = "Kanarienvogel im Bergwerk 7431"
+
+// No secret is ever seen in what is printed, among the arguments or in the
+// environment of any process, in a log, or in any file but the one that it
+// belongs into; neither in a run that works nor in one that fails.
+func TestSecrets(t *testing.T) {
+	w := newWorld(t, livedIn+`
+[deployments.tool]
+host = "web1"
+project = "transmogrify/tool"
+user = "deploy-tool"
+directory = "tool"
+environment = "staging"
+variables = { projects = ["transmogrify/tool"] }
+`, hosts(func(_ string, o *lab.Options) { o.Password = sudoPassword }))
+	w.Inventory.Host("web1").BecomePassword = w.secretFile(t, sudoPassword)
+	token, err := os.ReadFile(w.Inventory.GitLab.Token.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canaries := []canary{
+		{name: "the password of sudo", texts: []string{sudoPassword, "Kanarienvogel"}},
+		{name: "the token of GitLab", texts: []string{string(token), base64.StdEncoding.EncodeToString(token)}},
+	}
+	temp := t.TempDir()
+	var printed strings.Builder
+	apply := func(wants int, flags ...string) {
+		t.Helper()
+		command, out, errors := w.process(t, append([]string{"apply"}, flags...)...)
+		command.Env = append(command.Env, "TMPDIR="+temp)
+		command.Run()
+		if code := command.ProcessState.ExitCode(); code != wants {
+			t.Fatalf("the exit code is %d, want %d:\n%s%s", code, wants, out, errors)
+		}
+		fmt.Fprintf(&printed, "%s%s", out, errors)
+	}
+
+	s := startSampler(t)
+	canaries = append(canaries, w.failures(t, apply)...)
+	apply(0, "--limit", "app")
+	apply(0, "--output", "json")
+	apply(0)
+	for _, d := range w.Inventory.Deployments {
+		if _, err := w.CI(t.Context(), d, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := s.stop()
+	canaries = append(canaries, w.born(t)...)
+
+	for _, want := range []string{"useradd\x00--system", "docker\x00login\x00--username\x00provision-", "sudo\x00-S", "ssh-keygen\x00-q", "git\x00clone", "docker\x00compose", programVariable + "=yes\x00"} {
+		if !slices.ContainsFunc(seen, func(s string) bool { return strings.Contains(s, want) }) {
+			t.Errorf("none of the %d processes that were seen is %q: the sampler proves nothing", len(seen), want)
+		}
+	}
+	for _, process := range seen {
+		if found := find(canaries, process); found != nil {
+			t.Errorf("%v: among the arguments or in the environment of a process: %q", found, process)
+		}
+	}
+	if found := find(canaries, printed.String()); found != nil {
+		t.Errorf("%v: printed:\n%s", found, printed.String())
+	}
+	if found := find(canaries, w.sh(t, "web1", "journalctl --all --output export")); found != nil {
+		t.Errorf("%v: in the journal", found)
+	}
+	checkFiles(t, w, canaries)
+	for _, dir := range []string{temp, os.Getenv("HOME")} {
+		checkDir(t, canaries, dir)
+	}
+}
+
+// secretFile keeps a secret where the inventory can name it.
+func (w *world) secretFile(t *testing.T, text string) inventory.Secret {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return inventory.Secret{File: file}
+}
+
+// born returns the secrets that the applies made.
+func (w *world) born(t *testing.T) []canary {
+	t.Helper()
+	all := []canary{
+		pemCanary(t, "the key of CI for app", w.variable(t, "transmogrify", "SSH_AUTH", "production")),
+		pemCanary(t, "the key of CI for tool", w.variable(t, "transmogrify/tool", "SSH_AUTH", "staging")),
+	}
+	for _, user := range []string{"deploy-user", "deploy-tool"} {
+		key := "/home/" + user + "/.ssh/id_ed25519"
+		all = append(all, pemCanary(t, "the key of "+user, w.read(t, key), key))
+
+		file := "/home/" + user + "/.docker/config.json"
+		var config struct {
+			Auths map[string]struct{ Auth string }
+		}
+		if err := json.Unmarshal([]byte(w.read(t, file)), &config); err != nil {
+			t.Fatal(err)
+		}
+		auth := config.Auths[w.Inventory.Registry.Host].Auth
+		login, err := base64.StdEncoding.DecodeString(auth)
+		name, password, ok := strings.Cut(string(login), ":")
+		if err != nil || !ok || !strings.HasPrefix(name, "provision-") || len(password) < 20 {
+			t.Fatalf("%s has the login %q", file, login)
+		}
+		all = append(all,
+			canary{name: "the token of " + user, texts: []string{password}},
+			canary{"the login of " + user, []string{auth}, []string{file}})
+	}
+	return all
+}
+
+// failures has applies fail in ways that could give secrets away, and returns
+// those secrets.
+func (w *world) failures(t *testing.T, apply func(wants int, flags ...string)) []canary {
+	t.Helper()
+	var found []canary
+
+	// The wrong password for sudo.
+	const wrong = "Kohlmeise im Bergwerk 2958"
+	h := w.Inventory.Host("web1")
+	right := h.BecomePassword
+	h.BecomePassword = w.secretFile(t, wrong)
+	apply(1)
+	h.BecomePassword = right
+	found = append(found, canary{name: "the wrong password", texts: []string{wrong, "Kohlmeise"}})
+
+	// A GitLab that repeats in its error all that it was sent.
+	echo := func(answer http.ResponseWriter, r *http.Request, _ http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		var sent struct{ Value string }
+		json.Unmarshal(body, &sent)
+		answer.Header().Set("Content-Type", "application/json")
+		answer.WriteHeader(http.StatusBadRequest)
+		json.NewEncoder(answer).Encode(map[string]any{"message": fmt.Sprintf("%s is bad, and so are %s and %v", sent.Value, body, r.Header)})
+		if strings.HasPrefix(sent.Value, "-----BEGIN") {
+			found = append(found, pemCanary(t, "a key that GitLab did not take", sent.Value))
+		}
+	}
+	// A GitLab whose answer with the new token cannot be read.
+	garble := func(answer http.ResponseWriter, r *http.Request, gitlab http.Handler) {
+		recorder := httptest.NewRecorder()
+		gitlab.ServeHTTP(recorder, r)
+		var made struct{ Token string }
+		if err := json.Unmarshal(recorder.Body.Bytes(), &made); err != nil || made.Token == "" {
+			t.Errorf("no token in %s", recorder.Body)
+		}
+		found = append(found, canary{name: "a token whose answer was garbled", texts: []string{made.Token}})
+		answer.Header().Set("Content-Type", "application/json")
+		answer.WriteHeader(recorder.Code)
+		answer.Write(bytes.Replace(recorder.Body.Bytes(), []byte(`"id":`), []byte(`"id":x`), 1))
+	}
+	for _, c := range []struct {
+		path  string
+		times int
+		fault gitlabtest.Fault
+	}{
+		{"/api/v4/groups/*/access_tokens", 1, garble},
+		{"/api/v4/groups/*/variables", 0, func(answer http.ResponseWriter, r *http.Request, gitlab http.Handler) {
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if bytes.Contains(body, []byte("BEGIN")) {
+				echo(answer, r, gitlab)
+				return
+			}
+			gitlab.ServeHTTP(answer, r)
+		}},
+	} {
+		for _, output := range []string{"text", "json"} {
+			trap := w.GitLab.Fail(http.MethodPost, c.path, c.times, c.fault)
+			apply(1, "--limit", "app", "--output", output)
+			if trap.Count() == 0 {
+				t.Errorf("nobody asked for %s", c.path)
+			}
+			trap.Remove()
+		}
+	}
+	if len(found) != 5 {
+		t.Fatalf("the failures were about %d secrets, want 5", len(found))
+	}
+	return found
+}
+
+// checkFiles looks for canaries in all files of the host, and finds them only
+// where they belong.
+func checkFiles(t *testing.T, w *world, canaries []canary) {
+	t.Helper()
+	var texts []string
+	for _, c := range canaries {
+		texts = append(texts, c.texts...)
+	}
+	where := map[string][]string{} // by text
+	out := w.sh(t, "web1", `cd /
+printf '%s\n' "$1" | grep -raoF --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -f - * || :`, strings.Join(texts, "\n"))
+	for line := range strings.Lines(out) {
+		file, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		where[text] = append(where[text], "/"+file)
+	}
+	for _, c := range canaries {
+		for _, text := range c.texts {
+			if !slices.Equal(where[text], c.homes) {
+				t.Errorf("%s is in %v, and belongs into %v", c.name, where[text], c.homes)
+				break
+			}
+		}
+		for _, file := range c.homes {
+			owner := strings.Split(file, "/")[2]
+			if got := w.sh(t, "web1", `stat -c '%U %a' "$1"`, file); got != owner+" 600" {
+				t.Errorf("%s belongs to %s", file, got)
+			}
+		}
+	}
+}
+
+// checkDir looks for canaries below a directory of the client.
+func checkDir(t *testing.T, canaries []canary, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if found := find(canaries, string(text)); found != nil {
+			t.Errorf("%v: in %s", found, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

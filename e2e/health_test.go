@@ -1,0 +1,104 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// Of three deployments one waits for health and goes back, one waits, and one
+// does neither.
+const health = head + web1 + `
+[defaults.deployment]
+host = "web1"
+environment = "production"
+[deployments.back]
+project = "transmogrify/back"
+user = "deploy-back"
+directory = "back"
+variables = { group = "transmogrify", prefix = "BACK_" }
+wait = "2m"
+rollback = true
+[deployments.wait]
+project = "transmogrify/wait"
+user = "deploy-wait"
+directory = "wait"
+variables = { group = "transmogrify", prefix = "WAIT_" }
+wait = "2m"
+[deployments.blind]
+project = "transmogrify/blind"
+user = "deploy-blind"
+directory = "blind"
+variables = { group = "transmogrify", prefix = "BLIND_" }
+`
+
+func TestHealth(t *testing.T) {
+	w := newWorld(t, health)
+	r := w.apply(t)
+	r.says(t,
+		"tell the gate that back is ~deploy-back/back and waits up to 120 s for health, or goes back\n",
+		"tell the gate that wait is ~deploy-wait/wait and waits up to 120 s for health\n",
+		"tell the gate that blind is ~deploy-blind/blind\n",
+	)
+	names := []string{"back", "wait", "blind"}
+	for _, name := range names {
+		w.runs(t, name, "1")
+		w.deploy(t, name, "2")
+	}
+
+	// A broken version: what the job sees, what runs then, and what is logged.
+	for name, want := range map[string]struct {
+		code         int
+		runs         string
+		errors, logs string
+	}{
+		"back":  {1, "2", "provision: the deploy failed, and the images that ran before run again\n", "back: the deploy failed, and the images that ran before run again (user deploy-back,"},
+		"wait":  {1, "3", "provision: the deploy failed\n", "wait: the deploy failed (user deploy-wait,"},
+		"blind": {0, "3", "", "blind: deployed (user deploy-blind,"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := w.deployment(t, name)
+			if err := w.PushBroken(t.Context(), d.Project, "3"); err != nil {
+				t.Fatal(err)
+			}
+			j := w.ci(t, d, "")
+			if j.code != want.code || !strings.HasSuffix(j.errors, want.errors) {
+				t.Errorf("the job: %+v; want exit code %d and %q at the end", j, want.code, want.errors)
+			}
+			w.runs(t, name, want.runs)
+			log := w.sh(t, "web1", `journalctl --sync; journalctl -t provision -o cat --all | grep "^$1: " | tail -n 1`, name)
+			if !strings.HasPrefix(log, want.logs) {
+				t.Errorf("the journal ends with %q, want %q", log, want.logs)
+			}
+		})
+	}
+
+	// What is broken is mended by the next deploy.
+	for _, name := range names {
+		w.deploy(t, name, "4")
+	}
+
+	// An apply changes neither what runs nor what else the gate knows.
+	w.converged(t)
+	w.deployment(t, "wait").Rollback = true
+	w.deployment(t, "blind").Wait = 30 * time.Second
+	if got := w.missing(t); len(got) != 2 || got[0] != "settings wait" || got[1] != "settings blind" {
+		t.Errorf("with other settings the plan has %q", got)
+	}
+	w.apply(t).says(t,
+		"tell the gate that wait is ~deploy-wait/wait and waits up to 120 s for health, or goes back\n",
+		"tell the gate that blind is ~deploy-blind/blind and waits up to 30 s for health\n",
+	)
+	w.converged(t)
+	for _, name := range names[1:] {
+		d := w.deployment(t, name)
+		if err := w.PushBroken(t.Context(), d.Project, "5"); err != nil {
+			t.Fatal(err)
+		}
+		if j := w.ci(t, d, ""); j.code != 1 {
+			t.Errorf("with other settings the job of %s does not fail: %+v", name, j)
+		}
+	}
+	w.runs(t, "wait", "4")
+	w.runs(t, "blind", "5")
+}

@@ -1,0 +1,25 @@
+# $1 is the registry, $2 the user name there: the login goes if it still has that one.
+config=.docker/config.json
+sum() { cksum <"$config"; }
+[ -e "$config" ] || return 0
+exec 9<.docker
+flock -w 60 9 || fail 'somebody else is changing .docker/config.json; run again'
+[ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
+[ -f "$config" ] || fail '.docker/config.json is not a file'
+before=$(sum)
+said=$(json look "$1" "$config") || fail '.docker/config.json is not valid JSON; mend it or move it away'
+held=$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d | sed 's/:.*//;q')
+[ "$held" = "$2" ] || fail "somebody else has logged in to $1 meanwhile; run again"
+
+new=$(mktemp "$config.XXXXXX")
+trap 'rm -f "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+json logout "$1" "$config" </dev/null >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
+chmod 600 "$new"
+[ "$(sum)" = "$before" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
+if [ -s "$new" ]; then
+	mv -f "$new" "$config"
+else
+	rm -f "$config" "$new"
+	rmdir .docker 2>/dev/null || :
+fi
