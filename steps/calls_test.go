@@ -23,7 +23,9 @@ var (
 	projectC = forge.Owner{Kind: forge.ProjectOwner, Path: "a/c"}
 )
 
-func newFake() *forgetest.Fake { return forgetest.New("transmogrify/frobnicator", "transmogrify/other", "a/b", "a/c") }
+func newFake() *forgetest.Fake {
+	return forgetest.New("transmogrify/frobnicator", "transmogrify/other", "a/b", "a/c")
+}
 
 // A host holds what scripts leave behind, as far as these tests need it.
 type host struct {

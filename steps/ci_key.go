@@ -27,7 +27,7 @@ type ciKey struct {
 	ci
 	project, branch string
 
-	retire string                                    // the public half of a key not to be used any more
+	retire string                                    // public halves of keys not to be used any more, one a line
 	login  func(context.Context, secret.Value) error // see [Given]
 }
 
@@ -85,6 +85,8 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		facts.Add("there", name)
 		if v.Description == s.description() {
 			facts.Add("ours", name)
+		} else {
+			facts.Add("foreign", name)
 		}
 		text, err := v.Value.Reveal()
 		if err != nil {
@@ -164,13 +166,13 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)),
 				"give this deployment another environment or a variables.prefix, or delete the variable")
 		}
-		if p != "" && p != s.retire && !known && (public == "" || letIn) {
+		if p != "" && !slices.Contains(strings.Split(s.retire, "\n"), p) && !known && (public == "" || letIn) {
 			public, from, known = p, owner, letIn
 		}
 	}
 	var changes []provision.Change
 	if public == "" {
-		changes = s.planNew(len(f["there"]) == 0)
+		changes = s.planNew(f)
 	} else {
 		line, err := s.line(public)
 		if err != nil {
@@ -183,14 +185,14 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 
 // planNew plans a new key. Where CI has one that works, that one works until
 // CI has the new one, and the new one is tried before the old one goes.
-func (s ciKey) planNew(first bool) []provision.Change {
+func (s ciKey) planNew(f provision.Facts) []provision.Change {
 	private, line := s.newPair()
 	var hand []provision.Change
 	for _, owner := range s.owners {
-		hand = append(hand, s.set("hand the new key to CI: "+s.where(keyVariable, owner), owner,
+		hand = append(hand, s.set(f, "hand the new key to CI: "+s.where(keyVariable, owner), owner,
 			func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }))
 	}
-	if first {
+	if len(f["there"]) == 0 {
 		return append(hand, s.allow("let the new key of CI open the gate of "+s.deployment, line, "only"))
 	}
 	changes := append([]provision.Change{s.allow("let a new key of CI open the gate of "+s.deployment+", beside the old one", line, "keep")}, hand...)
@@ -222,9 +224,9 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 		wants := f["wants "+owner.String()]
 		switch p := f.Get("public " + owner.String()); {
 		case p != public:
-			hand = append(hand, s.set("hand the key to CI: "+s.where(keyVariable, owner), owner, s.heldBy(from)))
+			hand = append(hand, s.set(f, "hand the key to CI: "+s.where(keyVariable, owner), owner, s.heldBy(from)))
 		case len(wants) > 0:
-			hand = append(hand, s.set("make "+s.where(keyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
+			hand = append(hand, s.set(f, "make "+s.where(keyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
 		}
 	}
 	first, others := s.standing(f["line"], line, public)
@@ -242,16 +244,21 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 	return append(append([]provision.Change{s.allow(let, value, "keep")}, hand...), s.allow(drop, value, "only"))
 }
 
-// set gives CI the private half, as it needs it.
-func (s ciKey) set(summary string, owner forge.Owner, value func(context.Context, forge.Forge) (secret.Value, error)) provision.Change {
+// set gives CI the private half, as it needs it. What somebody else has made
+// keeps its description, and so is theirs when the deployment is removed.
+func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value func(context.Context, forge.Forge) (secret.Value, error)) provision.Change {
 	return provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		v, err := value(ctx, g)
 		if err != nil {
 			return err
 		}
+		description := s.description()
+		if f.Has("foreign", owner.String()) {
+			description = ""
+		}
 		return s.scoped(g.SetVariable(ctx, owner, forge.Variable{
 			Key: s.variables.Key(keyVariable), Value: v, File: true, Protected: true, Raw: true,
-			Scope: s.scope, Description: s.description(),
+			Scope: s.scope, Description: description,
 		}))
 	})}
 }

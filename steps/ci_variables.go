@@ -57,6 +57,9 @@ done
 					if v.Description == s.description() {
 						facts.Add("ours "+base, owner.String())
 					}
+					if v.File {
+						facts.Add("file "+base, owner.String())
+					}
 				}
 			}
 			return facts, nil
@@ -93,9 +96,12 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		})
 	}
 	for _, owner := range s.owners {
+		targetIsFile, knownIsFile := f.Has("file "+targetVariable, owner.String()), f.Has("file "+knownHostsVariable, owner.String())
 		target, ours := f.Get(targetVariable+" "+owner.String()), f.Has("ours "+targetVariable, owner.String())
 		switch {
+		case target == s.target() && !targetIsFile:
 		case target == s.target():
+			set(targetVariable, target, owner, true, ours)
 		case target == "" || ours:
 			set(targetVariable, s.target(), owner, target != "", true)
 		default:
@@ -107,10 +113,10 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		lines := knownLines(there)
 		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
 		switch ours := there == "" || f.Has("ours "+knownHostsVariable, owner.String()); {
-		case ours && !slices.Equal(lines, known):
+		case ours && (!slices.Equal(lines, known) || knownIsFile):
 			set(knownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "", true)
-		case !ours && len(missing) > 0: // somebody's own lines stay
-			set(knownHostsVariable, strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n")+"\n", owner, true, false)
+		case !ours && (len(missing) > 0 || knownIsFile): // somebody's own lines stay
+			set(knownHostsVariable, strings.TrimRight(strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n"), "\n")+"\n", owner, true, false)
 		}
 	}
 	return changes, nil

@@ -93,10 +93,12 @@ func (s engine) packages(f provision.Facts, lacks []string) ([]string, error) {
 		docker, compose = []string{"docker.io", "docker-cli"}, []string{"docker-compose"}
 	case id == "ubuntu" && version >= 22.04:
 		docker, compose = []string{"docker.io"}, []string{"docker-compose-v2"}
-	case id == "debian" && slices.Contains(lacks, "compose"):
+	case id == "ubuntu" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
+		return nil, nil
+	case id == "debian" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
 		return nil, provision.Hint(fmt.Errorf("the packages of %s have no Compose v2", f.Get("name")),
 			`upgrade the host to Debian 13, or install docker-ce and docker-compose-plugin from https://docs.docker.com/engine/install/debian/ and set engine = "present"`)
-	default:
+	case id != "debian" && id != "ubuntu":
 		return nil, nil
 	}
 	if s.install && f.Has("has", "docker-ce") && slices.Contains(lacks, "compose") {

@@ -32,9 +32,7 @@ func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) map[st
 		switch s := step.(type) {
 		case ciKey:
 			for _, owner := range s.owners {
-				if public := facts.Get("public " + owner.String()); public != "" {
-					retire[name] = public
-				}
+				retire[name] += facts.Get("public "+owner.String()) + "\n"
 			}
 		case repoKey:
 			retire[name] = facts.Get("public")

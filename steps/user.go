@@ -27,7 +27,15 @@ func (s user) Name() string { return "user " + s.name }
 func (s user) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{s.name}, Text: `
 getent passwd "$1" | facts passwd
-[ -n "$(getent passwd "$1")" ] || return 0
+if [ "$(id -u)" = 0 ] && sshd=$(command -v sshd); then
+	"$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
+		grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :
+fi
+if [ -z "$(getent passwd "$1")" ]; then
+	fact group "$1" # as it will be
+	fact group docker
+	return 0
+fi
 id -nG "$1" | tr ' ' '\n' | facts group
 home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
@@ -43,9 +51,6 @@ case $(getent shadow "$1" | cut -d : -f 2) in
 '') fact password empty ;;
 *) fact password set ;;
 esac
-sshd=$(command -v sshd) || return 0
-"$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
-	grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :
 `}}
 }
 
@@ -55,6 +60,9 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
+		if err := s.admitted(f); err != nil {
+			return nil, err
+		}
 		// "*" is a password that no one has; the "!" that useradd leaves is a
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
@@ -109,7 +117,10 @@ func (s user) admitted(f provision.Facts) error {
 		option, values, _ := strings.Cut(line, " ")
 		options[option] = append(options[option], strings.Fields(values)...)
 	}
-	home := strings.Split(f.Get("passwd"), ":")[5]
+	home := "/home/" + s.name // of one who is yet to be made
+	if passwd := strings.Split(f.Get("passwd"), ":"); len(passwd) >= 7 {
+		home = passwd[5]
+	}
 	ours := func(file string) bool {
 		file = strings.NewReplacer("%h", home, "%u", s.name).Replace(file)
 		return file == ".ssh/authorized_keys" || file == home+"/.ssh/authorized_keys"

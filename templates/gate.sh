@@ -42,6 +42,12 @@ done <"$settings"
 HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
+# compose runs Docker Compose with nothing in its environment that a client of
+# sshd could have put there.
+compose() {
+	env -i "HOME=$HOME" "PATH=$PATH" LC_ALL=C docker compose "$@"
+}
+
 # pulled_back IMAGES: makes the names of images mean what they meant before,
 # and starts what ran before. A line of IMAGES is an id and a name. A name with
 # a digest means the same for ever, and cannot be given.
@@ -52,7 +58,7 @@ pulled_back() {
 		*@* | sha256:*) continue ;;
 		esac
 		docker tag "$id" "$image" || exit 1
-	done && docker compose up --detach --pull never 9<&-
+	done && compose up --detach --pull never 9<&-
 }
 
 deploy() {
@@ -63,11 +69,11 @@ deploy() {
 	[ -z "$wait" ] || set -- "$@" --wait --wait-timeout "$wait"
 	before=''
 	if [ "$rollback" = yes ]; then
-		before=$(for id in $(docker compose ps --quiet); do
+		before=$(for id in $(compose ps --quiet); do
 			docker inspect --format '{{.Image}} {{.Config.Image}}' "$id" || : # it has ended meanwhile
 		done)
 	fi
-	if docker compose pull 9<&- && docker compose up "$@" 9<&-; then
+	if compose pull 9<&- && compose up "$@" 9<&-; then
 		say info 'deployed'
 		return 0
 	fi
@@ -95,7 +101,7 @@ case $asked in
 	;;
 status)
 	enter
-	exec docker compose ps --all --format json
+	compose ps --all --format json
 	;;
 'verify '*)
 	nonce=${asked#verify }
