@@ -303,7 +303,7 @@ func TestRemoveAsks(t *testing.T) {
 		return out.String(), err
 	}
 	out, err := remove("n\n")
-	if err == nil || !strings.Contains(out, "remove app from web1? [y/N] ") || !strings.Contains(out, "nothing is removed") || !strings.Contains(out, "containers app: +: remove the containers") {
+	if err == nil || !strings.Contains(out, "remove app from web1? [y/N] ") || !strings.Contains(out, "nothing is removed") || !strings.Contains(out, "containers app: remove the containers") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	applied.compare(t, w.everything(t))

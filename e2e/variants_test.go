@@ -71,7 +71,7 @@ func TestVariants(t *testing.T) {
 host = "web1"
 project = "transmogrify/sub/other"
 user = "deploy-user"
-directory = "Other"
+directory = "other"
 environment = "production"
 branch = "release/1"
 variables = { group = "transmogrify/sub", prefix = "X_" }

@@ -37,7 +37,8 @@ done
 	fact version "${VERSION_ID-}"
 	fact name "${PRETTY_NAME-}"
 )
-! command -v dpkg-query >/dev/null || ! dpkg-query -W docker-ce >/dev/null 2>&1 || fact has docker-ce
+# dpkg also knows what is not installed, where other packages speak of it.
+[ "$(dpkg-query -W -f '${db:Status-Status}' docker-ce 2>/dev/null)" != installed ] || fact has docker-ce
 `}}
 }
 

@@ -110,6 +110,7 @@ flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
 sum=$(cksum <"$file")
 new=$(mktemp "$file.XXXXXX")
 trap 'rm -f "$new"' EXIT
+trap 'exit 1' HUP INT TERM
 awk -v address="$1" '!($NF == "`+lineMark+`" && ($1 == address || $2 == address))' "$file" >"$new"
 chmod "$(stat -c %a "$file")" "$new"
 [ "$(cksum <"$file")" = "$sum" ] || fail 'somebody else changed .ssh/known_hosts meanwhile; run again'
@@ -134,9 +135,9 @@ getent passwd "$user" | facts passwd
 for entry in * .[!.]* ..?* .ssh/*; do
 	[ -e "$entry" ] || [ -L "$entry" ] || continue
 	case $entry in
-	"$1" | ".$1.removed" | .ssh | .docker | .cache) ;;
-	.ssh/authorized_keys | .ssh/authorized_keys.before-provision | .ssh/known_hosts | .ssh/known_hosts.old) ;;
-	.ssh/id_ed25519 | .ssh/id_ed25519.*) ;;
+	"$1" | ".$1.removed" | ".$1."?????? | .ssh | .docker | .cache) ;;
+	.ssh/authorized_keys | .ssh/known_hosts | .ssh/id_ed25519) ;;
+	.ssh/authorized_keys.* | .ssh/known_hosts.* | .ssh/id_ed25519.* | .ssh/key.*) ;; # or what a kill left
 	*) [ -e "/etc/skel/$entry" ] || fact used "~/$entry" ;;
 	esac
 done

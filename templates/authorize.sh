@@ -32,7 +32,7 @@ secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 		text = $0
 		sub(/[ \t\r]+$/, "", text)
 		n = split(text, word, /[ \t]+/)
-		for (i = 1; i <= n; i++) if (word[i] == blob) return 1
+		for (i = 1; i <= n; i++) if (blob != "" && word[i] == blob) return 1
 		return others != "keep" && word[n] == name
 	}
 	FILENAME == "-" { line = $0; blob = $(NF - 1); next }
