@@ -70,7 +70,7 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(env.Stderr, "provision: %s\n", indentHints(err.Error()))
+	fmt.Fprintf(env.Stderr, "provision: %s\n", indentHints(visibleLines(err.Error())))
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -89,7 +89,7 @@ func (r *report) plan(host string, plan provision.Plan) {
 				r.tally.Later++
 			}
 			r.tally.Changes++
-			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: visibleLines(c.Detail)})
+			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
@@ -98,8 +98,9 @@ func (r *report) plan(host string, plan provision.Plan) {
 	}
 }
 
-func visibleLines(detail string) string {
-	lines := strings.Split(strings.TrimSuffix(detail, "\n"), "\n")
+// visibleLines makes every line of a text visible.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
 	for i, l := range lines {
 		lines[i] = provision.Visible(l)
 	}
@@ -141,8 +142,10 @@ var signs = map[string]string{
 	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
 }
 
-// say prints one line.
+// say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
+	l.Change = provision.Visible(l.Change)
+	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
 	if r.json {
 		r.object(l)
 		return
@@ -170,19 +173,20 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 	defer r.mu.Unlock()
 	r.tally.Failed++
 	for _, err := range split(err) {
-		text, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+		whole := visibleLines(err.Error())
 		var output []string
 		if step, ok := err.(*provision.StepError); ok && len(step.Output) > 1 {
 			output = step.Output
 		}
 		if r.json {
+			text, hint, _ := strings.Cut(whole, "\nhint: ")
 			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
 			continue
 		}
 		for _, l := range output {
 			fmt.Fprintf(errs, "%s:     %s\n", host, l)
 		}
-		fmt.Fprintf(errs, "provision: %s\n", indentHints(err.Error()))
+		fmt.Fprintf(errs, "provision: %s\n", indentHints(whole))
 	}
 }
 

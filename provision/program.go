@@ -103,7 +103,9 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 		b.WriteString("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\n")
 		b.WriteString("export PATH LC_ALL\nunset IFS ENV BASH_ENV CDPATH\numask 022\ncd / || exit\n")
 	} else {
-		b.WriteString("umask 022\ncd || exit\n")
+		b.WriteString("umask 022\nif ! cd 2>/dev/null; then\n")
+		writeSkip(&b, jobs, first, `"the home $HOME cannot be entered"`)
+		b.WriteString("[ -z \"$failed\" ]\nreturn\nfi\n")
 	}
 	b.WriteString(templates.Prelude)
 	b.Write(head.Bytes())
@@ -152,28 +154,27 @@ func callOf(function string, args []string) (string, error) {
 	return function, nil
 }
 
-// writeAs wraps the program of another user. Where that user does not exist
-// yet, its probes end having seen nothing.
+// writeAs wraps the program of another user.
 func writeAs(b *bytes.Buffer, jobs []job, first int, inner []byte) {
 	user, _ := quote(jobs[0].script.User)
 	text, _ := quote(string(inner))
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "if getent passwd %s >/dev/null; then\nas %s %s || failed=1\nelse\n", user, user, text)
+	writeSkip(b, jobs, first, "'the user '"+user+"' does not exist'")
+	b.WriteString("fi\nfi\n")
+}
+
+// writeSkip answers for jobs that cannot run: probes end having seen nothing,
+// and a change fails for a reason, which is a word of the shell.
+func writeSkip(b *bytes.Buffer, jobs []job, first int, reason string) {
 	for i, j := range jobs {
-		status := 0
-		if !j.probe {
-			status = 1
-		}
 		fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n", first+i)
 		if !j.probe {
-			fmt.Fprintf(b, "printf 'the user %%s does not exist\\n' %s\nfailed=1\n", user)
+			fmt.Fprintf(b, "printf '%%s\\n' %s\nprintf '%%s end %d 1\\n' \"$mark\"\nfailed=1\n", reason, first+i)
+			return
 		}
-		fmt.Fprintf(b, "printf '%%s end %d %d\\n' \"$mark\"\n", first+i, status)
-		if !j.probe {
-			break
-		}
+		fmt.Fprintf(b, "printf '%%s end %d 0\\n' \"$mark\"\n", first+i)
 	}
-	b.WriteString("fi\nfi\n")
 }
 
 // quote makes one word of a POSIX shell out of s. It is the only place where

@@ -98,6 +98,8 @@ func TestScripts(t *testing.T) {
 			[]string{"0 began", `0 said a\x1b[2Jb\rc`, "0 done"}, ""},
 		{"a missing user", []Script{{User: "no-such-user-here", Text: "echo never"}, {Text: "echo never"}},
 			[]string{"0 began", "0 said the user no-such-user-here does not exist", "0 failed", "1 not run"}, "h: step: 0: the user no-such-user-here does not exist"},
+		{"a home that cannot be entered", []Script{{User: "nobody", Text: "echo never"}, {Text: "echo never"}},
+			[]string{"0 began", "0 said the home /nonexistent cannot be entered", "0 failed", "1 not run"}, "h: step: 0: the home /nonexistent cannot be entered"},
 		{"a secret is printed by secret alone", []Script{
 			{Text: `test "$(secret)" = "it's \$x"; env | grep -c "it's" || :`, Secret: secret.New("it's $x")},
 			{Text: `test -z "$(secret)"`}},
@@ -140,6 +142,7 @@ func TestLook(t *testing.T) {
 	steps := []Step{
 		fixed{name: "a", probe: Script{Text: "fact one 1\nfact one 2\nprintf 'x\\ny\\n' | facts lines"}},
 		fixed{name: "b", probe: Script{User: "no-such-user-here", Text: "fact seen yes"}},
+		fixed{name: "b2", probe: Script{User: "nobody", Text: "fact seen yes"}},
 		fixed{name: "c", probe: Script{User: me.Username, Text: "fact home \"$PWD\""}},
 		fixed{name: "d"},
 	}

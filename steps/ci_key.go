@@ -44,14 +44,25 @@ func ciKeySteps(w wish) []provision.Step {
 
 const keyVariable = "SSH_AUTH"
 
+// lookAtKeys reports authorized_keys, and what on the way there others may
+// write: sshd then lets nobody in, see StrictModes of sshd_config(5).
+const lookAtKeys = `
+for file in . .ssh .ssh/authorized_keys; do
+	case $(stat -L -c '%A %G' "$file" 2>/dev/null) in
+	????????w*) fact loose "$file" ;;
+	?????w*" $(id -un)") ;; # the group of the user alone, which Debian's sshd lets pass
+	?????w*) fact loose "$file" ;;
+	esac
+done
+! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+`
+
 func (s ciKey) Name() string { return "ci-key " + s.deployment }
 
 func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: `
-! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
-`},
-		Ask: s.ask,
+		Script: provision.Script{User: s.user, Text: lookAtKeys},
+		Ask:    s.ask,
 	}
 }
 
@@ -179,6 +190,12 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, err
 		}
 		changes = s.planHeld(f, public, line, from)
+	}
+	if loose := f["loose"]; len(loose) > 0 {
+		changes = append([]provision.Change{{
+			Summary: fmt.Sprintf("let nobody else write %s of %s, or sshd lets nobody in", list(loose), s.user),
+			Do:      provision.Script{User: s.user, Args: loose, Text: `chmod go-w -- "$@"`},
+		}}, changes...)
 	}
 	return append(changes, notes...), nil
 }

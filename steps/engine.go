@@ -37,6 +37,8 @@ done
 	fact version "${VERSION_ID-}"
 	fact name "${PRETTY_NAME-}"
 )
+dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-compose docker-compose-v2 containerd runc git 2>/dev/null |
+	grep -E '^(unpacked|half-installed|half-configured) ' | cut -d ' ' -f 2 | facts unfinished
 # dpkg also knows what is not installed, where other packages speak of it.
 [ "$(dpkg-query -W -f '${db:Status-Status}' docker-ce 2>/dev/null)" != installed ] || fact has docker-ce
 `}}
@@ -49,8 +51,15 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 			lacks = append(lacks, tool)
 		}
 	}
-	if len(lacks) == 0 {
+	unfinished := f["unfinished"]
+	if len(lacks) == 0 && len(unfinished) == 0 {
 		return nil, nil
+	}
+	if len(lacks) == 0 {
+		if !s.install {
+			return nil, provision.Hint(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
+		}
+		return []provision.Change{aptInstall("finish the installation of "+list(unfinished)+", which was interrupted", unfinished)}, nil
 	}
 	packages, err := s.packages(f, lacks)
 	if err != nil {
@@ -71,14 +80,19 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
 			`install it from https://docs.docker.com/engine/install/ and set engine = "present"`)
 	}
-	return []provision.Change{{
-		Summary: "install " + list(names) + " (" + strings.Join(packages, " ") + ")",
-		Do: provision.Script{Args: packages, Text: `
+	return []provision.Change{aptInstall("install "+list(names)+" ("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
+}
+
+// aptInstall installs packages. On a terminal of its own dpkg would outlive an
+// interrupt. What an interrupt leaves half done keeps apt from working, so that
+// is finished first.
+func aptInstall(summary string, packages []string) provision.Change {
+	return provision.Change{Summary: summary, Do: provision.Script{Args: packages, Text: `
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+dpkg --configure -a || :
 apt-get update -q
-apt-get install -q -y --no-install-recommends "$@"
-`},
-	}}, nil
+apt-get install -q -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
+`}}
 }
 
 // packages returns the packages that bring what the host lacks; nil where the

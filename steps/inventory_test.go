@@ -61,6 +61,20 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 // steps.
 func stepsOf(t *testing.T, name, retire string) []provision.Step {
 	t.Helper()
+	inv, given := inventoryOf(t, name)
+	host := inv.Hosts[0]
+	steps := For(inv, host, inv.Deployments, given)
+	if retire == "" {
+		return steps
+	}
+	for _, s := range steps {
+		given.Retire[s.Name()] = retire
+	}
+	return For(inv, host, inv.Deployments, given)
+}
+
+func inventoryOf(t *testing.T, name string) (*inventory.Inventory, Given) {
+	t.Helper()
 	change, ok := inventories[cmp.Or(name, "plain")]
 	if !ok {
 		t.Fatalf("there is no inventory %q", name)
@@ -80,14 +94,7 @@ func stepsOf(t *testing.T, name, retire string) []provision.Step {
 	}
 	given := Given{Salt: "salt", Retire: map[string]string{}}
 	change(inv, &given)
-	steps := For(inv, host, inv.Deployments, given)
-	if retire == "" {
-		return steps
-	}
-	for _, s := range steps {
-		given.Retire[s.Name()] = retire
-	}
-	return For(inv, host, inv.Deployments, given)
+	return inv, given
 }
 
 func stepOf(t *testing.T, inventory, retire, name string) provision.Step {

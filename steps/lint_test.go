@@ -91,6 +91,20 @@ func everyScript(t *testing.T) []namedScript {
 			}
 		}
 	}
+	if files, err = filepath.Glob("testdata/remove/*.txtar"); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		c, _ := readRemoval(t, file)
+		add("look for removal "+c.step.Name(), c.step.Probe().Script)
+		changes, _ := c.step.Plan(c.facts)
+		for _, change := range changes {
+			if s, ok := change.Do.(provision.Script); ok {
+				add(change.Summary, s)
+			}
+		}
+	}
+	add("recall", Recall("app").Probe().Script)
 	return scripts
 }
 

@@ -41,6 +41,10 @@ func (s override) digest() string {
 func (s override) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.file(), s.digest()}, Text: `
 [ -e "$1" ] || return 0
+if ! [ -f "$1" ] || ! [ -r "$1" ]; then
+	fact unreadable yes
+	return 0
+fi
 digest=$(sha256sum <"$1" | cut -c 1-64)
 fact digest "$digest"
 fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
@@ -50,6 +54,9 @@ fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
 
 func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.file()
+	if f.Get("unreadable") != "" {
+		return nil, provision.Hint(fmt.Errorf("%s is there, but is no file that %s can read", home, s.user), "move it away")
+	}
 	switch f.Get("digest") {
 	case s.digest():
 		return nil, nil

@@ -76,7 +76,7 @@ func call(do provision.Call, format string, args ...any) provision.Change {
 // where their clones come from.
 const lookAtOthers = `
 for file in /etc/provision/deployments/*; do
-	[ -f "$file" ] && grep -qx "user=$(id -un)" "$file" || continue
+	{ [ -f "$file" ] && grep -qx "user=$(id -un)" "$file"; } || continue
 	fact carried "${file##*/}"
 	clone=$(sed -n 's/^directory=//p' "$file")
 	fact "origin ${file##*/}" "$(git config --file "$clone/.git/config" --get remote.origin.url 2>/dev/null | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
@@ -100,8 +100,7 @@ func (l leaving) needed(f provision.Facts) []string {
 // Recall returns a step that looks what a host knows itself of a deployment
 // that it carries, and changes nothing: see [Recalled].
 func Recall(name string) provision.Step {
-	return undo{"recall " + name, provision.Probe{Script: provision.Script{Args: []string{name}, Text: `
-! [ -d /etc/provision/deployments ] || ls /etc/provision/deployments | facts carried
+	return undo{"recall " + name, provision.Probe{Script: provision.Script{Args: []string{name}, Text: lookAtCarried + `
 file=/etc/provision/deployments/$1
 [ -f "$file" ] || return 0
 user=$(sed -n 's/^user=//p' "$file")

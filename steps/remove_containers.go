@@ -25,7 +25,7 @@ mine=$(timeout 30 docker ps --all --filter "label=$label.working_dir=$folder" --
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	all=$(timeout 30 docker ps --all --filter "label=$label=$project" --format "{{.Label \"$label.working_dir\"}}")
 	if other=$(printf '%s\n' "$all" | grep -vxF -e "$folder" -e ''); then
-		printf '%s\n' "$mine" | grep -qxF "$project" && fact other "$(printf '%s\n' "$other" | head -n 1)" || :
+		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$(printf '%s\n' "$other" | head -n 1)"
 		continue
 	fi
 	fact project "$project"

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"path"
 	"slices"
 
 	"provision/provision"
@@ -9,26 +10,42 @@ import (
 // registryCA trusts the CA of the registry no longer, where nobody needs it.
 func (l leaving) registryCA() provision.Step {
 	s := registryCA{registry: l.inv.Registry.Host}
-	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + digestOf("").Text}
+	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if f.Get("file") == "" || len(others(f["carried"], l.Name)) > 0 {
+		if len(others(f["carried"], l.Name)) > 0 {
 			return nil, nil
+		}
+		if f.Get("file") == "" {
+			if f.Get("empty") == "" || !f.Has("carried", l.Name) {
+				return nil, nil // nobody knows whose folder that is
+			}
+			return []provision.Change{asRoot("remove the empty folder "+path.Dir(s.file()), removeFile, s.file(), "/etc/docker/certs.d")}, nil
 		}
 		return []provision.Change{asRoot("let docker trust the CA of "+s.registry+" no longer", removeFile, s.file(), "/etc/docker/certs.d")}, nil
 	}}
 }
 
 const lookAtCarried = `
-! [ -d /etc/provision/deployments ] || ls /etc/provision/deployments | facts carried
+for file in /etc/provision/deployments/*; do
+	! [ -f "$file" ] || fact carried "${file##*/}"
+done
 `
 
 // removeFile removes $1, and the folders above it up to $2 that are empty then.
 const removeFile = `
 rm -f "$1"
 dir=${1%/*}
-while rmdir "$dir" 2>/dev/null && [ "$dir" != "$2" ]; do
+while { [ ! -d "$dir" ] || rmdir "$dir" 2>/dev/null; } && [ "$dir" != "$2" ]; do
 	dir=${dir%/*}
 done
+`
+
+// lookAtEmpty tells whether the folder of the file $1, or where it is gone the
+// one above, is empty: what an interrupted removal leaves.
+const lookAtEmpty = `
+dir=${1%/*}
+[ -d "$dir" ] || dir=${dir%/*}
+! [ -d "$dir" ] || [ -n "$(find "$dir" ! -path "$dir" -prune)" ] || fact empty "$dir"
 `
 
 func others(names []string, name string) []string {
@@ -58,15 +75,26 @@ func (l leaving) settings() provision.Step {
 	}}
 }
 
-// gate removes the gate itself, where no deployment is left.
+// gate removes the gate itself, where no deployment is left, and the folders
+// that are ours alone.
 func (l leaving) gate() provision.Step {
 	script := provision.Script{Text: lookAtCarried + `
 ! [ -e ` + gateFile + ` ] || fact there yes
+for dir in /etc/provision /usr/local/lib/provision; do
+	! [ -d "$dir" ] || [ -n "$(find "$dir" ! -type d)" ] || fact bare "$dir"
+done
 `}
 	return undo{"gate", provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if f.Get("there") == "" || len(others(f["carried"], l.Name)) > 0 {
+		if len(others(f["carried"], l.Name)) > 0 {
 			return nil, nil
 		}
-		return []provision.Change{asRoot("remove "+gateFile, removeFile, gateFile, "/usr/local/lib/provision")}, nil
+		var changes []provision.Change
+		if f.Get("there") != "" {
+			changes = append(changes, asRoot("remove "+gateFile, removeFile, gateFile, "/usr/local/lib/provision"))
+		}
+		if bare := f["bare"]; len(bare) > 0 {
+			changes = append(changes, asRoot("remove what is left of "+list(bare), `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
+		}
+		return changes, nil
 	}}
 }

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"provision/provision"
@@ -129,7 +130,9 @@ fi
 const lookAtAccount = lookAtOthers + `
 user=$(id -un)
 getent passwd "$user" | facts passwd
-! [ -d "/etc/provision/made/$user" ] || ls "/etc/provision/made/$user" | facts before
+for file in "/etc/provision/made/$user"/*; do
+	! [ -f "$file" ] || fact before "${file##*/}"
+done
 ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
 ! command -v crontab >/dev/null || ! crontab -l >/dev/null 2>&1 || fact used 'a crontab'
 for entry in * .[!.]* ..?* .ssh/*; do
@@ -138,7 +141,7 @@ for entry in * .[!.]* ..?* .ssh/*; do
 	"$1" | ".$1.removed" | ".$1."?????? | .ssh | .docker | .cache) ;;
 	.ssh/authorized_keys | .ssh/known_hosts | .ssh/id_ed25519) ;;
 	.ssh/authorized_keys.* | .ssh/known_hosts.* | .ssh/id_ed25519.* | .ssh/key.*) ;; # or what a kill left
-	*) [ -e "/etc/skel/$entry" ] || fact used "~/$entry" ;;
+	*) [ -e "/etc/skel/$entry" ] || fact entry "$entry" ;;
 	esac
 done
 `
@@ -160,17 +163,24 @@ func (l leaving) account() provision.Step {
 			if len(f["before"]) == 0 {
 				return nil, nil
 			}
-			return []provision.Change{asRoot(fmt.Sprintf("give %s back the %s of before", l.User, list(f["before"])), giveBack, l.User)}, nil
+			var words []string
+			for _, what := range f["before"] {
+				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
+			}
+			return []provision.Change{asRoot(fmt.Sprintf("give %s back the %s of before", l.User, list(words)), giveBack, l.User)}, nil
 		}
-		used := f["used"]
+		used := slices.Clone(f["used"])
+		for _, entry := range f["entry"] {
+			used = append(used, "~/"+entry)
+		}
 		for _, line := range f["line"] {
 			if len(wordsOf(line)) > 0 && !key.named(line) {
-				used = append(used[:len(used):len(used)], "other lines of ~/.ssh/authorized_keys")
+				used = append(used, "other lines of ~/.ssh/authorized_keys")
 				break
 			}
 		}
 		if f.Get("there") != "" && !goes(f) {
-			used = append(used[:len(used):len(used)], "~/"+l.Directory)
+			used = append(used, "~/"+l.Directory)
 		}
 		if len(used) > 0 {
 			return []provision.Change{provision.Note("%s stays, for %s", l.User, list(shorten(used)))}, nil

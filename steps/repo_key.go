@@ -33,13 +33,13 @@ const lookAtRepoKeys = `
 for name in public=id_ed25519 next=id_ed25519.next; do
 	key=.ssh/${name#*=}
 	[ -e "$key" ] || continue
-	if public=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null </dev/null); then
+	if [ -f "$key" ] && public=$(ssh-keygen -y -P '' -f "$key" 2>/dev/null </dev/null); then
 		fact "${name%=*}" "$(printf '%s' "$public" | cut -d ' ' -f 1,2)"
 	else
 		fact unreadable "$key"
 	fi
 done
-! [ -e .ssh/id_ed25519.retired.pub ] || fact retired "$(cut -d ' ' -f 1,2 .ssh/id_ed25519.retired.pub)"
+! [ -f .ssh/id_ed25519.retired.pub ] || fact retired "$(cut -d ' ' -f 1,2 .ssh/id_ed25519.retired.pub)"
 `
 
 func (s repoKey) Probe() provision.Probe {

@@ -75,6 +75,9 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if uid == "0" {
 		return nil, fmt.Errorf("%s is root under another name; a deployment needs a user without rights", s.name)
 	}
+	if f.Get("home") == "" {
+		return nil, provision.Hint(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "choose another user, or make it: mkdir -m 700 %s; chown %s: %s", home, s.name, home)
+	}
 	if owner, _, _ := strings.Cut(f.Get("home"), " "); owner != s.name {
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
 	}

@@ -42,10 +42,14 @@ done <"$settings"
 HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
-# compose runs Docker Compose with nothing in its environment that a client of
-# sshd could have put there.
+# clean runs a program with nothing in its environment that a client of sshd
+# could have put there.
+clean() {
+	env -i "HOME=$HOME" "USER=$user" "LOGNAME=$user" SHELL=/bin/sh "PATH=$PATH" LC_ALL=C "$@"
+}
+
 compose() {
-	env -i "HOME=$HOME" "PATH=$PATH" LC_ALL=C docker compose "$@"
+	clean docker compose "$@"
 }
 
 # pulled_back IMAGES: makes the names of images mean what they meant before,
@@ -57,7 +61,7 @@ pulled_back() {
 		case $image in
 		*@* | sha256:*) continue ;;
 		esac
-		docker tag "$id" "$image" || exit 1
+		clean docker tag "$id" "$image" || exit 1
 	done && compose up --detach --pull never 9<&-
 }
 
@@ -70,7 +74,7 @@ deploy() {
 	before=''
 	if [ "$rollback" = yes ]; then
 		before=$(for id in $(compose ps --quiet); do
-			docker inspect --format '{{.Image}} {{.Config.Image}}' "$id" || : # it has ended meanwhile
+			clean docker inspect --format '{{.Image}} {{.Config.Image}}' "$id" || : # it has ended meanwhile
 		done)
 	fi
 	if compose pull 9<&- && compose up "$@" 9<&-; then
@@ -113,7 +117,7 @@ status)
 	look=/usr/local/lib/provision/look/$name
 	[ -r "$look" ] || refuse 'there is nothing installed to look with'
 	printf '%s look %s\n' "$nonce" "$(sha256sum <"$look" | cut -c 1-64)"
-	exec /bin/sh "$look" "$nonce" </dev/null 2>&1
+	clean /bin/sh "$look" "$nonce" </dev/null 2>&1
 	;;
 *)
 	refuse 'a deploy key can deploy, ask for the status and verify, and nothing else'

@@ -47,7 +47,9 @@ func (w *World) Write() (string, error) {
 			set("ci_address", address(h.CIAddress, h.CIPort))
 		}
 		set("user", h.User)
-		set("host_keys", h.HostKeys)
+		if len(h.HostKeys) > 0 {
+			set("host_keys", h.HostKeys)
+		}
 		set("become", string(h.Become))
 		if !h.BecomePassword.IsZero() {
 			set("become_password", h.BecomePassword)
