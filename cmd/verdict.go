@@ -30,8 +30,9 @@ type verdict struct {
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
 
 // judge turns a plan into a verdict on every step. A wish that cannot be met
-// is wrong as well; what could not be looked at is returned as an error.
-func judge(deployment string, list []provision.Step, plan provision.Plan, err error) ([]verdict, error) {
+// is wrong as well; what could not be looked at is returned as an error. So is
+// what is for later where nothing is there to do before: an apply would be stuck.
+func judge(host, deployment string, list []provision.Step, plan provision.Plan, err error) ([]verdict, error) {
 	by := map[string]provision.StepPlan{}
 	for _, p := range plan {
 		by[p.Step] = p
@@ -49,9 +50,17 @@ func judge(deployment string, list []provision.Step, plan provision.Plan, err er
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	stuck := len(unmet) == 0
+	for _, p := range plan {
+		stuck = stuck && !slices.ContainsFunc(p.Changes, func(c provision.Change) bool { return c.Do != nil })
+	}
 	var verdicts []verdict
 	for _, s := range list {
 		p := by[s.Name()]
+		if stuck && len(p.Changes) > 0 {
+			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
+			continue
+		}
 		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked}
 		for _, c := range p.Changes {
 			v.wrong = append(v.wrong, "apply would "+c.Summary)
@@ -61,7 +70,7 @@ func judge(deployment string, list []provision.Step, plan provision.Plan, err er
 		}
 		verdicts = append(verdicts, v)
 	}
-	return verdicts, nil
+	return verdicts, errors.Join(errs...)
 }
 
 // A verification collects what was found out.

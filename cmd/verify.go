@@ -15,6 +15,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/forge/job"
+	"provision/provision/remote"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -250,7 +251,7 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
-	verdicts, err := judge("", list, plan, err)
+	verdicts, err := judge(h.Name, "", list, plan, err)
 	v.add(h.Name, verdicts...)
 	return err
 }
@@ -266,18 +267,61 @@ func (v *verification) asCI(ctx context.Context, f *fleet, h *inventory.Host, ke
 	return errors.Join(errs...)
 }
 
+// lookTimeout bounds the look at one deployment and the proof of its
+// restriction, as a host may take for ever to answer.
+const lookTimeout = 3 * time.Minute
+
 func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.Deployment, keys keyring) error {
-	named := func(err error) error { return fmt.Errorf("%s: %s: %w", d.Host.Name, d.Name, err) }
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	key, err := keys(ctx, d)
 	if err != nil {
-		return named(err)
+		return of(d, err)
 	}
-	conn, err := f.dialer.Dial(ctx, f.deployTarget(d, key, f.forge == nil))
+	t := f.deployTarget(d, key, f.forge == nil)
+	t.Name += ": " + d.Name
+	conn, err := f.dialer.Dial(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 
+	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
+	prove := true
+	err = v.throughGate(ctx, f, d, key, conn)
+	var strange *strangeError
+	if errors.As(err, &strange) {
+		prove, err = restriction.withoutGate(ctx, conn, strange)
+	}
+	if prove {
+		err = errors.Join(err, restriction.prove(ctx, conn))
+	}
+	if err == nil || !restriction.fine() {
+		v.add(d.Host.Name, restriction)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return of(d, fmt.Errorf("the host has not answered within %v", lookTimeout))
+	}
+	return err
+}
+
+// of says which deployment an error is about.
+func of(d *inventory.Deployment, err error) error {
+	return fmt.Errorf("%s: %s: %w", d.Host.Name, d.Name, err)
+}
+
+// A strangeError tells that what a deploy key opens does not answer as the gate
+// does.
+type strangeError struct{ error }
+
+const (
+	refusal    = "provision: refused: " // begins what the gate says against something
+	otherSteps = "every other step, until apply has put it right"
+)
+
+// throughGate looks at a deployment as the gate lets its key look. What the
+// gate itself says against that is a verdict too.
+func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.Deployment, key secret.Value, conn *remote.Conn) error {
 	given := f.given
 	given.Salt, given.AsUser = "", true
 	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
@@ -286,34 +330,96 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 		t.Forge = jobOf(d, key)
 	}
 	plan, err := provision.CheckThrough(ctx, t, list, d.User, conn.Ask)
-	var outdated *provision.OutdatedError
-	if errors.As(err, &outdated) {
-		v.add(d.Host.Name, verdict{
-			deployment: d.Name, step: "look " + d.Name, wrong: []string{outdated.Error()},
-			unchecked: []string{"every other step, until apply has put it right"},
-		})
-	} else {
-		verdicts, err := judge(d.Name, list, plan, err)
+	if plan != nil {
+		verdicts, err := judge(d.Host.Name, d.Name, list, plan, err)
+		if f.forge == nil {
+			unseenInJob(verdicts, "ci-key "+d.Name)
+		}
 		v.add(d.Host.Name, verdicts...)
-		if err != nil {
-			return err
+		return err
+	}
+	var others []error
+	for _, e := range split(err) {
+		step, reason := "", ""
+		var outdated *provision.OutdatedError
+		var exit *remote.ExitError
+		var at *provision.StepError
+		switch {
+		case errors.As(e, &outdated):
+			step, reason = "look "+d.Name, outdated.Error()
+		case errors.As(e, &exit) && exit.Status == 126:
+			step, reason = refusedBy(exit.Stderr, d)
+		}
+		switch {
+		case step != "":
+			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []string{reason}, unchecked: []string{otherSteps}})
+		case errors.As(e, &at) && at.Step == "" && ctx.Err() == nil && !errors.Is(e, remote.ErrLost):
+			return &strangeError{e}
+		default:
+			others = append(others, e)
 		}
 	}
+	return errors.Join(others...)
+}
 
-	proving, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	attempts, err := conn.Prove(proving)
-	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
+// refusedBy tells which step is to blame where the gate refuses to look.
+func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
+	reason, ok := strings.CutPrefix(said, refusal)
+	switch {
+	case !ok:
+		return "", ""
+	case strings.HasPrefix(reason, "there is nothing installed"):
+		step = "look "
+	default:
+		step = "settings "
+	}
+	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
+}
+
+// unseenInJob says of the step what a job of CI cannot know of its variables.
+func unseenInJob(verdicts []verdict, step string) {
+	for i := range verdicts {
+		if verdicts[i].step == step {
+			verdicts[i].unchecked = append(verdicts[i].unchecked, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
+		}
+	}
+}
+
+// withoutGate is about a key that does not open the gate, and tells whether it
+// is to be tried what else it can do. It asks for one harmless command only: a
+// forced command other than the gate would do its work for each.
+func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *strangeError) (prove bool, err error) {
+	var said strings.Builder
+	err = conn.Ask(ctx, "id", &said)
+	var exit *remote.ExitError
+	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
+		return false, strange.error // it is the gate, or cannot be looked at
+	}
+	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+strange.Error())
+	v.unchecked = append(v.unchecked, otherSteps)
+	if strings.Contains(said.String(), "uid=") {
+		return true, nil
+	}
+	v.unchecked = append(v.unchecked, "what else the key can do")
+	return false, nil
+}
+
+// prove tries what the key must not do. Once it has done something of that,
+// attempts that decide nothing are no reason to keep silent.
+func (v *verdict) prove(ctx context.Context, conn *remote.Conn) error {
+	attempts, err := conn.Prove(ctx)
 	for _, a := range attempts {
 		if a.Refused {
-			restriction.refused++
+			v.refused++
 		} else {
-			restriction.breaches = append(restriction.breaches, a.Name+": "+a.How)
+			v.breaches = append(v.breaches, a.Name+": "+a.How)
 		}
 	}
-	v.add(d.Host.Name, restriction) // what was decided counts, whatever else went wrong
-	if err != nil {
-		return named(fmt.Errorf("the restriction of the key: %w", err))
+	if err == nil || v.fine() {
+		return err
+	}
+	for _, e := range split(err) {
+		v.unchecked = append(v.unchecked, e.Error())
 	}
 	return nil
 }

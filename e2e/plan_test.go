@@ -11,7 +11,7 @@ import (
 )
 
 // kept are the places whose files a plan must leave alone.
-var kept = []string{"/boot", "/etc", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/usr/local", "/var"}
+var kept = []string{"/boot", "/etc", "/home", "/media", "/mnt", "/opt", "/root", "/run/provision.lock", "/srv", "/tmp", "/usr/local", "/var"}
 
 // volatile is what changes there although nobody wants it to, and why: files
 // whose names begin so.

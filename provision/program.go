@@ -114,11 +114,15 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 	return b.Bytes(), nil
 }
 
+// onSignal has what a script traps on EXIT run where a signal ends it as well. A
+// lost connection shows as PIPE: the shell tells how its commands died.
+const onSignal = "trap 'exit 1' HUP INT PIPE TERM"
+
 // The subshell of a script is a command of its own: as a condition, or before
 // ||, the shell would ignore set -e inside it.
 func writeJob(b *bytes.Buffer, j job, n int, function string) error {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
-	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n", n)
+	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n%s\n", n, onSignal)
 	if !j.script.Secret.IsZero() {
 		text, err := j.script.Secret.Reveal()
 		if err != nil {

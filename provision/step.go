@@ -59,7 +59,8 @@ func Note(format string, args ...any) Change {
 type Action interface{ action() }
 
 // A Script is POSIX shell for the host. It runs with set -eu, without input,
-// as a function of its own: return ends it.
+// as a function of its own: return ends it. What it traps on EXIT runs however
+// it ends, but for a kill -9.
 type Script struct {
 	// User runs it, with a clean environment in the home directory; empty
 	// means root, in the directory /.

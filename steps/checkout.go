@@ -47,7 +47,6 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -d ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
-trap 'exit 1' HUP INT TERM
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
 if [ -n "$3" ]; then
 	git clone --quiet --branch "$3" -- "$2" "$new/clone"

@@ -48,6 +48,9 @@ const keyVariable = "SSH_AUTH"
 // write: sshd then lets nobody in, see StrictModes of sshd_config(5).
 const lookAtKeys = `
 for file in . .ssh .ssh/authorized_keys; do
+	if [ -L "$file" ] || ! { [ -d "$file" ] || [ -f "$file" ]; }; then
+		continue
+	fi
 	case $(stat -L -c '%A %G' "$file" 2>/dev/null) in
 	????????w*) fact loose "$file" ;;
 	?????w*" $(id -un)") ;; # the group of the user alone, which Debian's sshd lets pass
@@ -201,36 +204,50 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 // planNew plans a new key. Where CI has one that works, that one works until
-// CI has the new one, and the new one is tried before the old one goes.
+// CI has the new one; and that is tried before CI has it, and once more before
+// the old one goes.
 func (s ciKey) planNew(f provision.Facts) []provision.Change {
 	private, line := s.newPair()
+	born := func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }
 	var hand []provision.Change
 	for _, owner := range s.owners {
-		hand = append(hand, s.set(f, "hand the new key to CI: "+s.where(keyVariable, owner), owner,
-			func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }))
+		hand = append(hand, s.set(f, "hand the new key to CI: "+s.where(keyVariable, owner), owner, born))
 	}
 	if len(f["there"]) == 0 {
 		return append(hand, s.allow("let the new key of CI open the gate of "+s.deployment, line, "only"))
 	}
-	changes := append([]provision.Change{s.allow("let a new key of CI open the gate of "+s.deployment+", beside the old one", line, "keep")}, hand...)
-	if s.login != nil {
-		changes = append(changes, provision.Change{
-			Summary: "log in with what GitLab now holds, as CI does",
-			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-				for _, owner := range s.owners {
-					key, err := s.heldBy(owner)(ctx, g)
-					if err != nil {
-						return err
-					}
-					if err := s.login(ctx, key); err != nil {
-						return err
-					}
-				}
-				return nil
-			}),
-		})
+	changes := []provision.Change{s.allow("let a new key of CI open the gate of "+s.deployment+", beside the old one", line, "keep")}
+	if s.login == nil {
+		changes = append(changes, hand...)
+	} else {
+		var held []keyFrom
+		for _, owner := range s.owners {
+			held = append(held, s.heldBy(owner))
+		}
+		changes = append(changes, s.try("log in with the new key", born))
+		changes = append(changes, hand...)
+		changes = append(changes, s.try("log in with what GitLab now holds, as CI does", held...))
 	}
 	return append(changes, s.allow("let the old key of "+s.deployment+" in no longer", line, "only"))
+}
+
+// A keyFrom says where the private half of a key comes from.
+type keyFrom func(context.Context, forge.Forge) (secret.Value, error)
+
+// try logs in with keys.
+func (s ciKey) try(summary string, keys ...keyFrom) provision.Change {
+	return provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+		for _, from := range keys {
+			key, err := from(ctx, g)
+			if err != nil {
+				return err
+			}
+			if err := s.login(ctx, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})}
 }
 
 // planHeld plans for a key that GitLab holds: what CI lacks comes before
@@ -263,7 +280,7 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 
 // set gives CI the private half, as it needs it. What somebody else has made
 // keeps its description, and so is theirs when the deployment is removed.
-func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value func(context.Context, forge.Forge) (secret.Value, error)) provision.Change {
+func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value keyFrom) provision.Change {
 	return provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		v, err := value(ctx, g)
 		if err != nil {
@@ -281,7 +298,7 @@ func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value f
 }
 
 // heldBy returns what GitLab holds now, with the line ends that OpenSSH wants.
-func (s ciKey) heldBy(owner forge.Owner) func(context.Context, forge.Forge) (secret.Value, error) {
+func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 	return func(ctx context.Context, g forge.Forge) (secret.Value, error) {
 		variables, err := g.Variables(ctx, owner)
 		if err != nil {

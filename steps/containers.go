@@ -30,6 +30,10 @@ inactive | failed)
 	return 0
 	;;
 esac
+if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker would wait for it
+	fact unasked 'the .docker/config.json of its user is not a file'
+	return 0
+fi
 if states=$(timeout 30 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' 2>/dev/null); then
 	[ -z "$states" ] || printf '%s\n' "$states" | facts state
 else

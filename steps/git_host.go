@@ -57,6 +57,7 @@ func (s gitHost) Plan(f provision.Facts) ([]provision.Change, error) {
 exec 9<.ssh
 flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
 [ ! -L .ssh/known_hosts ] || fail '.ssh/known_hosts is a link; replace it by a file'
+[ ! -e .ssh/known_hosts ] || [ -f .ssh/known_hosts ] || fail '.ssh/known_hosts is not a file'
 before=/dev/null
 [ ! -e .ssh/known_hosts ] || before=.ssh/known_hosts
 sum=$(cksum <"$before")

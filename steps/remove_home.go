@@ -111,7 +111,6 @@ flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
 sum=$(cksum <"$file")
 new=$(mktemp "$file.XXXXXX")
 trap 'rm -f "$new"' EXIT
-trap 'exit 1' HUP INT TERM
 awk -v address="$1" '!($NF == "`+lineMark+`" && ($1 == address || $2 == address))' "$file" >"$new"
 chmod "$(stat -c %a "$file")" "$new"
 [ "$(cksum <"$file")" = "$sum" ] || fail 'somebody else changed .ssh/known_hosts meanwhile; run again'

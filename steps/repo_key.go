@@ -68,7 +68,6 @@ func (s repoKey) make(summary, name string) provision.Change {
 [ -d .ssh ] || mkdir -m 700 .ssh
 new=$(mktemp -d .ssh/key.XXXXXX)
 trap 'rm -rf "$new"' EXIT
-trap 'exit 1' HUP INT TERM
 ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$new/key"
 [ ! -e ".ssh/$2" ] || fail "somebody else made .ssh/$2 meanwhile; run again"
 mv -f "$new/key.pub" ".ssh/$2.pub"

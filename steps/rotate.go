@@ -35,7 +35,10 @@ func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) map[st
 				retire[name] += facts.Get("public "+owner.String()) + "\n"
 			}
 		case repoKey:
-			retire[name] = facts.Get("public")
+			// One that has a retired key still is gone on with.
+			if facts.Get("retired") == "" {
+				retire[name] = facts.Get("public")
+			}
 		case registryLogin:
 			retire[name] = facts.Get("login")
 		}

@@ -26,7 +26,6 @@ fi
 
 new=$(mktemp "$keys.XXXXXX")
 trap 'rm -f "$new"' EXIT
-trap 'exit 1' HUP INT TERM
 secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 	function same(  text, word, n, i) {
 		text = $0

@@ -18,7 +18,6 @@ file=/dev/null
 
 trial=$(mktemp -d .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
-trap 'exit 1' HUP INT TERM
 printf '{"auths": {"%s": {"auth": ""}}}' "$1" >"$trial/config.json"
 password | DOCKER_CONFIG=$PWD/$trial docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
 	cat "$trial/said"

@@ -13,7 +13,6 @@ held=$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d | sed 's/:.*//;q
 
 new=$(mktemp "$config.XXXXXX")
 trap 'rm -f "$new"' EXIT
-trap 'exit 1' HUP INT TERM
 json logout "$1" "$config" </dev/null >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
 chmod 600 "$new"
 [ "$(sum)" = "$before" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'

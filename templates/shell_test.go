@@ -103,7 +103,7 @@ func program(text, secret string, args ...string) string {
 	var b strings.Builder
 	b.WriteString("provision() {\nmark=@mark\n" + Prelude)
 	b.WriteString("script0() {\n" + strings.TrimSpace(text) + "\n}\n")
-	b.WriteString("(set -eu\n_secret=" + quote(secret) + "\nscript0")
+	b.WriteString("(set -eu\ntrap 'exit 1' HUP INT PIPE TERM\n_secret=" + quote(secret) + "\nscript0")
 	for _, a := range args {
 		b.WriteString(" " + quote(a))
 	}

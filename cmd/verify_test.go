@@ -1,0 +1,239 @@
+package cmd
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+func TestShards(t *testing.T) {
+	hosts := make([]*inventory.Host, 23)
+	for i := range hosts {
+		hosts[i] = &inventory.Host{Name: fmt.Sprint(i)}
+	}
+	for n := 1; n <= 30; n++ {
+		had := map[*inventory.Host]int{}
+		least, most := len(hosts), 0
+		for k := 1; k <= n; k++ {
+			part := shard{k, n}.of(hosts)
+			least, most = min(least, len(part)), max(most, len(part))
+			for _, h := range part {
+				had[h]++
+			}
+		}
+		for _, h := range hosts {
+			if had[h] != 1 {
+				t.Errorf("over %d shards, host %s is in %d of them", n, h.Name, had[h])
+			}
+		}
+		if most-least > 1 {
+			t.Errorf("of %d shards, the smallest has %d hosts and the biggest %d", n, least, most)
+		}
+	}
+}
+
+func TestShardOf(t *testing.T) {
+	for _, tt := range []struct {
+		flag, index, total string
+		want               shard
+		bad                bool
+	}{
+		{want: shard{1, 1}},
+		{total: "1", want: shard{1, 1}}, // what GitLab sets in every job
+		{index: "2", total: "3", want: shard{2, 3}},
+		{flag: "1/2", index: "2", total: "3", want: shard{1, 2}},
+		{flag: "0/2", bad: true},
+		{flag: "3/2", bad: true},
+		{flag: "1", bad: true},
+		{flag: "1/2/3", bad: true},
+		{flag: "one/two", bad: true},
+		{flag: "/2", bad: true},
+		{index: "4", total: "3", bad: true},
+		{index: "1", bad: true},
+	} {
+		t.Setenv("CI_NODE_INDEX", tt.index)
+		t.Setenv("CI_NODE_TOTAL", tt.total)
+		got, err := shardOf(tt.flag)
+		var usage usageError
+		if errors.As(err, &usage) != tt.bad || !tt.bad && (err != nil || got != tt.want) {
+			t.Errorf("%+v: got %v, %v", tt, got, err)
+		}
+	}
+}
+
+func TestFlagsOfVerifyAndRotate(t *testing.T) {
+	for _, tt := range []struct{ args, says string }{
+		{"verify", "INVENTORY is missing"},
+		{"verify --as root x.toml", `--as is ci or admin, not "root"`},
+		{"verify x.toml --as admin --key file", "leave out --as admin or --key"},
+		{"verify --renew 0 x.toml", "--renew wants a number of days, at least 1"},
+		{"verify --shard 3/2 x.toml", `--shard is "3/2"; write K/N with K from 1 to N`},
+		{"verify --output xml x.toml", `--output is text or json, not "xml"`},
+		{"verify --parallel 0 x.toml", "--parallel wants a number of hosts"},
+		{"verify x.toml y.toml", `"y.toml" is one too many`},
+		{"verify x.toml --junit", "the flag --junit wants a value"},
+		{"verify no-such-file.toml", "no-such-file.toml"},
+		{"rotate-key", "INVENTORY is missing"},
+		{"rotate-key x.toml --only ssh-key", `--only is ci-key, registry-token, repo-key, not "ssh-key"`},
+		{"rotate-key x.toml --lock-wait soon", "lock-wait"},
+	} {
+		var out, errs bytes.Buffer
+		code := Run(t.Context(), Env{Args: append([]string{"provision"}, strings.Fields(tt.args)...), Stdout: &out, Stderr: &errs})
+		if code != exitUsage || !strings.Contains(errs.String(), tt.says) {
+			t.Errorf("%s: exit code %d, want 2 and %q:\n%s%s", tt.args, code, tt.says, &out, &errs)
+		}
+	}
+}
+
+// A named step does nothing.
+type named string
+
+func (s named) Name() string                                   { return string(s) }
+func (named) Probe() provision.Probe                           { return provision.Probe{} }
+func (named) Plan(provision.Facts) ([]provision.Change, error) { return nil, nil }
+func stepPlan(step string, c ...provision.Change) provision.StepPlan {
+	return provision.StepPlan{Step: step, Changes: c}
+}
+
+func TestJudge(t *testing.T) {
+	list := []provision.Step{named("a"), named("b"), named("c")}
+	change := provision.Change{Summary: "make it", Do: provision.Script{}}
+	later := provision.Later("make the rest")
+	unmet := &provision.StepError{Host: "h", Step: "b", Err: errors.New("cannot be")}
+	lost := &provision.StepError{Host: "h", Step: "b", Change: "look", Err: errors.New("lost")}
+	for _, tt := range []struct {
+		name  string
+		plan  provision.Plan
+		err   error
+		wrong string // by step
+		fails string
+	}{
+		{"fine", provision.Plan{}, nil, "a[] b[] c[]", ""},
+		{"a change", provision.Plan{stepPlan("b", change)}, nil, "a[] b[apply would make it] c[]", ""},
+		{"what follows from it", provision.Plan{stepPlan("b", change), stepPlan("c", later)}, nil, "a[] b[apply would make it] c[apply would make the rest]", ""},
+		{"what follows from nothing", provision.Plan{stepPlan("c", later)}, nil, "a[] b[]", "h: c: look: make the rest"},
+		{"a wish that cannot be met", provision.Plan{stepPlan("c", later)}, unmet, "a[] b[cannot be] c[apply would make the rest]", ""},
+		{"a look that failed", nil, lost, "", "h: b: look: lost"},
+		{"both", provision.Plan{}, errors.Join(unmet, lost), "", "h: b: look: lost"},
+	} {
+		verdicts, err := judge("h", "d", list, tt.plan, tt.err)
+		var got []string
+		for _, v := range verdicts {
+			got = append(got, v.step+fmt.Sprint(v.wrong))
+			if v.fine() != (len(v.wrong) == 0) || v.deployment != "d" {
+				t.Errorf("%s: %+v", tt.name, v)
+			}
+		}
+		if strings.Join(got, " ") != tt.wrong || (err == nil) != (tt.fails == "") || err != nil && err.Error() != tt.fails {
+			t.Errorf("%s: got %q, %v; want %q, %q", tt.name, got, err, tt.wrong, tt.fails)
+		}
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	web1, web2, web3 := &inventory.Host{Name: "web1"}, &inventory.Host{Name: "web2"}, &inventory.Host{Name: "web3"}
+	build := func(output string) (*verification, *bytes.Buffer, *bytes.Buffer) {
+		var out, errs bytes.Buffer
+		v := newVerification(newReport(&out, output))
+		v.add("web1",
+			verdict{deployment: "app", step: "gate"},
+			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
+			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J"}, notes: []string{"mind this"}},
+			verdict{deployment: "app", step: "restriction app", refused: 19, breaches: []string{"a shell: uid=0"}},
+		)
+		v.add("web3", verdict{step: "gate"})
+		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
+		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: errors.New("web2: nobody answers")})
+		return v, &out, &errs
+	}
+
+	v, out, errs := build("text")
+	if !v.drift || len(v.errs) != 1 {
+		t.Errorf("drift %t, errors %v", v.drift, v.errs)
+	}
+	got := out.String()
+	got = got[:strings.LastIndex(got, ", ")]
+	want := `web1: app: user u: not checked: its password; its shell
+web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
+web1: app: ci-key app: note: mind this
+web1: app: restriction app: BREACH: the deploy key was let do what it must not: a shell: uid=0
+3 hosts, 3 steps fine, 2 NOT AS IT SHOULD BE, 1 THINGS THAT A KEY MUST NOT DO, 1 of them not fully checked, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+	if got != want {
+		t.Errorf("printed\n%s\nwant\n%s", got, want)
+	}
+	if errs.String() != "provision: web2: nobody answers\n" {
+		t.Errorf("printed %q", errs)
+	}
+
+	file := filepath.Join(t.TempDir(), "junit.xml")
+	if err := v.writeJUnit(file); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var suites struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Suite    []struct {
+			Name string `xml:"name,attr"`
+			Case []struct {
+				Name    string `xml:"name,attr"`
+				Class   string `xml:"classname,attr"`
+				Failure string `xml:"failure"`
+				Error   string `xml:"error"`
+				Out     string `xml:"system-out"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(text, &suites); err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	var cases []string
+	for _, s := range suites.Suite {
+		for _, c := range s.Case {
+			cases = append(cases, fmt.Sprintf("%s|%s|%s|%s|%s|%s", s.Name, c.Class, c.Name, c.Failure, c.Error, c.Out))
+		}
+	}
+	if want := []string{
+		"web1|web1.app|gate|||",
+		"web1|web1.app|user u|||not checked: its password; its shell",
+		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J||`,
+		"web1|web1.app|restriction app|a shell: uid=0||",
+		"web2|web2|look||web2: nobody answers|",
+		"web3|web3|gate|||",
+	}; !slices.Equal(cases, want) || suites.Tests != 6 || suites.Failures != 2 || suites.Errors != 1 {
+		t.Errorf("%d tests, %d failures, %d errors:\n%s\nwant\n%s", suites.Tests, suites.Failures, suites.Errors, strings.Join(cases, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestVerdictsAsJSON(t *testing.T) {
+	var out bytes.Buffer
+	v := newVerification(newReport(&out, "json"))
+	v.tell("wrong", line{Host: "web1", Deployment: "app", Step: "gate"}, "apply would mend it\nhint: run apply")
+	v.tell("breach", line{Host: "web1", Deployment: "app", Step: "restriction app"}, "a shell")
+	var got []line
+	for text := range strings.Lines(out.String()) {
+		var l line
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, l)
+	}
+	if len(got) != 2 || got[0].Event != "wrong" || got[0].Text != "apply would mend it" || got[0].Hint != "run apply" || got[0].Deployment != "app" ||
+		got[1].Event != "breach" || got[1].Step != "restriction app" {
+		t.Errorf("%s", &out)
+	}
+}
