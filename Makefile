@@ -8,7 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
 TEST_PACKAGES = bash dash fish gawk gcc libc6-dev mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build rehearse test lint clean
+.PHONY: build rehearse test fuzz lint clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
 
@@ -17,6 +17,16 @@ rehearse: lab-packages build
 
 test: lab-packages test-packages lint
 	$(GO) test -race -timeout 60m ./...
+	$(MAKE) fuzz
+	@$(GO) test -count=1 -run '^$$' -v ./e2e | grep SKIPPED || :
+
+# Every fuzz target, for a while: a counterexample stays in testdata/fuzz.
+FUZZTIME = 5s
+fuzz:
+	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z]*' . | sort | while IFS=: read -r file target; do \
+		echo "fuzz $${target#func } in $${file%/*}"; \
+		$(GO) test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit; \
+	done
 
 lint:
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt wants:'; gofmt -l .; exit 1; }

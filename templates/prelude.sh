@@ -27,14 +27,12 @@ secret() {
 
 # put FILE MODE [OWNER]: writes its input to FILE, which is never seen half
 # written, nor with another owner or mode.
-put() {
-	_new=$(mktemp "$1.XXXXXX") || return 1
-	if cat >"$_new" && chmod "$2" "$_new" && { [ $# -lt 3 ] || chown "$3" "$_new"; } && mv -f "$_new" "$1"; then
-		return 0
-	fi
-	rm -f "$_new"
-	return 1
-}
+put() (
+	_new=$(mktemp "$1.XXXXXX") || exit
+	trap 'rm -f "$_new"' EXIT
+	trap 'exit 1' HUP INT PIPE TERM
+	cat >"$_new" && chmod "$2" "$_new" && { [ $# -lt 3 ] || chown "$3" "$_new"; } && mv -f "$_new" "$1"
+)
 
 # as USER PROGRAM: runs a program as USER, in an environment like that of a login.
 as() {
