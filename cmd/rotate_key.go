@@ -67,6 +67,7 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		}
 		given.Retire = steps.Retire(list, seen, o.only...)
 		given.Login = f.login
+		f.forge.Forget() // Apply looks for itself whether another run is under way
 		return s.steps(given), nil
 	})
 }

@@ -63,6 +63,9 @@ var drifts = []drift{
 	{name: "the key has a second line", host: `sed -n 's/^restrict,[^"]*"[^"]*" //p' .ssh/authorized_keys >>.ssh/authorized_keys`, missing: []string{"ci-key app"}},
 	{name: "the key has a line before ours", host: `sed -i '1{h;s/.*/placeholder/;};/provision:app/{h;s/^restrict,[^"]*"[^"]*" //;G;}' .ssh/authorized_keys`, missing: []string{"ci-key app"}},
 
+	{name: "anybody may write the keys", host: `chmod 666 .ssh/authorized_keys`, missing: []string{"ci-key app"}},
+	{name: "anybody may write .ssh", host: `chmod 777 .ssh`, missing: []string{"ci-key app"}},
+
 	{name: "no deploy key", missing: []string{"deploy-key deploy-user transmogrify/frobnicator"}, gitlab: func(t *testing.T, w *world) {
 		for _, key := range w.GitLab.DeployKeys("transmogrify/frobnicator") {
 			w.GitLab.RemoveDeployKey("transmogrify/frobnicator", key.ID)

@@ -193,6 +193,9 @@ func TestHostKeys(t *testing.T) {
 			r.says(t, "web1: the host key of "+h.Address+" has CHANGED: it is now SHA256:", "hint: somebody may be listening in")
 		})
 	}
+	// sshd logs when it is through with a connection.
+	w.sh(t, "web1", `until ! pgrep -f 'sshd-session: .*(accepted|preauth)'; do sleep 0.02; done
+journalctl --sync`)
 	var n, m int
 	fmt.Sscan(before, &n)
 	if fmt.Sscan(connections(), &m); m != n+2 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"syscall"
@@ -55,7 +56,7 @@ func TestInterruptedAgainAndAgain(t *testing.T) {
 
 	// The same on the other host, but the program is killed and can say nothing.
 	for n = 1; ; n++ {
-		command, _, _ := w.process(t, append(flags, "web2")...)
+		command, _, errors := w.process(t, append(flags, "web2")...)
 		command.Stdout = nil
 		out, err := command.StdoutPipe()
 		if err != nil {
@@ -65,15 +66,16 @@ func TestInterruptedAgainAndAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		left := n
+		var said strings.Builder
 		for lines := bufio.NewScanner(out); left > 0 && lines.Scan(); {
+			fmt.Fprintln(&said, lines.Text())
 			if strings.Contains(lines.Text(), `"event":"done"`) {
 				left--
 			}
 		}
 		if left > 0 {
-			if err := command.Wait(); err != nil {
-				t.Fatal(err)
-			}
+			command.Wait()
+			result{command.ProcessState.ExitCode(), said.String(), errors.String()}.exits(t, 0)
 			break
 		}
 		command.Process.Kill()

@@ -437,3 +437,38 @@ func TestRotateTwice(t *testing.T) {
 		t.Errorf("the plan has %q", plan)
 	}
 }
+// An apply that has waited for a rotation takes nothing of what GitLab said
+// before for granted: the key that CI had then is not let in again in place of
+// the one that it has now.
+func TestApplyWaitsForARotation(t *testing.T) {
+	w := newWorld(t, head+web1+app)
+	w.apply(t)
+	w.sh(t, "web1", trapPrograms)
+	d := w.deployment(t, "app")
+
+	// The new key is let in beside the old one.
+	w.trap(t, boundary{"program", true, 3})
+	first, out, errs := w.process(t, "rotate-key", "--only", "ci-key")
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sprung(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second, out2, errs2 := w.process(t, "apply", "--lock-wait", "10m")
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.sh(t, "web1", "until pgrep -xf 'flock -w 600 8'; do sleep 0.02; done; rm /run/trap")
+	if err := first.Wait(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errs)
+	}
+	if err := second.Wait(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out2, errs2)
+	}
+	w.credentials(t, d).single(t)
+	w.works(t, d, "deploy")
+	if strings.Contains(out2.String(), "done") {
+		t.Errorf("the apply found something to do: %s", out2)
+	}
+}

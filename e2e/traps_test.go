@@ -183,12 +183,16 @@ func TestSymlinkRaces(t *testing.T) {
 				default:
 				}
 			}
-			for i := range 4 {
-				// There is something to do in every place that is flipped.
+			for i := range 8 {
+				// There is something to do in every place that is flipped. It is the
+				// user who removes it: root would run into the trap.
 				w.sh(t, "web1", `rm -f /etc/provision/deployments/app
-for dir in /home/deploy-user/.ssh.real /home/deploy-user/.ssh; do [ -L "$dir" ] || rm -f "$dir/authorized_keys" "$dir/known_hosts"; done
-for dir in /home/deploy-user/.docker.real /home/deploy-user/.docker; do [ -L "$dir" ] || rm -f "$dir/config.json"; done
-for dir in /home/deploy-user/frobnicator.real /home/deploy-user/frobnicator; do [ -L "$dir" ] || rm -f "$dir/compose.override.yaml"; done`)
+exec runuser -u deploy-user -- sh -c '
+cd
+for dir in .ssh .ssh.real; do rm -f "$dir/authorized_keys" "$dir/known_hosts"; done
+for dir in .docker .docker.real; do rm -f "$dir/config.json"; done
+for dir in frobnicator frobnicator.real; do rm -f "$dir/compose.override.yaml"; done
+:' 2>/dev/null`)
 				first := flips()
 				r := w.patient(t, "apply", "--output", "json")
 				r.saysNot(t, rootCanary)

@@ -80,6 +80,9 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		}
 		seen, err = makeRound(ctx, t, lock, deeds, steps, tell)
 		if errors.Is(err, errWaited) { // what was seen is old by now
+			if t.Forge != nil {
+				t.Forge.Forget()
+			}
 			if seen, err = Look(ctx, t, steps); err == nil {
 				continue
 			}

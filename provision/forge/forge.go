@@ -18,6 +18,10 @@ import (
 // Err values below where one fits, so that callers can use [errors.Is], and
 // never holds a secret.
 type Forge interface {
+	// Forget drops what is remembered. It is for whoever learns that somebody
+	// else may have changed something meanwhile.
+	Forget()
+
 	// Self describes the token in use.
 	Self(context.Context) (Token, error)
 

@@ -293,3 +293,6 @@ func (f *Fake) ProtectedBranches(_ context.Context, project string) ([]string, e
 }
 
 var _ forge.Forge = (*Fake)(nil)
+
+// Forget does nothing: a Fake remembers nothing.
+func (f *Fake) Forget() {}

@@ -48,6 +48,13 @@ func (m *memo) forget(question string) {
 	delete(m.fetches, key(question))
 }
 
+// Forget implements [forge.Forge].
+func (c *Client) Forget() {
+	c.memo.mu.Lock()
+	defer c.memo.mu.Unlock()
+	c.memo.fetches = nil
+}
+
 func (m *memo) join(ctx context.Context, question string, ask func(context.Context) (any, error)) *fetch {
 	m.mu.Lock()
 	defer m.mu.Unlock()

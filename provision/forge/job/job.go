@@ -32,6 +32,9 @@ func (j Job) Variables(context.Context, forge.Owner) ([]forge.Variable, error) {
 	return j.Given, nil
 }
 
+// Forget does nothing: what a job was given stays the same.
+func (Job) Forget() {}
+
 func (Job) Self(context.Context) (forge.Token, error) { return forge.Token{}, unseen("the token") }
 
 func (Job) Project(context.Context, string) (forge.Project, error) {
