@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 )
@@ -21,6 +22,9 @@ type Env struct {
 	Stdin  *os.File
 	Stdout io.Writer
 	Stderr io.Writer
+
+	// Timeout is for one attempt at one request of GitLab; zero: as usual.
+	Timeout time.Duration
 }
 
 // The exit codes.
@@ -48,7 +52,7 @@ func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	return Run(ctx, Env{os.Args, os.Stdin, os.Stdout, os.Stderr})
+	return Run(ctx, Env{Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
 }
 
 // Run runs one command and returns its exit code.

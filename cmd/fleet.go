@@ -70,6 +70,7 @@ type fleet struct {
 	deployments map[*inventory.Host][]*inventory.Deployment
 	parallel    int
 	lockWait    time.Duration
+	timeout     time.Duration // see Env
 }
 
 // muster loads the inventory and looks at the GitLab token, which has to have
@@ -118,7 +119,7 @@ func load(env Env, o fleetOptions) (f *fleet, selected *inventory.Inventory, err
 	if selected, err = inv.Select(o.limit); err != nil {
 		return nil, nil, usageError{err}
 	}
-	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, ask: newAsker(env)}
+	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, timeout: env.Timeout, ask: newAsker(env)}
 	f.given.Salt = rand.Text()
 	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
 	return f, selected, nil
@@ -138,7 +139,7 @@ func (f *fleet) only(deployments []*inventory.Deployment) {
 // connect looks at the token before anything else is done with it.
 func (f *fleet) connect(ctx context.Context, token secret.Value, scopes ...string) error {
 	g := f.inv.GitLab
-	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version()})
+	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version(), Timeout: f.timeout})
 	if err != nil {
 		return err
 	}

@@ -437,6 +437,7 @@ func TestRotateTwice(t *testing.T) {
 		t.Errorf("the plan has %q", plan)
 	}
 }
+
 // An apply that has waited for a rotation takes nothing of what GitLab said
 // before for granted: the key that CI had then is not let in again in place of
 // the one that it has now.

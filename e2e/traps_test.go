@@ -214,3 +214,12 @@ for dir in frobnicator frobnicator.real; do rm -f "$dir/compose.override.yaml"; 
 	}
 	w.deploy(t, "app", "2")
 }
+
+// A deploy user cannot hold the lock that keeps two runs apart.
+func TestLockIsRoots(t *testing.T) {
+	w := newWorld(t, head+web1+app)
+	w.apply(t)
+	if got := w.sh(t, "web1", `stat -c '%U %a' /run/provision.lock; runuser -u deploy-user -- flock -n /run/provision.lock true 2>&1 || :`); !strings.HasPrefix(got, "root 600\n") || !strings.Contains(got, "Permission denied") {
+		t.Errorf("the lock: %s", got)
+	}
+}

@@ -131,3 +131,35 @@ func TestALiarIsStopped(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A host that goes on for ever with what is no lie, in lines or in one line or
+// in facts, is stopped, and fills no memory.
+func TestAnEndlessAnswerIsStopped(t *testing.T) {
+	for name, text := range map[string]string{
+		"lines":  strings.Repeat("x", 1023) + "\n",
+		"a line": strings.Repeat("x", 1024),
+		"facts":  "MARK fact k=" + strings.Repeat("x", maxLine-100) + "\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent int
+			host := liar(func(ctx context.Context, marks []string, out io.Writer) error {
+				fmt.Fprintf(out, "%s begin 0\n", marks[0])
+				more := []byte(strings.ReplaceAll(text, "MARK", marks[0]))
+				for {
+					n, err := out.Write(more)
+					if sent += n; err != nil {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+				}
+			})
+			_, err := Look(context.Background(), Target{Name: "h", Host: host}, []Step{fixed{name: "a", probe: Script{Text: ":"}}})
+			if err == nil || !strings.Contains(err.Error(), "the host says more than 64 MiB") {
+				t.Errorf("got %v", err)
+			}
+			if sent > 2*maxHeard {
+				t.Errorf("%d bytes were heard", sent)
+			}
+		})
+	}
+}

@@ -51,8 +51,12 @@ func (lastRun) Plan(Facts) ([]Change, error) { return nil, nil }
 // lockScript holds the lock until its shell is ended. $1 tells this run from
 // others, $2 is its owner, $3 is how many seconds to wait, and $4 is the run
 // that was the last to hold it when this one looked.
+//
+// A user who may read a file may lock it, so nobody else may.
 const lockScript = `
+umask 077
 exec 8>>/run/provision.lock
+chmod 600 /run/provision.lock
 if ! flock -w 1 8; then # whoever looks has it for a moment
 	fact held "$(sed 1d /run/provision.lock)"
 	flock -w "$3" 8 || return 0

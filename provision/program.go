@@ -201,6 +201,7 @@ const (
 	maxLine  = 64 << 10 // bytes of one line; the rest of it is dropped
 	maxFacts = 50_000   // facts of one program
 	maxSaid  = 4 << 20  // bytes of output of one program that are passed on
+	maxHeard = 64 << 20 // bytes of all that it says; then it is stopped
 )
 
 // A result is what became of one job.
@@ -234,7 +235,7 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			tell(current, Said, line)
 		}
 	}
-	lines := bufio.NewReaderSize(r, maxLine)
+	lines := bufio.NewReaderSize(&bounded{r, maxHeard}, maxLine)
 	for {
 		line, err := readLine(lines)
 		if line == "" && err == io.EOF {
@@ -294,6 +295,21 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			}
 		}
 	}
+}
+
+// A bounded reader fails where there is more to read than is left.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, fmt.Errorf("the host says more than %d MiB", maxHeard>>20)
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // cut finds a mark in a line. Output that does not end in a newline may stand

@@ -75,16 +75,18 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if uid == "0" {
 		return nil, fmt.Errorf("%s is root under another name; a deployment needs a user without rights", s.name)
 	}
-	if f.Get("home") == "" {
+	var changes []provision.Change
+	switch made := passwd[4] == madeBy; {
+	case f.Get("home") == "" && made: // useradd was stopped half way, or the disk was full
+		changes = append(changes, script("make the home of "+s.name, `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
+	case f.Get("home") == "":
 		return nil, provision.Hint(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "choose another user, or make it: mkdir -m 700 %s; chown %s: %s", home, s.name, home)
-	}
-	if owner, _, _ := strings.Cut(f.Get("home"), " "); owner != s.name {
+	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
 	}
 	if err := s.admitted(f); err != nil {
 		return nil, err
 	}
-	var changes []provision.Change
 	if base := path.Base(shell); base == "nologin" || base == "false" {
 		changes = append(changes, script(
 			fmt.Sprintf("give %s the shell /bin/sh, as sshd runs a forced command with the login shell, and %s refuses", s.name, shell),

@@ -25,7 +25,7 @@ if [ -n "$before" ]; then
 fi
 
 new=$(mktemp "$keys.XXXXXX")
-trap 'rm -f "$new"' EXIT
+trap 'rm -f "$new" "$new.kept"' EXIT
 secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 	function same(  text, word, n, i) {
 		text = $0
@@ -46,8 +46,11 @@ secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 		printf "%s%s", foreign, some && newline == "yes" ? "\n" : ""
 	}' - "$file" >"$new"
 chmod 600 "$new"
-[ "$(sum "$keys")" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
 kept=$keys.before-provision
+if [ "$2" != none ] && [ -n "$before" ] && [ ! -e "$kept" ]; then
+	cp -p "$keys" "$new.kept"
+fi
+[ "$(sum "$keys")" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
 case $2 in
 none)
 	if [ "$(sum "$new")" = "$(sum "$kept")" ]; then
@@ -59,7 +62,7 @@ none)
 	fi
 	;;
 *)
-	[ -z "$before" ] || [ -e "$kept" ] || cp -p "$keys" "$kept"
+	[ ! -e "$new.kept" ] || mv "$new.kept" "$kept"
 	mv -f "$new" "$keys"
 	;;
 esac

@@ -169,6 +169,10 @@ func (l *Lab) prepare(ctx context.Context, h *Host, o Options, packages []string
 	return os.WriteFile(filepath.Join(h.root(), "etc/resolv.conf"), []byte(resolvConf), 0o644)
 }
 
+// File returns where the control machine finds a file of the host, as long as
+// that is not on a file system that the host has mounted.
+func (h *Host) File(path string) string { return filepath.Join(h.root(), path) }
+
 func (h *Host) root() string { return filepath.Join(h.dir, "root") }
 
 // makeHostKeys writes the three host keys that Debian's sshd looks for.
