@@ -194,7 +194,7 @@ func TestHostKeys(t *testing.T) {
 		})
 	}
 	// sshd logs when it is through with a connection.
-	w.sh(t, "web1", `until ! pgrep -f 'sshd-session: .*(accepted|preauth)'; do sleep 0.02; done
+	w.sh(t, "web1", `until ! pgrep -f '[s]shd-session: .*(accepted|preauth)'; do sleep 0.02; done
 journalctl --sync`)
 	var n, m int
 	fmt.Sscan(before, &n)
