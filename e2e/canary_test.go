@@ -183,7 +183,7 @@ func (w *world) failures(t *testing.T, apply func(wants int, flags ...string)) [
 		json.Unmarshal(body, &sent)
 		answer.Header().Set("Content-Type", "application/json")
 		answer.WriteHeader(http.StatusBadRequest)
-		json.NewEncoder(answer).Encode(map[string]any{"message": fmt.Sprintf("%s is bad, and so are %s and %v", sent.Value, body, r.Header)})
+		json.NewEncoder(answer).Encode(map[string]any{"message": fmt.Sprintf("%s may not write %s, nor %s", r.Header.Get("PRIVATE-TOKEN"), sent.Value, body)})
 		if strings.HasPrefix(sent.Value, "-----BEGIN") {
 			found = append(found, pemCanary(t, "a key that GitLab did not take", sent.Value))
 		}

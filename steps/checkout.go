@@ -45,8 +45,9 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{
 			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
-new=$(mktemp -d ".$1.XXXXXX")
+new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
+mkdir "$new"
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
 if [ -n "$3" ]; then
 	git clone --quiet --branch "$3" -- "$2" "$new/clone"

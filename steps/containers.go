@@ -35,11 +35,11 @@ if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker wou
 	return 0
 fi
 status=0
-states=$(timeout 15 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' 2>/dev/null) || status=$?
+states=$(within 15 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' 2>/dev/null) || status=$?
 case $status in
 0) [ -z "$states" ] || printf '%s\n' "$states" | facts state ;;
 124) fact unasked 'it does not answer' ;;
-*) fact unasked "$(timeout 15 docker ps 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" ;;
+*) fact unasked "$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" ;;
 esac
 `}}
 }

@@ -61,7 +61,7 @@ flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
 before=/dev/null
 [ ! -e .ssh/known_hosts ] || before=.ssh/known_hosts
 sum=$(cksum <"$before")
-new=$(mktemp .ssh/known_hosts.XXXXXX)
+new=$(mktemp -u .ssh/known_hosts.XXXXXX)
 trap 'rm -f "$new"' EXIT
 {
 	cat "$before"

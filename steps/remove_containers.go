@@ -21,9 +21,9 @@ esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 label=com.docker.compose.project
-mine=$(timeout 30 docker ps --all --filter "label=$label.working_dir=$folder" --format "{{.Label \"$label\"}}")
+mine=$(within 30 docker ps --all --filter "label=$label.working_dir=$folder" --format "{{.Label \"$label\"}}")
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
-	all=$(timeout 30 docker ps --all --filter "label=$label=$project" --format "{{.Label \"$label.working_dir\"}}")
+	all=$(within 30 docker ps --all --filter "label=$label=$project" --format "{{.Label \"$label.working_dir\"}}")
 	if other=$(printf '%s\n' "$all" | grep -vxF -e "$folder" -e ''); then
 		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$(printf '%s\n' "$other" | head -n 1)"
 		continue

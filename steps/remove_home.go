@@ -109,7 +109,8 @@ exec 9<.ssh
 flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
 [ ! -L "$file" ] || fail '.ssh/known_hosts is a link; replace it by a file'
 sum=$(cksum <"$file")
-new=$(mktemp "$file.XXXXXX")
+umask 077
+new=$(mktemp -u "$file.XXXXXX")
 trap 'rm -f "$new"' EXIT
 awk -v address="$1" '!($NF == "`+lineMark+`" && ($1 == address || $2 == address))' "$file" >"$new"
 chmod "$(stat -c %a "$file")" "$new"

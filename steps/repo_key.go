@@ -66,8 +66,9 @@ func (s repoKey) make(summary, name string) provision.Change {
 		Summary: summary,
 		Do: provision.Script{User: s.user, Args: []string{s.comment, name}, Text: `
 [ -d .ssh ] || mkdir -m 700 .ssh
-new=$(mktemp -d .ssh/key.XXXXXX)
+new=$(mktemp -u .ssh/key.XXXXXX)
 trap 'rm -rf "$new"' EXIT
+mkdir -m 700 "$new"
 ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$new/key"
 [ ! -e ".ssh/$2" ] || fail "somebody else made .ssh/$2 meanwhile; run again"
 mv -f "$new/key.pub" ".ssh/$2.pub"

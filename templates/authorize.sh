@@ -24,7 +24,8 @@ if [ -n "$before" ]; then
 	[ -z "$(tail -c 1 "$keys")" ] || newline=no
 fi
 
-new=$(mktemp "$keys.XXXXXX")
+umask 077
+new=$(mktemp -u "$keys.XXXXXX")
 trap 'rm -f "$new" "$new.kept"' EXIT
 secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 	function same(  text, word, n, i) {

@@ -16,10 +16,12 @@ before=$(sum)
 file=/dev/null
 [ -z "$before" ] || file=$config
 
-trial=$(mktemp -d .docker/login.XXXXXX)
+trial=$(mktemp -u .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
+mkdir -m 700 "$trial"
 printf '{"auths": {"%s": {"auth": ""}}}' "$1" >"$trial/config.json"
-password | DOCKER_CONFIG=$PWD/$trial docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
+password | within 30 env "DOCKER_CONFIG=$PWD/$trial" docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
+	[ "$?" != 124 ] || echo 'docker login has not answered within 30 s'
 	cat "$trial/said"
 	exit 1
 }

@@ -11,7 +11,8 @@ said=$(json look "$1" "$config") || fail '.docker/config.json is not valid JSON;
 held=$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d | sed 's/:.*//;q')
 [ "$held" = "$2" ] || fail "somebody else has logged in to $1 meanwhile; run again"
 
-new=$(mktemp "$config.XXXXXX")
+umask 077
+new=$(mktemp -u "$config.XXXXXX")
 trap 'rm -f "$new"' EXIT
 json logout "$1" "$config" </dev/null >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
 chmod 600 "$new"

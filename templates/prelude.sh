@@ -28,11 +28,23 @@ secret() {
 # put FILE MODE [OWNER]: writes its input to FILE, which is never seen half
 # written, nor with another owner or mode.
 put() (
-	_new=$(mktemp "$1.XXXXXX") || exit
+	umask 077
+	_new=$(mktemp -u "$1.XXXXXX") || exit
 	trap 'rm -f "$_new"' EXIT
 	trap 'exit 1' HUP INT PIPE TERM
 	cat >"$_new" && chmod "$2" "$_new" && { [ $# -lt 3 ] || chown "$3" "$_new"; } && mv -f "$_new" "$1"
 )
+
+# within SECONDS COMMAND: runs COMMAND, and ends it with status 124 when it takes
+# longer. It stays in the process group, with which an interrupt ends it; only
+# the timeout of busybox does that unasked.
+within() {
+	if timeout --foreground 1 true 2>/dev/null; then
+		timeout --foreground "$@"
+	else
+		timeout "$@"
+	fi
+}
 
 # as USER PROGRAM: runs a program as USER, in an environment like that of a login.
 as() {
