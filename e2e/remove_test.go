@@ -52,6 +52,7 @@ type everything struct {
 
 // traces are what a removal leaves on a host, and why.
 var traces = map[string]string{
+	"/run/provision.lock":  "says which run was the last one, until the next boot",
 	"/etc/passwd-":         "useradd and userdel keep a backup",
 	"/etc/shadow-":         "the same",
 	"/etc/group-":          "the same",
