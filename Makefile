@@ -8,7 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
 TEST_PACKAGES = bash dash fish gawk gcc libc6-dev mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build rehearse test fuzz lint clean
+.PHONY: build rehearse test faults fuzz lint clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
 
@@ -19,6 +19,11 @@ test: lab-packages test-packages lint
 	$(GO) test -race -timeout 60m ./...
 	$(MAKE) fuzz
 	@$(GO) test -count=1 -run '^$$' -v ./e2e | grep SKIPPED || :
+
+# What takes longer: an apply that is ended at every point, and a machine and a
+# GitLab that fail in many ways.
+faults: lab-packages test-packages
+	$(GO) test -race -v -tags faults -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e
 
 # Every fuzz target, for a while: a counterexample stays in testdata/fuzz.
 FUZZTIME = 5s

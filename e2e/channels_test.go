@@ -107,6 +107,7 @@ type way struct {
 	openssh []string // the command line of ssh up to the options
 	target  string
 	host    *lab.Host
+	port    string // of the host, for what listens there; each user has one, as sshd frees it late
 }
 
 func (w *world) way(t *testing.T, user string, key []byte) way {
@@ -125,6 +126,7 @@ func (w *world) way(t *testing.T, user string, key []byte) way {
 			"-o", "UserKnownHostsFile=" + known, "-o", "ExitOnForwardFailure=yes", "-N"},
 		target: user + "@" + h.Name,
 		host:   h,
+		port:   map[bool]string{true: "2345", false: "2346"}[user == "admin"],
 	}
 }
 
@@ -257,12 +259,12 @@ func tryRemote(t *testing.T, w way) error {
 			conn.Close()
 		}
 	}()
-	ended := w.start(t, "-R", "2345:"+l.Addr().String())
+	ended := w.start(t, "-R", w.port+":"+l.Addr().String())
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	said := make(chan string, 1)
 	go func() {
-		out, _ := w.host.Exec(ctx, `until bash -c 'exec 3<>/dev/tcp/127.0.0.1/2345 && head -n 1 <&3' 2>/dev/null; do sleep 0.05; done`)
+		out, _ := w.host.Exec(ctx, `until bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && head -n 1 <&3' bash "$1" 2>/dev/null; do sleep 0.05; done`, w.port)
 		said <- out
 	}()
 	select {

@@ -1,0 +1,123 @@
+//go:build faults
+
+package e2e_test
+
+import (
+	"os"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// An end is a way in which a run ends before its time.
+type end struct {
+	name string
+	now  func(link *relay, program *os.Process)
+	lost bool // the program goes on, and may even finish
+}
+
+var ends = []end{
+	{name: "kill -9", now: func(_ *relay, p *os.Process) { p.Signal(syscall.SIGKILL) }},
+	{name: "interrupt", now: func(_ *relay, p *os.Process) { p.Signal(syscall.SIGINT) }},
+	{name: "cut link", now: func(link *relay, _ *os.Process) { link.cut() }, lost: true},
+}
+
+// An apply that ends at a boundary is gone on with by the next one, which ends
+// at the first boundary that none has ended at, and so on, until one gets
+// through. Nothing that stood before is lost at any time, and what the last one
+// leaves is what one alone would have made.
+func TestEnded(t *testing.T) {
+	for _, end := range ends {
+		w := newWorld(t, lodger) // whose end is the end of all worlds
+		t.Run(end.name, func(t *testing.T) {
+			t.Parallel()
+			s := moveIn(t, w)
+			link := newRelay(t, w, "web1")
+			p := newPoints(t, w)
+			var mu sync.Mutex
+			all := map[string]bool{}
+			p.during(t, w, func(point string) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if isEdge(point) {
+					all[point] = true
+				}
+				return true
+			}, func() { w.apply(t) })
+			s.complete(t, w)
+			s.moveOut(t, w)
+
+			been := map[string]bool{}
+			for {
+				point, code := w.applyUntil(t, p, been, func(program *os.Process) { end.now(link, program) }, end.lost)
+				if point == "" {
+					if code != 0 {
+						t.Fatalf("the exit code of an apply that nothing ended is %d", code)
+					}
+					break
+				}
+				if code == 0 && !end.lost || code > 1 {
+					t.Errorf("the exit code is %d", code)
+				}
+				s.check(t, w, "/home", "/etc/docker", "/etc/not-ours")
+				if t.Failed() {
+					t.Fatal("the end came " + point)
+				}
+			}
+			missed := 0
+			for point := range all {
+				if !been[point] && !(end.lost && inGitLab(point)) { // where the next request was made before the end
+					missed++
+					t.Logf("no apply ended %s", point)
+				}
+			}
+			t.Logf("an apply ended at each of %d boundaries; one alone has %d", len(been), len(all))
+			if missed > len(all)/20 {
+				t.Errorf("no apply ended at %d boundaries", missed)
+			}
+			s.complete(t, w)
+			w.deploy(t, "app", "2")
+		})
+	}
+}
+
+// isEdge tells whether anything is different on the two sides of a boundary that
+// another one does not have too: looking changes nothing, and what mktemp makes
+// counts when it is renamed.
+func isEdge(point string) bool { return !within.MatchString(point) }
+
+var within = regexp.MustCompile(`^(before|after) (chmod|chown|mktemp|rm|systemctl|docker ps|flock -s|flock -w [0-9]{2}|git .*--(get|porcelain)|ssh-keygen -[Fy]) `)
+
+// applyUntil applies in a process of its own until it comes to a boundary that
+// no apply has been at, and does there what is to be done. What waits at that
+// boundary goes on only if it is GitLab, and only if the program lives on.
+func (w *world) applyUntil(t *testing.T, p *points, been map[string]bool, do func(*os.Process), lives bool) (reached string, code int) {
+	t.Helper()
+	started := make(chan *exec.Cmd, 1)
+	var mu sync.Mutex
+	p.during(t, w, func(point string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if reached != "" || been[point] || !isEdge(point) {
+			return true
+		}
+		been[point], reached = true, point
+		do((<-started).Process)
+		return lives && inGitLab(point)
+	}, func() {
+		command, out, errors := w.process(t, "apply")
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		started <- command
+		command.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if code = command.ProcessState.ExitCode(); code > 1 || code != 0 && reached == "" {
+			t.Logf("%s%s", out, errors)
+		}
+	})
+	return reached, code
+}
