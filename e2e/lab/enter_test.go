@@ -243,7 +243,7 @@ func TestShell(t *testing.T) {
 	cmd := exec.Command("sh", "-c", n.shell)
 	cmd.Stdin = strings.NewReader("getent hosts nested.example.com; getent hosts outer-lab.example.com; ls -A ~; uname -n")
 	out, err := cmd.Output()
-	if got := strings.Join(strings.Fields(string(out)), " "); got != "10.213.0.101 nested.example.com control" {
+	if got := strings.Join(strings.Fields(string(out)), " "); got != "10.213.128.1 nested.example.com control" {
 		t.Errorf("a shell in the lab printed %q (%v)", got, err)
 	}
 }

@@ -34,13 +34,13 @@ const (
 	homeDir = "/run/lab/home"
 )
 
-// The control machine has the low addresses, hosts have those from
-// firstHost on. Nobody outside the namespaces can see them.
+// The control machine has the addresses below firstHost, hosts have those from
+// there on. Nobody outside the namespaces can see them.
 var (
 	resolvConf     = "nameserver " + controlAddress.String() + "\n"
-	network        = netip.MustParsePrefix("10.213.0.0/24")
+	network        = netip.MustParsePrefix("10.213.0.0/16")
 	controlAddress = netip.MustParseAddr("10.213.0.1")
-	firstHost      = netip.MustParseAddr("10.213.0.101")
+	firstHost      = netip.MustParseAddr("10.213.128.1")
 )
 
 // A Lab is the inside of the namespaces. Its methods may be called from many
