@@ -97,6 +97,7 @@ func newApp(env Env) *cli.App {
 			removeCommand(env),
 			rehearseCommand(env),
 			renderCommand(env),
+			mapCommand(env),
 			versionCommand(env),
 		},
 		Reader:    env.Stdin,
