@@ -25,6 +25,9 @@ type verdict struct {
 	refused    int      // attempts that were refused
 	notes      []string
 	unchecked  []string
+
+	plan        []provision.Change // what apply would do against what is wrong
+	credentials []provision.Credential
 }
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
@@ -61,7 +64,7 @@ func judge(host, deployment string, list []provision.Step, plan provision.Plan, 
 			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
 			continue
 		}
-		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked}
+		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked, plan: p.Changes, credentials: p.Credentials}
 		for _, c := range p.Changes {
 			v.wrong = append(v.wrong, "apply would "+c.Summary)
 		}

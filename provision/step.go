@@ -55,6 +55,24 @@ func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
 }
 
+// Lasts tells of a credential that is there, and how long it goes on working.
+func Lasts(c Credential) Change { return Change{Summary: c.Name, Do: c} }
+
+// A Credential is one that somebody can use, until it ends.
+type Credential struct {
+	Name string // never the secret itself
+	Ends bool
+	Days int // whole days until then, if it ends
+}
+
+// String returns the name, and how long it lasts.
+func (c Credential) String() string {
+	if !c.Ends {
+		return c.Name + ": no end"
+	}
+	return fmt.Sprintf("%s: %d days left", c.Name, c.Days)
+}
+
 // An Action is what a change does: a [Script] or a [Call].
 type Action interface{ action() }
 
@@ -86,6 +104,8 @@ type note struct{}
 func (Script) action() {}
 func (Call) action()   {}
 func (note) action()   {}
+
+func (Credential) action() {}
 
 // A Host runs shell programs as root.
 type Host interface {

@@ -176,6 +176,9 @@ func describe(plan provision.Plan, err error) string {
 				fmt.Fprintf(&b, "\t| %s\n", strings.TrimRight(line, " \n"))
 			}
 		}
+		for _, c := range s.Credentials {
+			fmt.Fprintf(&b, "credential: %v\n", c)
+		}
 		for _, n := range s.Notes {
 			fmt.Fprintf(&b, "note: %s\n", n)
 		}

@@ -119,6 +119,7 @@ type DeployKey struct {
 	Key       string // one authorized_keys line: type, blob, comment
 	CanPush   bool
 	ExpiresAt time.Time // zero: never
+	DaysLeft  int       // as of a [Token]
 }
 
 // A Variable is one CI/CD variable.
