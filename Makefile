@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # For the lab (the list is lab.Packages; a test holds them equal), and for tests.
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
-TEST_PACKAGES = bash dash fish gawk gcc libc6-dev mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
+TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
 .PHONY: build rehearse test faults fuzz lint clean
 build:
@@ -18,7 +18,7 @@ rehearse: lab-packages build
 test: lab-packages test-packages lint
 	$(GO) test -race -timeout 60m ./...
 	$(MAKE) fuzz
-	@$(GO) test -count=1 -run '^$$' -v ./e2e | grep SKIPPED || :
+	@$(GO) test -count=1 -run '^TestPage$$' -v ./e2e ./cmd | grep SKIPPED || :
 
 # What takes longer: an apply that is ended at every point, and a machine and a
 # GitLab that fail in many ways.

@@ -32,6 +32,22 @@ type verdict struct {
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
 
+// verdictCounts count verdicts, and attempts.
+type verdictCounts struct{ fine, wrong, unchecked, refused, breaches int }
+
+func (c *verdictCounts) add(v verdict) {
+	c.refused += v.refused
+	c.breaches += len(v.breaches)
+	if len(v.unchecked) > 0 {
+		c.unchecked++
+	}
+	if v.fine() {
+		c.fine++
+	} else {
+		c.wrong++
+	}
+}
+
 // judge turns a plan into a verdict on every step. A wish that cannot be met
 // is wrong as well; what could not be looked at is returned as an error. So is
 // what is for later where nothing is there to do before: an apply would be stuck.
@@ -97,7 +113,7 @@ func (v *verification) add(host string, verdicts ...verdict) {
 
 // print prints what is not fine, host by host, and how much is.
 func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
-	counts := struct{ fine, wrong, unchecked, refused, breaches int }{}
+	var counts verdictCounts
 	for _, h := range f.hosts {
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
@@ -113,17 +129,8 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
 			}
-			counts.refused += verdict.refused
-			counts.breaches += len(verdict.breaches)
-			if len(verdict.unchecked) > 0 {
-				counts.unchecked++
-			}
-			if verdict.fine() {
-				counts.fine++
-			} else {
-				counts.wrong++
-				v.drift = true
-			}
+			counts.add(verdict)
+			v.drift = v.drift || !verdict.fine()
 		}
 		if err := errs[h]; err != nil {
 			v.fail(env.Stderr, h.Name, err)

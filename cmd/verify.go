@@ -25,6 +25,7 @@ type verifyOptions struct {
 	key     string // a file with the deploy key
 	asAdmin bool
 	junit   string // a file
+	html    string // a file
 	shard   shard
 	renew   int // days
 }
@@ -43,6 +44,7 @@ func verifyCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "key", Usage: "log in with the deploy key in `FILE`"},
 			&cli.StringFlag{Name: "as", Value: "ci", Usage: "ci, or admin: look with all rights"},
 			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE`"},
+			&cli.StringFlag{Name: "html", Usage: "write a page to read in a browser to `FILE`"},
 			&cli.StringFlag{Name: "shard", Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
 			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
 		),
@@ -53,7 +55,7 @@ func verifyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), renew: c.Int("renew")}
+			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew")}
 			switch as := c.String("as"); {
 			case as == "admin":
 				o.asAdmin = true
@@ -132,6 +134,11 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 			return err
 		}
 	}
+	if o.html != "" {
+		if err := v.writePage(o.html, f, o, f.ownToken(ctx)...); err != nil {
+			return err
+		}
+	}
 	switch {
 	case len(v.errs) > 0:
 		return errReported
@@ -139,6 +146,18 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return errMissing
 	}
 	return nil
+}
+
+// ownToken is the token that GitLab was asked with, if there is one.
+func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
+	if f.forge == nil {
+		return nil
+	}
+	token, err := f.forge.Self(ctx)
+	if err != nil {
+		return nil // a job has none
+	}
+	return []provision.Credential{{Name: "the token " + token.Name + " that GitLab was asked with", Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
 }
 
 // onlyScope leaves the deployments of one environment, if there are any: a job

@@ -174,7 +174,7 @@ func TestRenderVerifies(t *testing.T) {
 	run := func(name string, job rehearsal.Job) (class string) {
 		t.Helper()
 		job.Variables["PROVISION_INVENTORY"], job.Variables["PROGRAM"] = inventory, self
-		job.Variables["BODY"] = "provision() { " + programVariable + "=yes \"$PROGRAM\" \"$@\"; }\n" + job.Variables["BODY"] + "cat verify.xml\n"
+		job.Variables["BODY"] = "provision() { " + programVariable + "=yes \"$PROGRAM\" \"$@\"; }\n" + job.Variables["BODY"] + "grep -q '</html>' verify.html && cat verify.xml\n"
 		out, err := w.Run(t.Context(), job)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)
