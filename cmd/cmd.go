@@ -98,6 +98,7 @@ func newApp(env Env) *cli.App {
 			rehearseCommand(env),
 			renderCommand(env),
 			mapCommand(env),
+			logCommand(env),
 			versionCommand(env),
 		},
 		Reader:    env.Stdin,

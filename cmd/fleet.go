@@ -173,7 +173,7 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 		}
 		defer conn.Close()
 		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
-		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock}, f, h, f.deployments[h]})
+		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock, By: admin() + " with provision " + version()}, f, h, f.deployments[h]})
 	})
 }
 
@@ -203,6 +203,11 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 
 // whoami tells others who holds the lock of a host.
 func whoami() string {
+	return fmt.Sprintf("%s (process %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+}
+
+// admin is who runs this program, and where.
+func admin() string {
 	name, host := "somebody", "an unknown machine"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -210,7 +215,7 @@ func whoami() string {
 	if h, err := os.Hostname(); err == nil {
 		host = h
 	}
-	return fmt.Sprintf("%s on %s (process %d) since %s", name, host, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return name + " on " + host
 }
 
 // target says how an admin reaches a host.

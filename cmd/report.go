@@ -61,6 +61,8 @@ type line struct {
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
 	Output     []string `json:"output,omitempty"`
+	Time       string   `json:"time,omitempty"`
+	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
 }
@@ -144,14 +146,14 @@ var signs = map[string]string{
 
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
-	l.Change = provision.Visible(l.Change)
+	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
 	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
 	if r.json {
 		r.object(l)
 		return
 	}
 	var parts []string
-	for _, p := range []string{l.Host, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
+	for _, p := range []string{l.Host, l.Time, l.By, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}

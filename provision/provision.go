@@ -161,7 +161,11 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
 	var jobs []job
 	for _, d := range deeds {
-		jobs = append(jobs, job{script: d.change.Do.(Script)})
+		j := job{script: d.change.Do.(Script)}
+		if t.By != "" {
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+		}
+		jobs = append(jobs, j)
 	}
 	probes := probesOf(steps)
 	for _, p := range probes {

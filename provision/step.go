@@ -127,6 +127,10 @@ type Target struct {
 
 	// Lock is taken before the first change; nil: none.
 	Lock *Lock
+
+	// By is who changes the host, for the host's own log; "": nothing is
+	// logged.
+	By string
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never
