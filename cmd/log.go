@@ -226,7 +226,7 @@ func (e *logEntry) attribute(uid string, users map[string]string) {
 	}
 }
 
-var syslogForm = regexp.MustCompile(`^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?:\S+ )?(?:\S+ )?provision(?:\[\d+\])?: (.*)$`)
+var syslogForm = regexp.MustCompile(`^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?:[^\s:[]+ ){0,2}provision(?:\[\d+\])?: (.*)$`)
 
 // syslogLine reads a line of a log file. The old form has no year: it is the
 // last one in which that was.

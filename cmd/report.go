@@ -21,7 +21,12 @@ import (
 // printed. The last line counts, and says how long it took.
 //
 // With --output json each line is an object; a field that does not apply is
-// left out, and new fields may come. The last line has "event": "summary".
+// left out. The last line has "event": "summary". What else there is stands in
+// docs/schema/output.schema.json. Every line has a version: new fields and
+// events may come with the same one, and it goes up when one goes away or comes
+// to mean something else.
+
+const outputVersion = 1
 
 // A report prints what happens.
 type report struct {
@@ -52,6 +57,7 @@ func newReport(out io.Writer, output string) *report {
 
 // A line is one line of JSON output.
 type line struct {
+	Version    int      `json:"version"`
 	Event      string   `json:"event"`
 	Host       string   `json:"host,omitempty"`
 	Deployment string   `json:"deployment,omitempty"`
@@ -68,6 +74,7 @@ type line struct {
 }
 
 func (r *report) object(l line) {
+	l.Version = outputVersion
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only

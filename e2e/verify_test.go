@@ -43,6 +43,7 @@ func verify(t *testing.T, file string, flags ...string) verification {
 	args := append([]string{"provision", "verify", file, "--output", "json", "--junit", report}, flags...)
 	v := verification{result: run(t.Context(), args...)}
 	for text := range strings.Lines(v.out) {
+		followsSchema(t, text)
 		var f finding
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			t.Fatalf("%v: %v", err, v)
@@ -52,6 +53,9 @@ func verify(t *testing.T, file string, flags ...string) verification {
 	text, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatalf("%v: %v", err, v)
+	}
+	if out, err := exec.CommandContext(t.Context(), "xmllint", "--noout", "--schema", schemas+"junit.xsd", report).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, text)
 	}
 	var suites struct {
 		Suites []struct {
