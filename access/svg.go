@@ -146,7 +146,7 @@ func (m Map) draw(style string) string {
 	for i, column := range columns {
 		for _, s := range column {
 			top, bottom := bounds(s)
-			s.draw(&b, left(i), top, bottom-top)
+			s.draw(&b, left(i), top, bottom-top, max(heights[s.from], s.height()))
 		}
 	}
 	fmt.Fprintf(&b, `<g><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, margin, bottom, width-2*margin, adminHeight, radius)
@@ -168,11 +168,11 @@ func (m Map) draw(style string) string {
 	return b.String()
 }
 
-// draw draws one card.
-func (s span) draw(b *strings.Builder, x, top, height int) {
+// draw draws one card, with its text in the middle of the first part of it.
+func (s span) draw(b *strings.Builder, x, top, height, part int) {
 	fmt.Fprintf(b, `<g><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, x, top, cardWidth, height, radius)
 	x += padding
-	y := top + (height-s.height())/2 + padding + 9
+	y := top + (part-s.height())/2 + padding + 9
 	text := func(class, line string, step int) {
 		fmt.Fprintf(b, `<text class="%s" x="%d" y="%d">%s</text>`, class, x, y, html.EscapeString(line))
 		y += step
