@@ -145,10 +145,11 @@ func readLog(f provision.Facts, since, now time.Time) (l hostLog, err error) {
 			continue // it is too long to be one of ours
 		}
 		microseconds, err := strconv.ParseInt(e.Time, 10, 64)
-		if err != nil {
+		when := time.UnixMicro(microseconds)
+		if err != nil || when.Before(since) {
 			continue
 		}
-		entry := logEntry{time: time.UnixMicro(microseconds), text: e.message()}
+		entry := logEntry{time: when, text: e.message()}
 		entry.attribute(e.UID, users)
 		l.entries = append(l.entries, entry)
 	}

@@ -48,6 +48,7 @@ func TestReadLog(t *testing.T) {
 		{"a refusal that pretends to be a change", "entry", entry("998", `"app: refused: no: x (by ann) (user u, key k, from a)"`), "2025-12-31T17:00:00Z|user u, key k, from a|app: refused: no: x (by ann)"},
 		{"something else", "entry", entry("0", `"hello"`), "2025-12-31T17:00:00Z|not by provision: user with the id 0|hello"},
 		{"bytes", "entry", entry("0", `[104,27,105]`), "2025-12-31T17:00:00Z|not by provision: user with the id 0|h\x1bi"},
+		{"too old", "entry", strings.Replace(entry("0", `"`+change+`"`), "1767", "1766", 1), ""},
 		{"no JSON", "entry", `{"MESSAGE":`, ""},
 		{"a file, old form", "line", "Dec 31 18:00:00 web1 provision[7]: " + change, "2025-12-31T17:00:00Z|ann on laptop with provision (devel)|gate: install it (now)"},
 		{"a file, old form, this year", "line", "Jan  1 18:00:00 web1 provision: " + deploy, "2026-01-01T17:00:00Z|user u, key SHA256:x, from 192.0.2.1|app: deployed"},

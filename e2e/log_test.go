@@ -74,6 +74,14 @@ func TestLog(t *testing.T) {
 	}
 	w.run(t, "log").exits(t, 0).says(t, ": "+by, "1 host, ")
 
+	t.Run("of other commands", func(t *testing.T) {
+		r := w.run(t, "rotate-key", "--only", "repo-key", "--output", "json").exits(t, 0)
+		if n := len(of("done", r.lines(t))); n == 0 {
+			t.Fatalf("nothing is rotated: %v", r)
+		}
+		all = logged()
+		has(all, "me: repo-key-swap deploy-user: read the projects with the next key of deploy-user, and use it from now on")
+	})
 	t.Run("without logger", func(t *testing.T) {
 		w.sh(t, "web1", "mv /usr/bin/logger /usr/bin/logger.away; rm /usr/local/lib/provision/gate")
 		w.apply(t)

@@ -179,8 +179,18 @@ func TestVerify(t *testing.T) {
 	files, asked := w.snapshot(t, "web1"), len(w.GitLab.Requests())
 
 	t.Run("the key that GitLab holds", func(t *testing.T) {
-		v := verify(t, w.inventoryFile(t))
+		page := filepath.Join(t.TempDir(), "page.html")
+		v := verify(t, w.inventoryFile(t), "--html", page)
 		v.finds(t)
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"<h1>The host is as it should be</h1>", "<span>access token deploy-user@web1 of group transmogrify</span>", "<b>364 days</b>", "that GitLab was asked with", ">gate app</text>"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
 		v.says(t, refused)
 		if got, want := v.of("unchecked"), []string{"user deploy-user"}; !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
