@@ -71,8 +71,8 @@ func (d drawn) height() int {
 	return h
 }
 
-// spans joins what neighbouring paths share. A card is shared only where the one
-// before it is, or where it stands for a thing of its own.
+// spans joins the cards that neighbouring paths share. Arrows go straight from
+// row to row, so a card that is shared does not mix up what leads where.
 func (m Map) spans() (columns [len(Columns)][]span) {
 	for i := range columns {
 		for row, p := range m.Paths {
