@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/access"
+	"provision/cmd/access"
 	"provision/inventory"
 )
 

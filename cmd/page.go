@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"provision/access"
+	"provision/cmd/access"
 	"provision/inventory"
 	"provision/provision"
 	"provision/steps"

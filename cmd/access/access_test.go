@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"provision/access"
+	"provision/cmd/access"
 	"provision/inventory"
 )
 
@@ -22,7 +22,7 @@ var formats = map[string]func(access.Map, io.Writer) error{
 // The example, in every format. After an update, look at what came out: as an
 // image, in a page of GitLab, and through dot(1).
 func TestFormats(t *testing.T) {
-	inv, err := inventory.Load("../inventory/example.toml")
+	inv, err := inventory.Load("../../inventory/example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
