@@ -315,7 +315,7 @@ type mutation struct {
 
 var mutations = map[string]mutation{
 	"an argument": {`
-secret() { /usr/bin/printf '%s' "$_secret"; }`, []string{`in a process: "/usr/bin/printf\x00`}},
+within() { [ "${5-}" = login ] && env "$3" docker login --username "$7" --password "$(secret | sed 1d)" "$9"; }`, []string{`\x00--password\x00`}},
 	"the environment": {`
 set -a`, []string{`\x00_secret=`}},
 	"a file": {`
