@@ -336,6 +336,7 @@ func mutate(name string) { templates.Prelude += mutations[name].prelude + "\n" }
 // A program that gives secrets away is caught, whatever way it takes: what the
 // other tests of secrets look with sees them.
 func TestMutationsAreCaught(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	for _, name := range slices.Sorted(maps.Keys(mutations)) {
