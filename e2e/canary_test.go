@@ -331,7 +331,11 @@ chmod() { [ "$1" != 600 ] || { shift; set -- 644 "$@"; }; command chmod "$@"; }`
 }
 
 // mutate is the program when it runs with a mutation.
-func mutate(name string) { templates.Prelude += mutations[name].prelude + "\n" }
+func mutate(name string) {
+	if m, ok := mutations[name]; ok {
+		templates.Prelude += m.prelude + "\n"
+	}
+}
 
 // A program that gives secrets away is caught, whatever way it takes: what the
 // other tests of secrets look with sees them.
