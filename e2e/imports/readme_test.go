@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -109,16 +110,10 @@ func longest(n ast.Node) (length int) {
 // fuzzing returns how many fuzz targets there are, and how long make runs each.
 func fuzzing(t *testing.T) (targets int, time string) {
 	t.Helper()
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
+	for _, name := range tests(t) {
+		if strings.HasPrefix(name, "Fuzz") {
+			targets++
 		}
-		text, err := os.ReadFile(path)
-		targets += strings.Count(string(text), "\nfunc Fuzz")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
@@ -130,4 +125,42 @@ func fuzzing(t *testing.T) (targets int, time string) {
 		}
 	}
 	return targets, time
+}
+
+// The tests that SECURITY.md names are there.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := tests(t)
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) == 0 {
+		t.Error("SECURITY.md names no test")
+	}
+	for _, name := range named {
+		if !slices.Contains(all, name[1]) {
+			t.Errorf("SECURITY.md names %s, and there is no such test", name[1])
+		}
+	}
+}
+
+// tests returns the names of all tests and fuzz targets.
+func tests(t *testing.T) (names []string) {
+	t.Helper()
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, name := range declared.FindAllStringSubmatch(string(text), -1) {
+			names = append(names, name[1])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
