@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"provision/cmd"
+	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
 	"provision/provision"
 )
@@ -324,8 +326,8 @@ ssh -i key -o BatchMode=yes `+strings.ReplaceAll(hostile, "\n", " ")+` "$SSH_DEP
 	w.run(t, "verify").exits(t, 0)
 }
 
-// Two deploys at once come one after the other; one without Docker fails with a
-// clear line, and the next one works.
+// Two deploys at once come one after the other; one without Docker, or on a host
+// that boots meanwhile, fails, and the next one works.
 func TestDeploysAtOnce(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
@@ -373,6 +375,19 @@ func TestDeploysAtOnce(t *testing.T) {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	w.deploy(t, "app", "4")
+
+	// The host boots in the middle of a deploy: that one fails, and the next one works.
+	w.push(t, "app", "4")
+	trap := w.GitLab.Fail(http.MethodGet, "/jwt/auth", 1, gitlabtest.Slow(nil))
+	ended := make(chan job, 1)
+	go func() { ended <- w.ci(t, d, "") }()
+	<-trap.Sprung()
+	if err := w.Hosts["web1"].Reboot(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if j := <-ended; j.code == 0 {
+		t.Errorf("the host has booted, and the deploy: %+v", j)
+	}
+	w.deploy(t, "app", "5")
 	w.converged(t)
 }

@@ -247,7 +247,7 @@ const keepLines = 40
 // returned as stray. The error is about reading only.
 func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text string)) (results []result, stray []string, err error) {
 	results = make([]result, n)
-	current, facts, said := -1, 0, 0
+	current, next, facts, said := -1, 0, 0, 0
 	output := func(line string) {
 		if line == "" && current < 0 {
 			return
@@ -288,10 +288,10 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 				return results, stray, &OutdatedError{}
 			}
 			i, err := strconv.Atoi(rest)
-			if err != nil || current >= 0 || i < from.from || i >= from.to || results[i].began {
+			if err != nil || current >= 0 || i != next || i < from.from || i >= from.to {
 				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
 			}
-			current = i
+			current, next = i, i+1
 			results[i].began = true
 			tell(i, Began, "")
 		case "fact":

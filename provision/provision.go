@@ -267,7 +267,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 			}
 		}
 		for i := n + 1; i < len(deeds); i++ {
-			event(i, NotRun, "")
+			if !results[i].began {
+				event(i, NotRun, "")
+			}
 		}
 		return nil, e
 	}
