@@ -67,6 +67,7 @@ func illnesses(never <-chan struct{}) []illness {
 // However GitLab fails: what it has made without saying so is found by the next
 // apply, or taken away, and nothing is there twice.
 func TestGitLabFaults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	s.complete(t, w)

@@ -29,6 +29,7 @@ var ends = []end{
 // through. Nothing that stood before is lost at any time, and what the last one
 // leaves is what one alone would have made.
 func TestEnded(t *testing.T) {
+	t.Parallel()
 	for _, end := range ends {
 		w := newWorld(t, lodger) // whose end is the end of all worlds
 		t.Run(end.name, func(t *testing.T) {
