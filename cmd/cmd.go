@@ -5,6 +5,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,19 @@ var errMissing = errors.New("something is missing")
 
 // errReported is a failure that was printed already, where it happened.
 var errReported = errors.New("not all hosts are done")
+
+// A helpFlag is the one flag that the library shares among all commands of all
+// apps. As it keeps what it parsed in its flags, each gets a copy.
+type helpFlag struct{ *cli.BoolFlag }
+
+func (f helpFlag) Apply(set *flag.FlagSet) error {
+	own := *f.BoolFlag
+	return own.Apply(set)
+}
+
+func init() {
+	cli.HelpFlag = helpFlag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}}
+}
 
 // Main runs the program and returns its exit code. An interrupt ends what is
 // under way, on the hosts too; a second one ends the program at once.

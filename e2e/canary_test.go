@@ -56,6 +56,7 @@ const sudoPassword = "Kanarienvogel im Bergwerk 7431"
 // environment of any process, in a log, or in any file but the one that it
 // belongs into; neither in a run that works nor in one that fails.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, livedIn+`
 [deployments.tool]
 host = "web1"

@@ -64,6 +64,7 @@ var losses = []illness{
 // However GitLab fails: what it has made without saying so is found by the next
 // apply, or taken away, and nothing is there twice.
 func TestGitLabFaults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	s.complete(t, w)

@@ -35,9 +35,9 @@ const boundaries = 130
 // leaves is what one alone would have made.
 func TestEnded(t *testing.T) {
 	for n, end := range ends {
-		w := newWorld(t, lodger) // whose end is the end of all worlds
 		t.Run(end.name, func(t *testing.T) {
 			t.Parallel()
+			w := newWorld(t, lodger)
 			s := moveIn(t, w)
 			link := newRelay(t, w, "web1")
 			p := newPoints(t, w)

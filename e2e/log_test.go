@@ -11,6 +11,7 @@ import (
 // What apply has made and what the gate did stands in the log of the host, with
 // who it was; and nothing hangs on there being one.
 func TestLog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")

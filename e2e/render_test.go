@@ -96,6 +96,7 @@ func renderJobs(t *testing.T, w *world, inputs map[string]string, args ...string
 }
 
 func TestRenderDeploys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	jobs := renderJobs(t, w, nil, "--in", "transmogrify/side")
@@ -164,6 +165,7 @@ func TestRenderDeploys(t *testing.T) {
 
 // The jobs that verify look at what they are for, however many they are.
 func TestRenderVerifies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	self, err := os.Executable()
@@ -215,6 +217,7 @@ func TestRenderVerifies(t *testing.T) {
 
 // What is rendered is what is there after an apply.
 func TestRenderIsWhatApplyWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	for args, file := range map[string]string{

@@ -106,6 +106,7 @@ func (c cell) written(t *testing.T) []string {
 // at, nor replaced, nor when that fails. And the client that does it all puts
 // none into a file, not even for a moment.
 func TestSecretsOfRotation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, livedIn+`
 [deployments.tool]
 host = "web1"

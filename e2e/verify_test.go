@@ -389,6 +389,7 @@ rm /tmp/old /tmp/old.pub`, steps: []string{"ci-key app"}},
 // Whatever is wrong is told, with the step that looks after it and no other,
 // and an apply puts it right.
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -421,6 +422,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 // A key that can do what it must not is the loudest finding of all, however
 // that came about.
 func TestVerifyFindsBreaches(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -478,6 +480,7 @@ variables = { group = "transmogrify" }
 
 // What cannot be looked at is never fine, and hides nothing of the others.
 func TestVerifyCannotLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, threeHosts)
 	w.apply(t)
 	verify(t, w.inventoryFile(t)).finds(t)
@@ -583,6 +586,7 @@ func TestVerifyShards(t *testing.T) {
 
 // What only an admin sees is told to be not checked, and is checked as one.
 func TestVerifyAsAdmin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	w.sh(t, "web1", "usermod --password '!' deploy-user")
