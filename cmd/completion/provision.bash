@@ -1,0 +1,25 @@
+# bash completion of provision; needs nothing else, and works with bash 3.2.
+
+_provision() {
+	local line cur=${COMP_WORDS[COMP_CWORD]}
+	COMPREPLY=()
+	[ "$cur" != = ] || cur=
+	while IFS= read -r line; do
+		case $line in
+		:files*)
+			compopt -o filenames 2>/dev/null
+			while IFS= read -r line; do
+				COMPREPLY+=("$line")
+			done < <(
+				compgen -d -- "$cur"
+				compgen -f -X "!*${line#:files}" -- "$cur" | while IFS= read -r file; do
+					[ -d "$file" ] || printf '%s\n' "$file"
+				done
+			)
+			;;
+		?*) COMPREPLY+=("${line%%$'\t'*}") ;;
+		esac
+	done < <("${1/#\~/$HOME}" __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$cur" 2>/dev/null)
+}
+
+complete -F _provision provision
