@@ -1,18 +1,19 @@
 # bash completion of provision; needs nothing else, and works with bash 3.2.
 
 _provision() {
-	local line cur=${COMP_WORDS[COMP_CWORD]}
+	local line ending cur=${COMP_WORDS[COMP_CWORD]}
 	COMPREPLY=()
 	[ "$cur" != = ] || cur=
 	while IFS= read -r line; do
 		case $line in
 		:files*)
+			ending=${line#:files}
 			compopt -o filenames 2>/dev/null
 			while IFS= read -r line; do
 				COMPREPLY+=("$line")
 			done < <(
 				compgen -d -- "$cur"
-				compgen -f -X "!*${line#:files}" -- "$cur" | while IFS= read -r file; do
+				compgen -f -X "!*${ending# }" -- "$cur" | while IFS= read -r file; do
 					[ -d "$file" ] || printf '%s\n' "$file"
 				done
 			)

@@ -2,16 +2,20 @@
 # zsh completion of provision.
 
 _provision() {
-	local line
-	local -a found
-	for line in ${(f)"$(${(Q)words[1]} __complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
+	local line word ending tab=$'\t'
+	local -a lines found
+	lines=("${(@f)$(${(Q)words[1]} __complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+	for line in $lines; do
 		case $line in
-		:files*)
-			local ending=${line#:files}
+		(:files*)
+			ending=${line#:files}
 			_files -g "*${ending# }(-.)"
 			return
 			;;
-		*) found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
+		(*)
+			word=${line%%$tab*}
+			found+=("${word//:/\\:}:${line#*$tab}")
+			;;
 		esac
 	done
 	_describe -t provision provision found
