@@ -10,6 +10,7 @@ RUN mkdir -p /image/bin /image/etc/ssl/certs /image/root /image/usr/bin && mkdir
 	&& cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
 	&& echo 'root:x:0:0:root:/root:/bin/sh' >/image/etc/passwd && echo 'root:x:0:' >/image/etc/group
 ARG TARGETARCH=amd64
+COPY --chmod=755 packaging/printenv.sh /image/bin/printenv
 COPY dist/provision-$TARGETARCH /image/usr/bin/provision
 
 FROM scratch
