@@ -97,7 +97,15 @@ func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 // roff makes text of plain text: nothing in it is a request or an escape.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", "\\`", "^", `\(ha`, "~", `\(ti`).Replace(text)
-	lines := strings.Split(text, "\n")
+	var ascii strings.Builder
+	for _, r := range text {
+		if r < 0x80 {
+			ascii.WriteRune(r)
+		} else {
+			fmt.Fprintf(&ascii, `\[u%04X]`, r)
+		}
+	}
+	lines := strings.Split(ascii.String(), "\n")
 	for i, l := range lines {
 		if strings.HasPrefix(l, ".") {
 			lines[i] = `\&` + l
