@@ -8,9 +8,20 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
 TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build rehearse test faults fuzz lint clean
+.PHONY: build package rehearse test faults fuzz lint clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
+
+# A Debian package in dist. It takes no network; the same commit gives the same
+# bytes. Releases for other systems are made by .goreleaser.yaml.
+VERSION = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || git log -1 --date=format:%Y%m%d --format='0~git%cd.%h')
+ARCH    = $(shell $(GO) env GOARCH)
+package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+package:
+	mkdir -p dist
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -o dist/provision-$(ARCH) \
+		-ldflags '-s -w -buildid= -X "provision/cmd.Version=$(VERSION) (commit $(shell git rev-parse --short=12 HEAD))"' ./cmd/provision
+	NATIVE=dist/provision-$(shell $(GO) env GOHOSTARCH) packaging/deb.sh '$(VERSION)' $(ARCH) dist/provision-$(ARCH) dist
 
 rehearse: lab-packages build
 	bin/provision rehearse
@@ -38,7 +49,7 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: lab-packages test-packages
 lab-packages: PACKAGES = $(LAB_PACKAGES)

@@ -32,15 +32,15 @@ type fleetOptions struct {
 
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
-		&cli.IntFlag{Name: "parallel", Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "text, or json: one object a line"},
-		&cli.StringFlag{Name: "ssh-config", Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
+		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
+		&cli.IntFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
+		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
+		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
 	}
 }
 
 func lockWaitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait up to `DURATION` for somebody else who is changing a host"}
+	return &cli.DurationFlag{Name: "lock-wait", Category: groupHosts, Usage: "wait up to `DURATION` for somebody else who is changing a host"}
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {

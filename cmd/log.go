@@ -27,9 +27,7 @@ func logCommand(env Env) *cli.Command {
 		UsageText: "provision log [flags] INVENTORY",
 		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
 			"who did; what the gate let deploy keys do, and what it refused. It needs the\n" +
-			"rights of an admin on the hosts, and nothing of GitLab. Exit codes: 0 fine; 1 a\n" +
-			"host could not be looked at; 2 wrong usage or inventory.\n\n" +
-			"Example: provision log --limit web1 --since 24h inventory.toml",
+			"rights of an admin on the hosts, and nothing of GitLab.",
 		Flags: append(fleetFlags(),
 			&cli.StringFlag{Name: "since", Value: "7d", Usage: "no older than `TIME`: 90m, 24h, 7d, or a date as 2026-01-31"},
 		),

@@ -19,10 +19,9 @@ func mapCommand(env Env) *cli.Command {
 		UsageText: "provision map [flags] INVENTORY",
 		Description: "Reads the inventory and nothing else: neither a host nor GitLab is asked. GitLab\n" +
 			"draws mermaid in its own pages, in a block of code ```mermaid; dot is for\n" +
-			"Graphviz. Exit codes: 0 fine; 2 wrong usage or inventory.\n\n" +
-			"Example: provision map --format svg inventory.toml >map.svg",
+			"Graphviz.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: strings.Join(mapFormats, ", ")},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`"},
 			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
 		},
 		HideHelpCommand: true,

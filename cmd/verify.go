@@ -38,14 +38,13 @@ func verifyCommand(env Env) *cli.Command {
 		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
-			"without any of them it looks with the rights of an admin. Exit codes: 0 fine;\n" +
-			"1 could not look; 2 wrong usage or inventory; 3 something is not as it should be.",
+			"without any of them it looks with the rights of an admin.",
 		Flags: append(fleetFlags(),
 			&cli.StringFlag{Name: "key", Usage: "log in with the deploy key in `FILE`"},
-			&cli.StringFlag{Name: "as", Value: "ci", Usage: "ci, or admin: look with all rights"},
-			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE`"},
-			&cli.StringFlag{Name: "html", Usage: "write a page to read in a browser to `FILE`"},
-			&cli.StringFlag{Name: "shard", Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
+			&cli.StringFlag{Name: "as", Value: "ci", Usage: "`ci|admin`: look with the rights of CI, or with all rights"},
+			&cli.StringFlag{Name: "junit", Category: groupOutput, Usage: "write a JUnit report to `FILE`"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "write a page to read in a browser to `FILE`"},
+			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
 			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
 		),
 		HideHelpCommand: true,
