@@ -73,7 +73,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 			return at(t.Name, stuck(plan))
 		}
 		if t.Lock != nil && lock == nil {
-			if lock, err = t.Lock.take(ctx, t.Name, seen[lastRun{}.Name()].Get("run")); err != nil {
+			if lock, err = t.Lock.take(ctx, t, seen[lastRun{}.Name()].Get("run")); err != nil {
 				return err
 			}
 			defer lock.end()
@@ -200,6 +200,7 @@ func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes
 	heard := make(chan answer, 1)
 	trip, stop := context.WithCancel(ctx)
 	defer stop()
+	prog.send(t.Trace)
 	go func() {
 		results, stray, err := prog.listen(out, len(deeds)+len(probes), event)
 		if err != nil {

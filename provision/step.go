@@ -107,6 +107,11 @@ type Target struct {
 
 	// Lock is taken before the first change; nil: none.
 	Lock *Lock
+
+	// Trace, if it is not nil, is told all that is said: what the host is sent, a
+	// whole program with "(secret)" for each secret, and each line that comes
+	// back, made visible. Calls may overlap.
+	Trace func(sent bool, text string)
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never

@@ -72,6 +72,7 @@ func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 		}
 	}
 	c.link, err = d.link(ctx, last, via)
+	d.trace(t.Name, fmt.Sprintf("connect to %s as %s", last.address(), last.user), err)
 	return c, err
 }
 
