@@ -49,7 +49,7 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 
 // planFleet prints what is missing on every host, and counts it.
 func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) (missing int, err error) {
-	r := newReport(env.Stdout, o.output)
+	r := f.report(env, o)
 	plans := make(map[string]provision.Plan, len(f.hosts))
 	var mu sync.Mutex
 	errs := f.each(ctx, func(ctx context.Context, s site) error {

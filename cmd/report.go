@@ -18,7 +18,14 @@ import (
 // with its name, so that the lines of hosts which are worked on side by side
 // can be told apart, and grep finds them. Sentences are lower case and have
 // no full stop. Whatever a host or GitLab said is made visible before it is
-// printed. The last line counts, and says how long it took.
+// printed. The last line counts, and says how long it took. --verbose adds what
+// is begun, what scripts print, and what is fine; nothing else changes.
+//
+// On a terminal the last lines show what is under way, see live; they are gone at
+// the end. Those are cut to the terminal, all others wrap. What failed, is wrong or
+// a breach is red, what was done green, and nothing else has a colour. None of that
+// is there where the output is no terminal, or TERM is dumb; NO_COLOR takes away
+// the colours, and CI the lines that do not stay.
 //
 // With --output json each line is an object; a field that does not apply is
 // left out, and new fields may come. The last line has "event": "summary".
@@ -30,6 +37,10 @@ type report struct {
 	json  bool
 	start time.Time
 	tally tally
+
+	verbose bool
+	live    *live
+	trace   *trace
 }
 
 // A tally counts what a run did.
@@ -47,7 +58,20 @@ type tally struct {
 }
 
 func newReport(out io.Writer, output string) *report {
-	return &report{out: out, json: output == "json", start: time.Now()}
+	return &report{out: out, json: output == "json", start: time.Now(), live: &live{}}
+}
+
+// report returns a report of what a command does to the fleet.
+func (f *fleet) report(env Env, o fleetOptions) *report {
+	r := newReport(env.Stdout, o.output)
+	r.verbose, r.live, r.trace = o.verbose, f.live, f.trace
+	return r
+}
+
+// print writes whole lines.
+func (r *report) print(out io.Writer, text string) {
+	r.trace.line("provision", '=', text)
+	r.live.print(out, text)
 }
 
 // A line is one line of JSON output.
@@ -70,7 +94,7 @@ func (r *report) object(l line) {
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
-	fmt.Fprintf(r.out, "%s\n", b)
+	r.print(r.out, string(b)+"\n")
 }
 
 // plan prints what is missing on one host.
@@ -112,6 +136,15 @@ func (r *report) event(e provision.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch e.Kind {
+	case provision.Began:
+		r.live.doing(e.Host, e.Step+": "+e.Change)
+		if r.verbose {
+			r.say(line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+		}
+	case provision.Said:
+		if r.verbose {
+			r.say(line{Event: "said", Host: e.Host, Step: e.Step, Text: e.Text})
+		}
 	case provision.Done:
 		r.tally.Changes++
 		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
@@ -140,7 +173,11 @@ var signs = map[string]string{
 	"done": "done", "failed": "FAILED", "not run": "not run",
 	"later": "later", "note": "note",
 	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
+	"began": "began", "said": "output", "fine": "fine", "refused": "refused",
 }
+
+// colours are those of some signs.
+var colours = map[string]string{"done": green, "failed": red, "wrong": red, "breach": red}
 
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
@@ -152,19 +189,22 @@ func (r *report) say(l line) {
 	}
 	var parts []string
 	for _, p := range []string{l.Host, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
-		if p != "" {
+		switch {
+		case p == "":
+		case p == signs[l.Event]:
+			parts = append(parts, paint(r.out, colours[l.Event], p))
+		default:
 			parts = append(parts, p)
 		}
 	}
-	fmt.Fprintln(r.out, strings.Join(parts, ": "))
+	text := strings.Join(parts, ": ") + "\n"
 	if l.Hint != "" {
-		fmt.Fprintf(r.out, "  hint: %s\n", l.Hint)
+		text += "  hint: " + l.Hint + "\n"
 	}
-	if l.Detail != "" {
-		for d := range strings.Lines(l.Detail) {
-			fmt.Fprintf(r.out, "%s:     %s\n", l.Host, strings.TrimSuffix(d, "\n"))
-		}
+	for d := range strings.Lines(l.Detail) {
+		text += l.Host + ":     " + strings.TrimSuffix(d, "\n") + "\n"
 	}
+	r.print(r.out, text)
 }
 
 // fail prints the error of one host.
@@ -183,11 +223,17 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
 			continue
 		}
+		text := ""
 		for _, l := range output {
-			fmt.Fprintf(errs, "%s:     %s\n", host, l)
+			text += host + ":     " + l + "\n"
 		}
-		fmt.Fprintf(errs, "provision: %s\n", indentHints(whole))
+		r.print(errs, text+errorLines(errs, whole))
 	}
+}
+
+// errorLines writes an error as it is printed to out.
+func errorLines(out io.Writer, text string) string {
+	return paint(out, red, "provision:") + " " + indentHints(text) + "\n"
 }
 
 // split returns the errors that were joined in err, if any were.
@@ -221,7 +267,7 @@ func (r *report) summary(verb string, f *fleet) {
 func (r *report) last(text string, f *fleet) {
 	took := time.Since(r.start)
 	if !r.json {
-		fmt.Fprintf(r.out, "%s, %s\n", text, seconds(took))
+		r.print(r.out, fmt.Sprintf("%s, %s\n", text, seconds(took)))
 		return
 	}
 	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()

@@ -22,7 +22,7 @@ type verdict struct {
 	step       string
 	wrong      []string // what is not as it should be
 	breaches   []string // what the key did that it must not do
-	refused    int      // attempts that were refused
+	refused    []string // attempts that were
 	notes      []string
 	unchecked  []string
 }
@@ -110,7 +110,15 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
 			}
-			counts.refused += verdict.refused
+			if v.verbose {
+				for _, name := range verdict.refused {
+					v.tell("refused", at, name)
+				}
+				if verdict.fine() && len(verdict.unchecked) == 0 {
+					v.tell("fine", at, "")
+				}
+			}
+			counts.refused += len(verdict.refused)
 			counts.breaches += len(verdict.breaches)
 			if len(verdict.unchecked) > 0 {
 				counts.unchecked++

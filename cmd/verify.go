@@ -120,7 +120,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 
-	v := newVerification(newReport(env.Stdout, o.output))
+	v := newVerification(f.report(env, o.fleetOptions))
 	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
 	if o.asAdmin {
 		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
@@ -248,7 +248,7 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 		return err
 	}
 	defer conn.Close()
-	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true}, f, h, f.deployments[h]}
+	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
 	verdicts, err := judge(h.Name, "", list, plan, err)
@@ -286,6 +286,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	}
 	defer conn.Close()
 
+	f.live.doing(d.Host.Name, d.Name+": look")
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	prove := true
 	err = v.throughGate(ctx, f, d, key, conn)
@@ -294,6 +295,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 		prove, err = restriction.withoutGate(ctx, conn, strange)
 	}
 	if prove {
+		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
 		err = errors.Join(err, restriction.prove(ctx, conn))
 	}
 	if err == nil || !restriction.fine() {
@@ -325,7 +327,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	given := f.given
 	given.Salt, given.AsUser = "", true
 	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
-	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true}
+	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true, Trace: f.trace.conversation(d.Host.Name)}
 	if f.forge == nil {
 		t.Forge = jobOf(d, key)
 	}
@@ -410,7 +412,7 @@ func (v *verdict) prove(ctx context.Context, conn *remote.Conn) error {
 	attempts, err := conn.Prove(ctx)
 	for _, a := range attempts {
 		if a.Refused {
-			v.refused++
+			v.refused = append(v.refused, a.Name)
 		} else {
 			v.breaches = append(v.breaches, a.Name+": "+a.How)
 		}

@@ -52,7 +52,7 @@ var rules = []rule{
 		"it is the only importer of goph, and knows programs as bytes"},
 	{"provision/provision/forge/gitlab", "provision/provision/forge provision/provision/secret " + client, "provision/provision provision/steps provision/inventory " + goph + " " + cli + " " + toml,
 		"it is the only importer of the client of GitLab"},
-	{"provision/cmd", "provision/… golang.org/x/term github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
+	{"provision/cmd", "provision/… golang.org/x/term golang.org/x/text/width github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
 		"here it all comes together; the libraries behind it are used through the parts"},
 	{"provision/cmd/provision", "provision/cmd", "", "main calls Main"},
 	{"provision/e2e/gitlabtest", "provision/provision/secret github.com/golang-jwt/jwt/v5 " + ssh, "provision/provision provision/steps provision/inventory provision/provision/forge " + client,
@@ -62,6 +62,7 @@ var rules = []rule{
 	{"provision/e2e/rehearsal", "provision/templates provision/e2e/gitlabtest provision/e2e/lab provision/inventory provision/provision/secret go.yaml.in/yaml/v3", "provision/provision provision/steps " + client + " " + goph,
 		"it builds the world around the program, and types its commands"},
 	{"provision/e2e", "", "", "tests alone"},
+	{"provision/e2e/golden", "github.com/google/go-cmp/cmp", "provision/provision provision/steps", "it compares text"},
 	{"provision/e2e/imports", "", "", "tests alone"},
 }
 

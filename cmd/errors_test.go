@@ -1,0 +1,57 @@
+package cmd
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"provision/e2e/gitlabtest"
+	"provision/e2e/golden"
+	"provision/provision/secret"
+)
+
+// What the program says when GitLab or the network is the reason. The errors
+// that take a host are in e2e.
+func TestErrors(t *testing.T) {
+	gitlab := gitlabtest.New(gitlabtest.Config{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go gitlab.Serve(listener, nil)
+	t.Cleanup(func() { gitlab.Close() })
+	right := gitlab.Seed("transmogrify/frobnicator")
+
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	// This name is for names that do not exist, see RFC 6761.
+	const nowhere = "web1.invalid"
+
+	for _, c := range []struct {
+		name, title string
+		token       secret.Value
+		address     string
+	}{
+		{name: "wrong-token", title: "GitLab does not know the token", token: secret.New("glpat-not-a-token-of-anybody")},
+		{name: "expired-token", title: "The token of GitLab has expired", token: gitlab.AddPersonalToken("owner", time.Now().AddDate(0, 0, -1), "api")},
+		{name: "missing-scope", title: "The token of GitLab lacks a scope", token: gitlab.AddPersonalToken("owner", time.Now().AddDate(0, 0, 30), "read_api")},
+		{name: "port-unreachable", title: "Nothing answers at the SSH port of a host", token: right, address: closed.Addr().String()},
+		{name: "name-not-resolved", title: "The name of a host cannot be resolved", token: right, address: nowhere},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text, err := c.token.Reveal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("TEST_TOKEN", text)
+			if c.address == "" {
+				c.address = nowhere
+			}
+			code, out, errs := typed(t, head(gitlab.URL())+host("web1", c.address)+deployment("app", "web1", "deploy-user", "frobnicator", "transmogrify/frobnicator", "production"), "apply")
+			golden.Check(t, "testdata", c.name, c.title, "apply", errs+out, code)
+		})
+	}
+}
