@@ -17,7 +17,7 @@ func TestErrors(t *testing.T) {
 	h, d := w.Inventory.Host("web1"), w.deployment(t, "app")
 	root := func(script string) func(*testing.T) { return func(t *testing.T) { w.sh(t, "web1", script) } }
 	set := func(change func()) func(*testing.T) { return func(*testing.T) { change() } }
-	keys, project, password := h.HostKeys, d.Project, h.BecomePassword
+	address, keys, project, password := h.Address, h.HostKeys, d.Project, h.BecomePassword
 	plan := []string{"plan"}
 	apply := []string{"apply"}
 
@@ -26,6 +26,8 @@ func TestErrors(t *testing.T) {
 		command     []string
 		begin, end  func(*testing.T)
 	}{
+		{"name-not-resolved", "The name of a host cannot be resolved", plan,
+			set(func() { h.Address = "wbe1.example.com" }), set(func() { h.Address = address })},
 		{"no-docker", "A host has no Docker", plan,
 			root("mv /usr/bin/docker /usr/bin/docker.aside"), root("mv /usr/bin/docker.aside /usr/bin/docker")},
 		{"no-compose", "A host has no Compose v2", plan,

@@ -63,6 +63,7 @@ var rules = []rule{
 		"it builds the world around the program, and types its commands"},
 	{"provision/e2e", "", "", "tests alone"},
 	{"provision/e2e/golden", "github.com/google/go-cmp/cmp", "provision/provision provision/steps", "it compares text"},
+	{"provision/e2e/screen", "golang.org/x/sys/unix", "provision/provision", "it is a terminal"},
 	{"provision/e2e/imports", "", "", "tests alone"},
 }
 

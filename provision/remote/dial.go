@@ -189,7 +189,7 @@ func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error)
 	}
 	conn, err := d.transport(ctx, e, via)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("connect to %s: %w", e.address(), err), "does ssh %s get through?", e.alias)
+		return nil, unreachable(e, err)
 	}
 
 	shaking, stop := context.WithCancelCause(ctx)

@@ -28,7 +28,7 @@ func (c *Client) DeployKeys(ctx context.Context, project string) ([]forge.Deploy
 		for _, k := range found {
 			keys = append(keys, fromDeployKey(k))
 		}
-		return keys, err
+		return keys, c.near(ctx, project, err)
 	})
 	return slices.Clone(keys), err
 }

@@ -33,6 +33,9 @@ func (c *Client) Variables(ctx context.Context, owner forge.Owner) ([]forge.Vari
 		for _, v := range found {
 			variables = append(variables, fromVariable(v))
 		}
+		if owner.Kind == forge.ProjectOwner {
+			err = c.near(ctx, owner.Path, err)
+		}
 		return variables, err
 	})
 	return slices.Clone(variables), err
