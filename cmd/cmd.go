@@ -78,7 +78,7 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := errorLines(env.Stderr, visibleLines(err.Error()))
+	last := errorLines(env.Stderr, indentHints(visibleLines(err.Error())))
 	env.trace.line("provision", '=', last)
 	io.WriteString(env.Stderr, last)
 	var usage usageError

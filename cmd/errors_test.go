@@ -1,7 +1,10 @@
 package cmd
 
 import (
+	"bytes"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -44,8 +47,14 @@ func TestErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Setenv("TEST_TOKEN", text)
-			code, out, errs := typed(t, head(gitlab.URL())+host("web1", address)+deployment("app", "web1", "deploy-user", "frobnicator", "transmogrify/frobnicator", "production"), "apply")
-			golden.Check(t, "testdata", c.name, c.title, "apply", errs+out, code)
+			inventory := head(gitlab.URL()) + host("web1", address) + deployment("app", "web1", "deploy-user", "frobnicator", "transmogrify/frobnicator", "production")
+			file := filepath.Join(t.TempDir(), "inventory.toml")
+			if err := os.WriteFile(file, []byte(inventory), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var printed bytes.Buffer // as on a terminal, where both go
+			code := Run(t.Context(), Env{Args: []string{"provision", "apply", file}, Stdout: &printed, Stderr: &printed})
+			golden.Check(t, "testdata", c.name, c.title, "apply", printed.String(), code)
 		})
 	}
 }

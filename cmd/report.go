@@ -117,7 +117,7 @@ func (r *report) plan(host string, plan provision.Plan) {
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
-			r.say(line{Event: "note", Host: host, Step: s.Step, Text: provision.Visible(n)})
+			r.note(host, s.Step, n)
 		}
 	}
 }
@@ -154,8 +154,14 @@ func (r *report) event(e provision.Event) {
 		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Noted:
 		r.tally.Notes++
-		r.say(line{Event: "note", Host: e.Host, Step: e.Step, Text: provision.Visible(e.Text)})
+		r.note(e.Host, e.Step, e.Text)
 	}
+}
+
+// note prints a note, which may have a hint.
+func (r *report) note(host, step, text string) {
+	text, hint, _ := strings.Cut(text, "\nhint: ")
+	r.say(line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
 }
 
 // applied prints how one host ended.
@@ -227,13 +233,13 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 		for _, l := range output {
 			text += host + ":     " + l + "\n"
 		}
-		r.print(errs, text+errorLines(errs, whole))
+		r.print(errs, text+errorLines(errs, strings.ReplaceAll(whole, "\n", "\n  ")))
 	}
 }
 
 // errorLines writes an error as it is printed to out.
 func errorLines(out io.Writer, text string) string {
-	return paint(out, red, "provision:") + " " + indentHints(text) + "\n"
+	return paint(out, red, "provision:") + " " + text + "\n"
 }
 
 // split returns the errors that were joined in err, if any were.

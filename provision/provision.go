@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"provision/provision/forge"
@@ -243,6 +244,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 			if len(r.output) == 0 {
 				e.Err = fmt.Errorf("exit status %d", r.status)
 			}
+			if n < len(deeds) {
+				e.Hint = deeds[n].change.Hint
+			}
 		case r.began:
 			event(n, Failed, "")
 			e.Err = ErrUnknown
@@ -316,7 +320,8 @@ func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 		wg.Go(func() {
 			facts, err := question(ctx, t.Forge)
 			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
-				facts, err = Facts{unchecked: {err.Error()}}, nil
+				reason, _, _ := strings.Cut(err.Error(), "\nhint: ")
+				facts, err = Facts{unchecked: {reason}}, nil
 			}
 			if err != nil {
 				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}

@@ -41,6 +41,7 @@ type Probe struct {
 type Change struct {
 	Summary string // a lower-case imperative sentence, unique in its step; never a secret
 	Detail  string // more to show in a plan, such as a diff
+	Hint    string // what to do where the script fails; may be empty
 	Do      Action // a Script or a Call; nil: see [Later]
 }
 
@@ -50,7 +51,8 @@ func Later(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...)}
 }
 
-// Note is something to tell that needs no change.
+// Note is something to tell that needs no change. A hint may stand behind it, as
+// in the text of an error.
 func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
 }

@@ -44,6 +44,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("there") == "" {
 		return []provision.Change{{
 			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
+			Hint:    fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user),
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -66,7 +67,7 @@ mv "$new/clone" "$1"
 	}
 	if sameOrigin(origin, s.url) {
 		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, list(shorten(f["changed"])))}, nil
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s\nhint: git diff shows them; bring them into the project, or into the override", home, list(shorten(f["changed"])))}, nil
 		}
 		return nil, nil
 	}
