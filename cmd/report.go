@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -118,6 +119,17 @@ func (r *report) plan(host string, plan provision.Plan) {
 		for _, n := range s.Notes {
 			r.tally.Notes++
 			r.note(host, s.Step, n)
+		}
+	}
+}
+
+// fine prints the steps that lack nothing.
+func (r *report) fine(host string, list []provision.Step, plan provision.Plan) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range list {
+		if !slices.ContainsFunc(plan, func(p provision.StepPlan) bool { return p.Step == s.Name() && len(p.Changes) > 0 }) {
+			r.say(line{Event: "fine", Host: host, Step: s.Name()})
 		}
 	}
 }
