@@ -16,11 +16,11 @@ import (
 // What the program says when GitLab or the network is the reason. The errors
 // that take a host are in e2e.
 func TestErrors(t *testing.T) {
-	gitlab := gitlabtest.New(gitlabtest.Config{})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	gitlab := gitlabtest.New(gitlabtest.Config{URL: "http://" + listener.Addr().String()})
 	go gitlab.Serve(listener, nil)
 	t.Cleanup(func() { gitlab.Close() })
 	right := gitlab.Seed("transmogrify/frobnicator")

@@ -215,7 +215,11 @@ func (r *report) say(l line) {
 			parts = append(parts, p)
 		}
 	}
-	text := strings.Join(parts, ": ") + "\n"
+	first, more, _ := strings.Cut(strings.Join(parts, ": "), "\n")
+	text := first + "\n"
+	for m := range strings.Lines(more) {
+		text += l.Host + ":     " + strings.TrimSuffix(m, "\n") + "\n"
+	}
 	if l.Hint != "" {
 		text += "  hint: " + l.Hint + "\n"
 	}
@@ -230,6 +234,7 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tally.Failed++
+	told := map[string]bool{} // what several steps ask of GitLab is refused once
 	for _, err := range split(err) {
 		whole := visibleLines(err.Error())
 		var output []string
@@ -240,6 +245,13 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 			text, hint, _ := strings.Cut(whole, "\nhint: ")
 			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
 			continue
+		}
+		if step, ok := err.(*provision.StepError); ok && step.Err != nil {
+			reason := step.Err.Error()
+			if told[reason] {
+				continue
+			}
+			told[reason] = true
 		}
 		text := ""
 		for _, l := range output {

@@ -397,7 +397,15 @@ func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *s
 	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
 		return false, strange.error // it is the gate, or cannot be looked at
 	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+strange.Error())
+	shown := strange.Error()
+	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
+		line, _, _ := strings.Cut(text, "\n")
+		shown += ": " + cut(provision.Visible(line), 200)
+	}
+	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
+		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
+	}
+	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil

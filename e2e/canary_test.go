@@ -140,7 +140,7 @@ func checkTraces(t *testing.T, dir string, count int) {
 		all += string(text)
 	}
 	for _, want := range []string{
-		" * sudo asks for a password, and is given one\n", " > _secret='(secret)'\n", " > _secret='\\''(secret)'\\''\n", " < @", " fact public=ssh-ed25519 ",
+		" * sudo asks for a password, and is given one\n", " > _secret='\\''(secret)'\\''\n", " < @", " fact public=ssh-ed25519 ",
 		" * POST /api/v4/groups/transmogrify/variables: 201, ", "gitlab * POST /api/v4/groups/transmogrify/access_tokens: ", " = web1: ", ": began: ", " = provision: web1: ",
 	} {
 		if !strings.Contains(all, want) {

@@ -37,20 +37,24 @@ func TestScreenshots(t *testing.T) {
 	w.shoot(t, "apply", "provision makes a bare host into a deployment target", 0, "apply", "--limit", "web2")
 	w.apply(t)
 	w.sh(t, "web1", `cd /home/deploy-user
-sed -i '/frobnicator-staging/s/^restrict,command="[^"]*" //' .ssh/authorized_keys
+sed -i '/frobnicator-staging/s/^restrict,//' .ssh/authorized_keys
 echo '# by hand' >>frobnicator/compose.override.yaml
 chmod 666 /etc/provision/deployments/frobnicator-production`)
 	w.shoot(t, "verify", "provision verify finds what was changed behind its back", 3, "verify")
 	w.apply(t)
 	w.Inventory.Host("web1").HostKeys = w.Inventory.GitLab.HostKeys
-	w.Inventory.Deployments[len(w.Inventory.Deployments)-1].Project = "transmogrify/frobnicater"
+	for _, d := range w.Inventory.Deployments {
+		if d.Name == "frobnicator-production" {
+			d.Project = "transmogrify/frobnicater"
+		}
+	}
 	w.shoot(t, "error", "provision says what failed, where, why, and what to do", 1, "apply")
 }
 
 // shoot runs a command at a terminal and draws what is to be seen in the end.
 func (w *world) shoot(t *testing.T, name, title string, code int, args ...string) {
 	t.Helper()
-	term, err := screen.Open(112, 40)
+	term, err := screen.Open(128, 40)
 	if err != nil {
 		t.Fatal(err)
 	}

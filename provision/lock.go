@@ -121,7 +121,6 @@ func (l *Lock) take(ctx context.Context, t Target, last string) (*hold, error) {
 			if h.err == nil {
 				h.err = errors.Join(errors.New("the lock of the host cannot be had"), err)
 			}
-			h.err = at(t.Name, h.err)
 			close(h.refused)
 		}
 	}()

@@ -126,7 +126,7 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 	for next < len(deeds) {
 		if call, ok := deeds[next].change.Do.(Call); ok {
 			if err := lock.wait(ctx); err != nil {
-				return nil, err
+				return nil, at(t.Name, err)
 			}
 			d := deeds[next]
 			next++

@@ -50,14 +50,16 @@ new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 mkdir "$new"
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
-if [ -n "$3" ]; then
-	git clone --quiet --branch "$3" -- "$2" "$new/clone"
-else
-	git clone --quiet -- "$2" "$new/clone"
-fi
-git -C "$new/clone" config provision.deployment "$4"
-[ ! -e "$1" ] || fail "somebody else made $1 meanwhile; run again"
-mv "$new/clone" "$1"
+url=$2 branch=$3 deployment=$4 folder=$1
+set -- --quiet
+[ -z "$branch" ] || set -- "$@" --branch "$branch"
+said=$(git clone "$@" -- "$url" "$new/clone" 2>&1) || {
+	printf '%s\n' "$said" | tr -d '\r'
+	fail "$(printf '%s\n' "$said" | tr -d '\r' | awk '/ERROR|[Dd]enied|[Rr]efused|verification|fatal/ && !why { why = $0 } END { print why ? why : $0 }')"
+}
+git -C "$new/clone" config provision.deployment "$deployment"
+[ ! -e "$folder" ] || fail "somebody else made $folder meanwhile; run again"
+mv "$new/clone" "$folder"
 `},
 		}}, nil
 	}
