@@ -297,6 +297,9 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	if prove {
 		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
 		err = errors.Join(err, restriction.prove(ctx, conn))
+		for _, name := range restriction.refused {
+			f.trace.about(d.Host.Name, d.Name+": tried, and refused: "+name)
+		}
 	}
 	if err == nil || !restriction.fine() {
 		v.add(d.Host.Name, restriction)
