@@ -110,6 +110,11 @@ variables = { projects = ["transmogrify/tool"] }
 			t.Errorf("%v: among the arguments or in the environment of a process: %q", found, process)
 		}
 	}
+	for _, want := range []string{"web1: user deploy-user: began: ", "web1: registry-login deploy-user: output: ", `"event":"began"`} {
+		if !strings.Contains(printed.String(), want) {
+			t.Errorf("nothing that was printed is %q", want)
+		}
+	}
 	if found := find(canaries, printed.String()); found != nil {
 		t.Errorf("%v: printed:\n%s", found, printed.String())
 	}
