@@ -79,7 +79,7 @@ func Run(ctx context.Context, env Env) int {
 		return int(code)
 	}
 	last := errorLines(env.Stderr, indentHints(visibleLines(err.Error())))
-	env.trace.line("provision", '=', last)
+	env.trace.printed(last)
 	io.WriteString(env.Stderr, last)
 	var usage usageError
 	if errors.As(err, &usage) {

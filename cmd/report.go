@@ -71,7 +71,7 @@ func (f *fleet) report(env Env, o fleetOptions) *report {
 
 // print writes whole lines.
 func (r *report) print(out io.Writer, text string) {
-	r.trace.line("provision", '=', text)
+	r.trace.printed(text)
 	r.live.print(out, text)
 }
 
@@ -206,12 +206,9 @@ func (r *report) say(l line) {
 		return
 	}
 	var parts []string
-	for _, p := range []string{l.Host, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
-		switch {
-		case p == "":
-		case p == signs[l.Event]:
-			parts = append(parts, paint(r.out, colours[l.Event], p))
-		default:
+	sign := paint(r.out, colours[l.Event], signs[l.Event])
+	for _, p := range []string{l.Host, l.Deployment, l.Step, sign, l.Change + l.Text} {
+		if p != "" {
 			parts = append(parts, p)
 		}
 	}

@@ -29,10 +29,15 @@ const (
 // paint colours text that is written to out, where that shows colours and
 // NO_COLOR does not forbid it.
 func paint(out io.Writer, colour, text string) string {
-	if colour == "" || os.Getenv("NO_COLOR") != "" || terminalOf(out) == nil {
+	if colour == "" || text == "" || os.Getenv("NO_COLOR") != "" || terminalOf(out) == nil {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[m"
+}
+
+// unpainted is text without the colours that paint gave it.
+func unpainted(text string) string {
+	return strings.NewReplacer("\x1b["+red+"m", "", "\x1b["+green+"m", "", "\x1b[m", "").Replace(text)
 }
 
 // columns returns how many columns of a terminal a visible rune takes.

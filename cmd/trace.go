@@ -68,6 +68,9 @@ func (t *trace) line(who string, sign byte, text string) {
 	t.file.WriteString(b.String())
 }
 
+// printed traces what this program prints.
+func (t *trace) printed(text string) { t.line("provision", '=', unpainted(text)) }
+
 // conversation traces the programs of a host and its answers.
 func (t *trace) conversation(host string) func(sent bool, text string) {
 	if t == nil || t.file == nil {
