@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write what is printed into the golden files")
+var update = flag.Bool("update-errors", false, "write what is printed into the golden files of errors")
 
 // changing are what differs from run to run, and what stands for it.
 var changing = []struct {
@@ -56,6 +56,6 @@ func Check(t *testing.T, dir, name, title, command, printed string, code int) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-		t.Errorf("%s: -want +got; -update takes what is printed\n%s", file, diff)
+		t.Errorf("%s: -want +got; -update-errors takes what is printed\n%s", file, diff)
 	}
 }
