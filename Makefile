@@ -8,7 +8,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
 TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build package rehearse test faults fuzz lint clean
+.PHONY: build package rehearse test faults fuzz lint screenshots clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
 
@@ -47,6 +47,10 @@ lint:
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt wants:'; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+# The pictures of the documents, from real runs.
+screenshots: lab-packages
+	$(GO) test -count=1 -run TestScreenshots ./e2e -args -screenshots ../docs/images
 
 clean:
 	rm -rf bin dist

@@ -27,6 +27,8 @@ type Env struct {
 
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
+
+	trace *trace
 }
 
 // The exit codes.
@@ -72,6 +74,8 @@ func Main() int {
 
 // Run runs one command and returns its exit code.
 func Run(ctx context.Context, env Env) int {
+	env.trace = &trace{}
+	defer env.trace.close()
 	app := newApp(env)
 	args, err := flagsFirst(app, env.Args)
 	if err == nil {
@@ -89,7 +93,9 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(env.Stderr, "provision: %s\n", indentHints(visibleLines(err.Error())))
+	last := errorLines(env.Stderr, indentHints(visibleLines(err.Error())))
+	env.trace.printed(last)
+	io.WriteString(env.Stderr, last)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -23,7 +23,7 @@ type verdict struct {
 	step       string
 	wrong      []string // what is not as it should be
 	breaches   []string // what the key did that it must not do
-	refused    int      // attempts that were refused
+	refused    []string // attempts that were
 	notes      []string
 	unchecked  []string
 
@@ -37,7 +37,7 @@ func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
 type verdictCounts struct{ fine, wrong, unchecked, refused, breaches int }
 
 func (c *verdictCounts) add(v verdict) {
-	c.refused += v.refused
+	c.refused += len(v.refused)
 	c.breaches += len(v.breaches)
 	if len(v.unchecked) > 0 {
 		c.unchecked++
@@ -129,6 +129,14 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			}
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
+			}
+			if v.verbose {
+				for _, name := range verdict.refused {
+					v.tell("refused", at, name)
+				}
+				if verdict.fine() && len(verdict.unchecked) == 0 {
+					v.tell("fine", at, "")
+				}
 			}
 			counts.add(verdict)
 			v.drift = v.drift || !verdict.fine()

@@ -121,7 +121,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 
-	v := newVerification(newReport(env.Stdout, o.output))
+	v := newVerification(f.report(env, o.fleetOptions))
 	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
 	if o.asAdmin {
 		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
@@ -266,7 +266,7 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 		return err
 	}
 	defer conn.Close()
-	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true}, f, h, f.deployments[h]}
+	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
 	verdicts, err := judge(h.Name, "", list, plan, err)
@@ -304,6 +304,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	}
 	defer conn.Close()
 
+	f.live.doing(d.Host.Name, d.Name+": look")
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	prove := true
 	err = v.throughGate(ctx, f, d, key, conn)
@@ -312,7 +313,11 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 		prove, err = restriction.withoutGate(ctx, conn, strange)
 	}
 	if prove {
+		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
 		err = errors.Join(err, restriction.prove(ctx, conn))
+		for _, name := range restriction.refused {
+			f.trace.about(d.Host.Name, d.Name+": tried, and refused: "+name)
+		}
 	}
 	if err == nil || !restriction.fine() {
 		v.add(d.Host.Name, restriction)
@@ -343,7 +348,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	given := f.given
 	given.Salt, given.AsUser = "", true
 	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
-	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true}
+	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true, Trace: f.trace.conversation(d.Host.Name)}
 	if f.forge == nil {
 		t.Forge = jobOf(d, key)
 	}
@@ -413,7 +418,15 @@ func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *s
 	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
 		return false, strange.error // it is the gate, or cannot be looked at
 	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+strange.Error())
+	shown := strange.Error()
+	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
+		line, _, _ := strings.Cut(text, "\n")
+		shown += ": " + cut(provision.Visible(line), 200)
+	}
+	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
+		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
+	}
+	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil
@@ -428,7 +441,7 @@ func (v *verdict) prove(ctx context.Context, conn *remote.Conn) error {
 	attempts, err := conn.Prove(ctx)
 	for _, a := range attempts {
 		if a.Refused {
-			v.refused++
+			v.refused = append(v.refused, a.Name)
 		} else {
 			v.breaches = append(v.breaches, a.Name+": "+a.How)
 		}

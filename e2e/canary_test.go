@@ -77,9 +77,11 @@ variables = { projects = ["transmogrify/tool"] }
 	}
 	temp := t.TempDir()
 	var printed strings.Builder
+	traces := 0
 	apply := func(wants int, flags ...string) {
 		t.Helper()
-		command, out, errors := w.process(t, append([]string{"apply"}, flags...)...)
+		traces++
+		command, out, errors := w.process(t, append([]string{"apply", "--verbose", "--trace", fmt.Sprintf("%s/trace%d", temp, traces)}, flags...)...)
 		command.Env = append(command.Env, "TMPDIR="+temp)
 		command.Run()
 		if code := command.ProcessState.ExitCode(); code != wants {
@@ -106,6 +108,12 @@ variables = { projects = ["transmogrify/tool"] }
 			t.Errorf("none of the %d processes that were seen is %q: the sampler proves nothing", len(seen), want)
 		}
 	}
+	for _, want := range []string{"web1: user deploy-user: began: ", `"event":"began"`} {
+		if !strings.Contains(printed.String(), want) {
+			t.Errorf("nothing that was printed is %q", want)
+		}
+	}
+	checkTraces(t, temp, traces)
 	for _, leak := range w.leaks(t, canaries, seen, printed.String(), temp, os.Getenv("HOME")) {
 		t.Error(leak)
 	}
@@ -132,6 +140,32 @@ func (w *world) leaks(t *testing.T, canaries []canary, processes []string, print
 		leaks = append(leaks, inDir(t, canaries, dir)...)
 	}
 	return leaks
+}
+
+// checkTraces fails the test unless there are so many traces in a directory that
+// only their owner may read, and all that a secret could be in is in them.
+func checkTraces(t *testing.T, dir string, count int) {
+	t.Helper()
+	all := ""
+	for n := range count {
+		file := fmt.Sprintf("%s/trace%d", dir, n+1)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s has the mode %v", file, info.Mode())
+		}
+		all += string(text)
+	}
+	for _, want := range []string{
+		" * sudo asks for a password, and is given one\n", " > _secret='\\''(secret)'\\''\n", " < @", " fact public=ssh-ed25519 ",
+		" * POST /api/v4/groups/transmogrify/variables: 201, ", "gitlab * POST /api/v4/groups/transmogrify/access_tokens: ", " = web1: ", ": began: ", " = provision: web1: ",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("none of the traces has %q: they prove nothing", want)
+		}
+	}
 }
 
 // secretFile keeps a secret where the inventory can name it.

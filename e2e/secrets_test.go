@@ -135,8 +135,11 @@ variables = { projects = ["transmogrify/tool"] }
 		fmt.Fprintf(&printed, "%s%s", out, errors)
 	}
 	cell := newCell(t)
+	traces := 0
 	confined := func(wants int, args ...string) {
 		t.Helper()
+		traces++
+		args = append(args, "--verbose", "--trace", fmt.Sprintf("%s/trace%d", cell.dir, traces))
 		command, out, errors := cell.process(t, w, args...)
 		run(wants, command, out, errors)
 	}
@@ -197,6 +200,9 @@ variables = { projects = ["transmogrify/tool"] }
 	files := cell.written(t)
 	if !slices.ContainsFunc(files, func(text string) bool { return strings.Contains(text, w.Hosts["web1"].HostKeys[0]) }) {
 		t.Errorf("none of the %d files that were seen is the client's list of host keys: the cell proves nothing", len(files))
+	}
+	if n := len(slices.DeleteFunc(slices.Clone(files), func(text string) bool { return !strings.Contains(text, " provision * ") })); n != traces {
+		t.Errorf("%d traces were seen, of %d", n, traces)
 	}
 	for _, file := range files {
 		if found := find(canaries, file); found != nil {

@@ -27,6 +27,13 @@ type job struct {
 type program struct {
 	text  []byte
 	marks map[string]span
+	jobs  []job
+
+	before []Script
+	mark   string         // of the whole program
+	inner  map[int]string // the marks of programs in it, by their first job
+	shown  bool           // being written to be shown
+	trace  func(sent bool, line string)
 
 	digest string // of an installed program: what the gate has to tell first
 	proved bool   // it did
@@ -43,15 +50,47 @@ type span struct{ from, to int }
 // A script in before is run first, without a word; if it fails, so does the
 // program, before any job.
 func newProgram(jobs []job, before ...Script) (*program, error) {
-	p := &program{marks: map[string]span{}}
-	mark := newMark()
-	p.marks[mark] = span{0, len(jobs)}
-	text, err := p.write(jobs, 0, "", "'"+mark+"'", before...)
-	if err != nil {
-		return nil, err
+	p := &program{marks: map[string]span{}, jobs: jobs, before: before, mark: newMark(), inner: map[int]string{}}
+	p.marks[p.mark] = span{0, len(jobs)}
+	var err error
+	p.text, err = p.write(jobs, 0, "", "'"+p.mark+"'", before...)
+	return p, err
+}
+
+// redacted is the text of the program with "(secret)" for each secret. It is
+// not made from that text, but as that is: none of the secrets is looked at.
+func (p *program) redacted() string {
+	p.shown = true
+	defer func() { p.shown = false }()
+	text, _ := p.write(p.jobs, 0, "", "'"+p.mark+"'", p.before...)
+	return string(text)
+}
+
+// hide takes the secrets of a program out of what the host says, which may be
+// the program itself.
+func (p *program) hide(line string) string {
+	for _, j := range p.jobs {
+		if j.script.Secret.IsZero() {
+			continue
+		}
+		text, err := j.script.Secret.Reveal()
+		if err != nil {
+			continue
+		}
+		for part := range strings.Lines(text) {
+			if part = strings.TrimSpace(part); len(part) >= 8 {
+				line = strings.ReplaceAll(line, part, fmt.Sprint(j.script.Secret))
+			}
+		}
 	}
-	p.text = text
-	return p, nil
+	return line
+}
+
+// send traces what the host is sent.
+func (p *program) send(trace func(sent bool, line string)) {
+	if p.trace = trace; trace != nil && p.text != nil {
+		trace(true, p.redacted())
+	}
 }
 
 // write writes the program of one user; jobs are numbered from first on, and
@@ -81,8 +120,12 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 			for end < len(jobs) && jobs[end].script.User == jobs[i].script.User {
 				end++
 			}
-			mark := newMark()
-			p.marks[mark] = span{first + i, first + end}
+			mark := p.inner[first+i]
+			if mark == "" {
+				mark = newMark()
+				p.marks[mark] = span{first + i, first + end}
+				p.inner[first+i] = mark
+			}
 			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User, "'"+mark+"'")
 			if err != nil {
 				return nil, err
@@ -91,7 +134,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 			i = end
 			continue
 		}
-		if err := writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
+		if err := p.writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
 			return nil, err
 		}
 		i++
@@ -122,11 +165,14 @@ const onSignal = "trap 'exit 1' HUP INT PIPE TERM"
 
 // The subshell of a script is a command of its own: as a condition, or before
 // ||, the shell would ignore set -e inside it.
-func writeJob(b *bytes.Buffer, j job, n int, function string) error {
+func (p *program) writeJob(b *bytes.Buffer, j job, n int, function string) error {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n%s\n", n, onSignal)
 	if !j.script.Secret.IsZero() {
-		text, err := j.script.Secret.Reveal()
+		text, err := fmt.Sprint(j.script.Secret), error(nil)
+		if !p.shown {
+			text, err = j.script.Secret.Reveal()
+		}
 		if err != nil {
 			return err
 		}
@@ -252,7 +298,7 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 		if line == "" && current < 0 {
 			return
 		}
-		line = Visible(line)
+		line = Visible(p.hide(line))
 		if current < 0 {
 			stray = last(append(stray, line))
 			return
@@ -269,6 +315,9 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			return results, stray, nil
 		} else if err != nil && err != io.EOF {
 			return results, stray, err
+		}
+		if p.trace != nil {
+			p.trace(false, Visible(p.hide(line)))
 		}
 		before, word, rest, from := p.cut(line)
 		if word == "" {

@@ -41,6 +41,7 @@ type Probe struct {
 type Change struct {
 	Summary string // a lower-case imperative sentence, unique in its step; never a secret
 	Detail  string // more to show in a plan, such as a diff
+	Hint    string // what to do where the script fails; may be empty
 	Do      Action // a Script or a Call; nil: see [Later]
 }
 
@@ -50,7 +51,8 @@ func Later(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...)}
 }
 
-// Note is something to tell that needs no change.
+// Note is something to tell that needs no change. A hint may stand behind it, as
+// in the text of an error.
 func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
 }
@@ -131,6 +133,11 @@ type Target struct {
 	// By is who changes the host, for the host's own log; "": nothing is
 	// logged.
 	By string
+
+	// Trace, if it is not nil, is told all that is said: what the host is sent, a
+	// whole program with "(secret)" for each secret, and each line that comes
+	// back, made visible. Calls may overlap.
+	Trace func(sent bool, text string)
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -53,7 +54,11 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	let := func(public, summary string) {
 		changes = append(changes, provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-			return g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
+			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
+			if errors.Is(err, forge.ErrTaken) {
+				err = provision.Hint(err, "let it be removed there, or move the key pair in ~%s/.ssh away: apply makes another", s.user)
+			}
+			return err
 		})})
 	}
 	for _, key := range []struct{ fact, name string }{{"public", "the key"}, {"next", "the next key"}} {

@@ -219,9 +219,18 @@ func (s registryLogin) create(ctx context.Context, g forge.Forge, credential sec
 	return nil
 }
 
+// hint is for where the registry refuses the login.
+func (s registryLogin) hint() string {
+	if s.kind == "" {
+		return "check the user name and the password of registry.credential, and that it may read the registry"
+	}
+	return fmt.Sprintf("is %s the registry of this GitLab? run again when it answers", s.registry)
+}
+
 func (s registryLogin) login(how string, credential secret.Value) provision.Change {
 	return provision.Change{
 		Summary: fmt.Sprintf("log %s in to %s%s", s.user, s.registry, how),
+		Hint:    s.hint(),
 		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
 	}
 }

@@ -30,7 +30,7 @@ func (c *Client) DeployKeys(ctx context.Context, project string) ([]forge.Deploy
 			key.DaysLeft = c.daysUntil(key.ExpiresAt)
 			keys = append(keys, key)
 		}
-		return keys, err
+		return keys, c.near(ctx, project, err)
 	})
 	return slices.Clone(keys), err
 }

@@ -142,7 +142,7 @@ func (c *Client) orForbidden(ctx context.Context, asked string, err error) error
 	if _, dead := c.self(ctx); dead != nil {
 		return err
 	}
-	return &failure{asked, fmt.Sprintf("%v: the tokens of a group are for its Owners, those of a project for its Maintainers", forge.ErrForbidden), forge.ErrForbidden}
+	return hint(&failure{asked, forge.ErrForbidden.Error(), forge.ErrForbidden}, "the tokens of a group are for its Owners, those of a project for its Maintainers: let one of them make the token")
 }
 
 func (c *Client) withDaysLeft(t forge.Token) forge.Token {
