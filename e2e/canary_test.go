@@ -110,7 +110,7 @@ variables = { projects = ["transmogrify/tool"] }
 			t.Errorf("%v: among the arguments or in the environment of a process: %q", found, process)
 		}
 	}
-	for _, want := range []string{"web1: user deploy-user: began: ", `"event":"began"`} {
+	for _, want := range []string{"web1: user deploy-user: began: ", "web1: containers app: output: ", `"event":"began"`} {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("nothing that was printed is %q", want)
 		}
