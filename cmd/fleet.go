@@ -34,17 +34,17 @@ type fleetOptions struct {
 
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
-		&cli.IntFlag{Name: "parallel", Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "text, or json: one object a line"},
-		&cli.StringFlag{Name: "ssh-config", Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is fine, too"},
-		&cli.StringFlag{Name: "trace", Usage: "write what is said to hosts and GitLab, and by them, to `FILE`; secrets are left out"},
+		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
+		&cli.IntFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
+		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
+		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
+		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is fine, too"},
+		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "write what is said to hosts and GitLab, and by them, to `FILE`; secrets are left out"},
 	}
 }
 
 func lockWaitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait up to `DURATION` for somebody else who is changing a host"}
+	return &cli.DurationFlag{Name: "lock-wait", Category: groupHosts, Usage: "wait up to `DURATION` for somebody else who is changing a host"}
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
@@ -184,7 +184,7 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 		defer conn.Close()
 		f.live.doing(h.Name, "look")
 		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
-		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]})
+		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock, Trace: f.trace.conversation(h.Name), By: admin() + " with provision " + version()}, f, h, f.deployments[h]})
 	})
 }
 
@@ -218,6 +218,11 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 
 // whoami tells others who holds the lock of a host.
 func whoami() string {
+	return fmt.Sprintf("%s (process %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+}
+
+// admin is who runs this program, and where.
+func admin() string {
 	name, host := "somebody", "an unknown machine"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -225,7 +230,7 @@ func whoami() string {
 	if h, err := os.Hostname(); err == nil {
 		host = h
 	}
-	return fmt.Sprintf("%s on %s (process %d) since %s", name, host, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return name + " on " + host
 }
 
 // target says how an admin reaches a host.

@@ -29,7 +29,12 @@ import (
 // the colours, and CI the lines that do not stay.
 //
 // With --output json each line is an object; a field that does not apply is
-// left out, and new fields may come. The last line has "event": "summary".
+// left out. The last line has "event": "summary". What else there is stands in
+// docs/schema/output.schema.json. Every line has a version: new fields and
+// events may come with the same one, and it goes up when one goes away or comes
+// to mean something else.
+
+const outputVersion = 1
 
 // A report prints what happens.
 type report struct {
@@ -77,6 +82,7 @@ func (r *report) print(out io.Writer, text string) {
 
 // A line is one line of JSON output.
 type line struct {
+	Version    int      `json:"version"`
 	Event      string   `json:"event"`
 	Host       string   `json:"host,omitempty"`
 	Deployment string   `json:"deployment,omitempty"`
@@ -86,11 +92,14 @@ type line struct {
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
 	Output     []string `json:"output,omitempty"`
+	Time       string   `json:"time,omitempty"`
+	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
 }
 
 func (r *report) object(l line) {
+	l.Version = outputVersion
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -199,7 +208,7 @@ var colours = map[string]string{"done": green, "failed": red, "wrong": red, "bre
 
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
-	l.Change = provision.Visible(l.Change)
+	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
 	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
 	if r.json {
 		r.object(l)
@@ -207,7 +216,7 @@ func (r *report) say(l line) {
 	}
 	var parts []string
 	sign := paint(r.out, colours[l.Event], signs[l.Event])
-	for _, p := range []string{l.Host, l.Deployment, l.Step, sign, l.Change + l.Text} {
+	for _, p := range []string{l.Host, l.Time, l.By, l.Deployment, l.Step, sign, l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}

@@ -25,6 +25,7 @@ type verifyOptions struct {
 	key     string // a file with the deploy key
 	asAdmin bool
 	junit   string // a file
+	html    string // a file
 	shard   shard
 	renew   int // days
 }
@@ -37,13 +38,13 @@ func verifyCommand(env Env) *cli.Command {
 		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
-			"without any of them it looks with the rights of an admin. Exit codes: 0 fine;\n" +
-			"1 could not look; 2 wrong usage or inventory; 3 something is not as it should be.",
+			"without any of them it looks with the rights of an admin.",
 		Flags: append(fleetFlags(),
 			&cli.StringFlag{Name: "key", Usage: "log in with the deploy key in `FILE`"},
-			&cli.StringFlag{Name: "as", Value: "ci", Usage: "ci, or admin: look with all rights"},
-			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE`"},
-			&cli.StringFlag{Name: "shard", Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
+			&cli.StringFlag{Name: "as", Value: "ci", Usage: "`ci|admin`: look with the rights of CI, or with all rights"},
+			&cli.StringFlag{Name: "junit", Category: groupOutput, Usage: "write a JUnit report to `FILE`"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "write a page to read in a browser to `FILE`"},
+			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
 			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
 		),
 		HideHelpCommand: true,
@@ -53,7 +54,7 @@ func verifyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), renew: c.Int("renew")}
+			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew")}
 			switch as := c.String("as"); {
 			case as == "admin":
 				o.asAdmin = true
@@ -132,6 +133,11 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 			return err
 		}
 	}
+	if o.html != "" {
+		if err := v.writePage(o.html, f, o, f.ownToken(ctx)...); err != nil {
+			return err
+		}
+	}
 	switch {
 	case len(v.errs) > 0:
 		return errReported
@@ -139,6 +145,18 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return errMissing
 	}
 	return nil
+}
+
+// ownToken is the token that GitLab was asked with, if there is one.
+func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
+	if f.forge == nil {
+		return nil
+	}
+	token, err := f.forge.Self(ctx)
+	if err != nil {
+		return nil // a job has none
+	}
+	return []provision.Credential{{Name: "the token " + token.Name + " that GitLab was asked with", Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
 }
 
 // onlyScope leaves the deployments of one environment, if there are any: a job

@@ -183,6 +183,7 @@ web1: app: restriction app: BREACH: the deploy key was let do what it must not: 
 	if err != nil {
 		t.Fatal(err)
 	}
+	xmllint(t, file)
 	var suites struct {
 		Tests    int `xml:"tests,attr"`
 		Failures int `xml:"failures,attr"`

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 type job struct {
 	script Script
 	probe  bool
+	log    string // what the host logs when it is done; "": nothing
 }
 
 // A program is the text of some jobs, and what tells their lines from others
@@ -188,8 +190,31 @@ func (p *program) writeJob(b *bytes.Buffer, j job, n int, function string) error
 	if !j.probe {
 		b.WriteString("[ \"$status\" = 0 ] || failed=1\n")
 	}
+	if j.script.User == "" {
+		writeLog(b, []job{j})
+	}
 	b.WriteString("fi\n")
 	return nil
+}
+
+// writeLog has root log some jobs that ran one after the other, as another user
+// could log anything. Of several that ran as such a user, root knows only whether
+// all are done.
+func writeLog(b *bytes.Buffer, jobs []job) {
+	var done, failed bytes.Buffer
+	logged := slices.DeleteFunc(slices.Clone(jobs), func(j job) bool { return j.log == "" })
+	outcome := "failed: "
+	if len(logged) > 1 {
+		outcome = "failed, or one beside it: "
+	}
+	for _, j := range logged {
+		line, _ := quote(Visible(j.log))
+		fmt.Fprintf(&done, "log %s\n", line)
+		fmt.Fprintf(&failed, "log '%s'%s\n", outcome, line)
+	}
+	if len(logged) > 0 {
+		fmt.Fprintf(b, "if [ -z \"$failed\" ]; then\n%selse\n%sfi\n", &done, &failed)
+	}
 }
 
 // callOf calls a function with arguments.
@@ -211,7 +236,9 @@ func writeAs(b *bytes.Buffer, jobs []job, first int, inner []byte) {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "if getent passwd %s >/dev/null; then\nas %s %s || failed=1\nelse\n", user, user, text)
 	writeSkip(b, jobs, first, "'the user '"+user+"' does not exist'")
-	b.WriteString("fi\nfi\n")
+	b.WriteString("fi\n")
+	writeLog(b, jobs)
+	b.WriteString("fi\n")
 }
 
 // writeSkip answers for jobs that cannot run: probes end having seen nothing,
@@ -266,7 +293,7 @@ const keepLines = 40
 // returned as stray. The error is about reading only.
 func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text string)) (results []result, stray []string, err error) {
 	results = make([]result, n)
-	current, facts, said := -1, 0, 0
+	current, next, facts, said := -1, 0, 0, 0
 	output := func(line string) {
 		if line == "" && current < 0 {
 			return
@@ -310,10 +337,10 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 				return results, stray, &OutdatedError{}
 			}
 			i, err := strconv.Atoi(rest)
-			if err != nil || current >= 0 || i < from.from || i >= from.to || results[i].began {
+			if err != nil || current >= 0 || i != next || i < from.from || i >= from.to {
 				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
 			}
-			current = i
+			current, next = i, i+1
 			results[i].began = true
 			tell(i, Began, "")
 		case "fact":

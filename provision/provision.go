@@ -162,7 +162,11 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
 	var jobs []job
 	for _, d := range deeds {
-		jobs = append(jobs, job{script: d.change.Do.(Script)})
+		j := job{script: d.change.Do.(Script)}
+		if t.By != "" {
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+		}
+		jobs = append(jobs, j)
 	}
 	probes := probesOf(steps)
 	for _, p := range probes {
@@ -268,7 +272,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 			}
 		}
 		for i := n + 1; i < len(deeds); i++ {
-			event(i, NotRun, "")
+			if !results[i].began {
+				event(i, NotRun, "")
+			}
 		}
 		return nil, e
 	}

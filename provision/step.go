@@ -57,6 +57,24 @@ func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
 }
 
+// Lasts tells of a credential that is there, and how long it goes on working.
+func Lasts(c Credential) Change { return Change{Summary: c.Name, Do: c} }
+
+// A Credential is one that somebody can use, until it ends.
+type Credential struct {
+	Name string // never the secret itself
+	Ends bool
+	Days int // whole days until then, if it ends
+}
+
+// String returns the name, and how long it lasts.
+func (c Credential) String() string {
+	if !c.Ends {
+		return c.Name + ": no end"
+	}
+	return fmt.Sprintf("%s: %d days left", c.Name, c.Days)
+}
+
 // An Action is what a change does: a [Script] or a [Call].
 type Action interface{ action() }
 
@@ -89,6 +107,8 @@ func (Script) action() {}
 func (Call) action()   {}
 func (note) action()   {}
 
+func (Credential) action() {}
+
 // A Host runs shell programs as root.
 type Host interface {
 	// Run gives program to a new shell, and copies what it prints to out.
@@ -114,6 +134,10 @@ type Target struct {
 	// whole program with "(secret)" for each secret, and each line that comes
 	// back, made visible. Calls may overlap.
 	Trace func(sent bool, text string)
+
+	// By is who changes the host, for the host's own log; "": nothing is
+	// logged.
+	By string
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"provision/inventory"
 	"provision/provision"
@@ -37,6 +38,9 @@ func (s deployKey) Probe() provision.Probe {
 				if k.CanPush {
 					facts.Add("can-push", keyOf(k.Key))
 				}
+				if !k.ExpiresAt.IsZero() {
+					facts.Add("days "+keyOf(k.Key), strconv.Itoa(k.DaysLeft))
+				}
 			}
 			return facts, nil
 		},
@@ -65,6 +69,10 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		case f.Has("can-push", public):
 			let(public, fmt.Sprintf("take the right to push to %s from %s of %s", s.project, key.name, s.user))
 		}
+	}
+	if public := f.Get("public"); f.Has("registered", public) {
+		days, err := strconv.Atoi(f.Get("days " + public))
+		changes = append(changes, provision.Lasts(provision.Credential{Name: "deploy key " + s.title + " of project " + s.project, Ends: err == nil, Days: days}))
 	}
 	if retired := f.Get("retired"); f.Has("registered", retired) && retired != f.Get("public") {
 		changes = append(changes, provision.Change{

@@ -136,7 +136,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	good := false
 	var why string
 	var unused []int64
-	var warning []provision.Change
+	var told []provision.Change // what needs no change
 	for _, token := range f["token"] {
 		number, left, _ := strings.Cut(token, " ")
 		id, err := strconv.ParseInt(number, 10, 64)
@@ -144,6 +144,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, err
 		}
 		days, err := strconv.Atoi(left)
+		if number == held {
+			told = append(told, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner), Ends: err == nil, Days: days}))
+		}
 		switch {
 		case number != held:
 			unused = append(unused, id)
@@ -156,11 +159,11 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		default:
 			good = true
 			if err == nil && days < WarnDays {
-				warning = append(warning, provision.Note("token %s ends in %d days; apply replaces it", number, days))
+				told = append(told, provision.Note("token %s ends in %d days; apply replaces it", number, days))
 			}
 		}
 	}
-	changes := warning
+	changes := told
 	if !good {
 		if why == "" && held != "" && held != f.Get("login") {
 			why = fmt.Sprintf(", as token %s is revoked or expired", held)

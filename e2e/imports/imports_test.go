@@ -52,6 +52,8 @@ var rules = []rule{
 		"it is the only importer of goph, and knows programs as bytes"},
 	{"provision/provision/forge/gitlab", "provision/provision/forge provision/provision/secret " + client, "provision/provision provision/steps provision/inventory " + goph + " " + cli + " " + toml,
 		"it is the only importer of the client of GitLab"},
+	{"provision/cmd/access", "provision/inventory provision/provision", "provision/steps provision/provision/remote " + strings.Join([]string{goph, client, cli}, " "),
+		"who can do what follows from the inventory alone; the engine is there to make text visible"},
 	{"provision/cmd", "provision/… golang.org/x/term golang.org/x/text/width github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
 		"here it all comes together; the libraries behind it are used through the parts"},
 	{"provision/cmd/provision", "provision/cmd", "", "main calls Main"},

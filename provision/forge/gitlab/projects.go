@@ -26,7 +26,20 @@ func (c *Client) Project(ctx context.Context, fullPath string) (forge.Project, e
 		if err := c.explain(question, resp, err); err != nil {
 			return forge.Project{}, c.near(ctx, fullPath, err)
 		}
-		return forge.Project{ID: p.ID, Path: p.PathWithNamespace, DefaultBranch: p.DefaultBranch, SSHURL: p.SSHURLToRepo}, nil
+		project := forge.Project{ID: p.ID, Path: p.PathWithNamespace, DefaultBranch: p.DefaultBranch, SSHURL: p.SSHURLToRepo}
+		project.Registry, _, _ = strings.Cut(p.ContainerRegistryImagePrefix, "/")
+		if p.Namespace != nil && p.Namespace.Kind == "group" {
+			project.Group = p.Namespace.FullPath
+		}
+		if own := p.Permissions; own != nil {
+			if own.ProjectAccess != nil {
+				project.Level = int(own.ProjectAccess.AccessLevel)
+			}
+			if own.GroupAccess != nil {
+				project.Level = max(project.Level, int(own.GroupAccess.AccessLevel))
+			}
+		}
+		return project, nil
 	})
 }
 
