@@ -41,7 +41,11 @@ type Servers struct {
 	// hangs up on one more. 0: any number. It must not change after Listen.
 	MaxStartups int
 
-	connections, logins, commands, forwards, dropped atomic.Int64
+	// MaxSessions is how many sessions a connection may have; 0: any number. It
+	// must not change after Listen.
+	MaxSessions int
+
+	connections, logins, sessions, commands, forwards, dropped atomic.Int64
 
 	mu        sync.Mutex
 	startups  int
@@ -132,6 +136,7 @@ func (s *Servers) Close() {
 type Count struct {
 	Connections int // that were accepted
 	Logins      int
+	Sessions    int // that were opened
 	Commands    int
 	Forwards    int // to other hosts
 	Dropped     int // connections, because of MaxStartups
@@ -144,7 +149,7 @@ func (s *Servers) Count() Count {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Count{
-		Connections: int(s.connections.Load()), Logins: int(s.logins.Load()), Commands: int(s.commands.Load()),
+		Connections: int(s.connections.Load()), Logins: int(s.logins.Load()), Sessions: int(s.sessions.Load()), Commands: int(s.commands.Load()),
 		Forwards: int(s.forwards.Load()), Dropped: int(s.dropped.Load()), Startups: s.most, Open: len(s.conns),
 	}
 }
@@ -203,10 +208,20 @@ func (s *Servers) serve(conn net.Conn) {
 			}
 		}
 	}()
+	var open atomic.Int64
 	for channel := range channels {
 		switch channel.ChannelType() {
 		case "session":
-			go s.session(channel)
+			if n := open.Add(1); s.MaxSessions > 0 && n > int64(s.MaxSessions) {
+				open.Add(-1)
+				_ = channel.Reject(ssh.Prohibited, "open failed")
+				continue
+			}
+			s.sessions.Add(1)
+			go func() {
+				defer open.Add(-1)
+				s.session(channel)
+			}()
 		case "direct-tcpip":
 			go s.forward(channel)
 		default:

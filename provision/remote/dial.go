@@ -175,6 +175,9 @@ type link struct {
 	ctx     context.Context // ends with the connection; its cause is why
 	end     context.CancelCauseFunc
 	watches sync.WaitGroup
+
+	mu   sync.Mutex
+	next <-chan opened // see ahead
 }
 
 var (
