@@ -53,7 +53,8 @@ type Servers struct {
 	closed    bool
 }
 
-// New makes servers that answer commands with answer.
+// New makes servers that answer commands with answer, or refuse them all if that
+// is nil.
 func New(answer Answer) (*Servers, error) {
 	s := &Servers{answer: answer, conns: map[net.Conn]bool{}}
 	_, host, err := ed25519.GenerateKey(rand.Reader)
@@ -252,7 +253,7 @@ func (s *Servers) session(offered ssh.NewChannel) {
 	defer channel.Close()
 	for r := range requests {
 		var exec struct{ Command string }
-		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &exec) != nil {
+		if s.answer == nil || r.Type != "exec" || ssh.Unmarshal(r.Payload, &exec) != nil {
 			if r.WantReply {
 				_ = r.Reply(false, nil)
 			}

@@ -151,7 +151,7 @@ func (c *Conn) converse(ctx context.Context, r *run, program []byte) error {
 			}
 		case <-late:
 			if !r.isReady() {
-				return c.giveUp(r, fmt.Errorf("%w: no shell within %v", errDenied, c.dialer.handshake()))
+				return fmt.Errorf("%w: no shell within %v", errDenied, c.dialer.handshake()) // nothing runs that could be waited for
 			}
 		case <-shellReady:
 			shellReady, prompted, hesitates = nil, nil, nil
