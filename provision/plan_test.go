@@ -175,15 +175,16 @@ func TestVisible(t *testing.T) {
 }
 
 func TestProbesOfOneUserTravelTogether(t *testing.T) {
-	probe := func(user string) Script { return Script{User: user, Text: ":"} }
+	probe := func(user, arg string) Script { return Script{User: user, Text: ":", Args: []string{arg}} }
 	var got []string
 	for _, p := range probesOf([]Step{
-		fixed{name: "1", probe: probe("a")}, fixed{name: "2", probe: probe("")}, fixed{name: "none"},
-		fixed{name: "3", probe: probe("a")}, fixed{name: "4", probe: probe("b")}, fixed{name: "5", probe: probe("")},
+		fixed{name: "1", probe: probe("a", "x")}, fixed{name: "2", probe: probe("", "x")}, fixed{name: "none"},
+		fixed{name: "3", probe: probe("a", "y")}, fixed{name: "4", probe: probe("b", "x")}, fixed{name: "5", probe: probe("", "y")},
+		fixed{name: "6", probe: probe("a", "x")}, // looks just like 1
 	}) {
-		got = append(got, p.step)
+		got = append(got, strings.Join(p.steps, "+"))
 	}
-	if want := []string{"1", "3", "2", "5", "4"}; !slices.Equal(got, want) {
+	if want := []string{"1+6", "3", "2", "5", "4"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -115,31 +115,28 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 		}
 		fmt.Fprintf(&body, "%s </dev/null >/dev/null 2>&1 || return\n", call)
 	}
+	look := len(jobs) // where the probes begin that are the end
+	for look > 0 && jobs[look-1].probe {
+		look--
+	}
+	var probes [][]byte
 	for i := 0; i < len(jobs); {
-		if jobs[i].script.User != user {
-			end := i + 1
-			for end < len(jobs) && jobs[end].script.User == jobs[i].script.User {
-				end++
-			}
-			mark := p.inner[first+i]
-			if mark == "" {
-				mark = newMark()
-				p.marks[mark+" "] = span{first + i, first + end}
-				p.inner[first+i] = mark
-			}
-			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User, "'"+mark+"'")
-			if err != nil {
-				return nil, err
-			}
-			writeAs(&body, jobs[i:end], first+i, inner)
-			i = end
-			continue
+		end := i + 1
+		for end < len(jobs) && end != look && jobs[end].script.User == jobs[i].script.User {
+			end++
 		}
-		if err := p.writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
+		var part bytes.Buffer
+		if err := p.writePart(&part, jobs[i:end], first+i, user, function); err != nil {
 			return nil, err
 		}
-		i++
+		if i < look {
+			body.Write(part.Bytes())
+		} else {
+			probes = append(probes, part.Bytes())
+		}
+		i = end
 	}
+	body.Write(besides(probes))
 
 	var b bytes.Buffer
 	b.WriteString("provision() {\n")
@@ -158,6 +155,51 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 	b.Write(body.Bytes())
 	b.WriteString("[ -z \"$failed\" ]\n}\nprovision \"$@\"\n")
 	return b.Bytes(), nil
+}
+
+// writePart writes jobs of one user into the program of another, or the same.
+func (p *program) writePart(b *bytes.Buffer, jobs []job, first int, user string, function func(text string) string) error {
+	if jobs[0].script.User == user {
+		for i, j := range jobs {
+			if err := p.writeJob(b, j, first+i, function(j.script.Text)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	mark := p.inner[first]
+	if mark == "" {
+		mark = newMark()
+		p.marks[mark+" "] = span{first, first + len(jobs)}
+		p.inner[first] = mark
+	}
+	inner, err := p.write(jobs, first, jobs[0].script.User, "'"+mark+"'")
+	if err != nil {
+		return err
+	}
+	writeAs(b, jobs, first, inner)
+	return nil
+}
+
+// besides has parts that only look run at the same time, for nothing that one of
+// them does changes what another one sees. What each prints waits in a pipe, so
+// that it comes in their order.
+func besides(parts [][]byte) []byte {
+	if len(parts) < 2 {
+		return bytes.Join(parts, nil)
+	}
+	var b bytes.Buffer
+	all := ""
+	for i, part := range parts {
+		fmt.Fprintf(&b, "look%d() {\n%s}\n", i, part)
+		if i == 0 {
+			all = "look0"
+		} else {
+			all = fmt.Sprintf("look%d </dev/null | { %s; cat; }", i, all)
+		}
+	}
+	b.WriteString(all + "\n")
+	return b.Bytes()
 }
 
 // onSignal has what a script traps on EXIT run where a signal ends it as well. A

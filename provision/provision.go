@@ -232,7 +232,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 	for n, r := range results {
 		if r.ended && r.status == 0 {
 			if n >= len(deeds) {
-				seen[probes[n-len(deeds)].step] = r.facts
+				for _, step := range probes[n-len(deeds)].steps {
+					seen[step] = r.facts.clone()
+				}
 			}
 			continue
 		}
@@ -241,7 +243,7 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 		case n < len(deeds):
 			e.Step, e.Change = deeds[n].step, deeds[n].change.Summary
 		default:
-			e.Step, e.Change = probes[n-len(deeds)].step, "look"
+			e.Step, e.Change = probes[n-len(deeds)].steps[0], "look"
 		}
 		switch {
 		case r.ended:
@@ -281,12 +283,15 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 	return seen, nil
 }
 
+// A probe is a script that looks for all steps that want to look in just that
+// way.
 type probe struct {
-	step   string
+	steps  []string
 	script Script
 }
 
-// probesOf returns the probes that have a script, those of one user together.
+// probesOf returns the probes that have a script, those of one user together,
+// each script once.
 func probesOf(steps []Step) []probe {
 	var order []string
 	by := map[string][]probe{}
@@ -298,7 +303,12 @@ func probesOf(steps []Step) []probe {
 		if by[script.User] == nil {
 			order = append(order, script.User)
 		}
-		by[script.User] = append(by[script.User], probe{s.Name(), script})
+		same := func(p probe) bool { return p.script.Text == script.Text && slices.Equal(p.script.Args, script.Args) }
+		if i := slices.IndexFunc(by[script.User], same); i >= 0 {
+			by[script.User][i].steps = append(by[script.User][i].steps, s.Name())
+			continue
+		}
+		by[script.User] = append(by[script.User], probe{[]string{s.Name()}, script})
 	}
 	var probes []probe
 	for _, user := range order {

@@ -160,6 +160,15 @@ func (f Facts) Has(key, value string) bool { return slices.Contains(f[key], valu
 // Add appends a value to those of key.
 func (f Facts) Add(key, value string) { f[key] = append(f[key], value) }
 
+// clone returns facts to which more can be added.
+func (f Facts) clone() Facts {
+	c := make(Facts, len(f))
+	for key, values := range f {
+		c[key] = slices.Clone(values)
+	}
+	return c
+}
+
 // Seen is what all probes of a host saw, by the name of the step.
 type Seen map[string]Facts
 
