@@ -1,0 +1,271 @@
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"provision/e2e/pages"
+	"provision/e2e/rehearsal"
+	"provision/inventory"
+	"provision/templates"
+)
+
+var update = flag.Bool("update", false, "write anew what the transcripts of the documentation show")
+
+// What the pages show of the example inventory is what happens. They are read
+// one after the other in one world, the first one on bare hosts.
+func TestPages(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, inventory.Example); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "inventory.toml")
+	if err := os.Rename(filepath.Join(dir, "example.toml"), file); err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(t, dir, file)
+
+	// The inventory as it has to be in the lab, in the place of the example.
+	written, err := r.Write()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := fmt.Sprintf("token = { file = %q }\n", r.Inventory.GitLab.Token.File)
+	short := strings.NewReplacer(dir+"/", "", filepath.Dir(written)+"/ca.pem", "ca.pem", token, "").Replace(string(text))
+	if err := os.WriteFile(file, []byte(short), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"docs/how-it-works.md", "README.md", "docs/operations.md", "docs/gitlab.md", "docs/ci.md", "docs/security.md"} {
+		t.Run(page, func(t *testing.T) { r.read(t, page) })
+	}
+}
+
+// A reader reads pages and types what they say, in a shell of an admin.
+type reader struct {
+	*world
+	dir string
+	env []string
+}
+
+// newReader makes the world of an inventory, and the machine of its admin.
+func newReader(t *testing.T, dir, file string) *reader {
+	t.Helper()
+	inv, err := inventory.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := rehearsal.New(t.Context(), theLab, inv, rehearsal.Options{})
+	if w != nil {
+		t.Cleanup(func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := os.ReadFile(inv.GitLab.Token.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(inv.Hosts[0].Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := os.Getenv("HOME")
+	bin := t.TempDir()
+	var config, knownHosts strings.Builder
+	for _, h := range inv.Hosts {
+		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n\tUser %s\n", h.Name, h.Address, h.User)
+		knownHosts.WriteString(w.Hosts[h.Name].KnownHosts())
+	}
+	for name, text := range map[string]string{
+		filepath.Join(home, ".ssh/id_ed25519"):  string(key),
+		filepath.Join(home, ".ssh/config"):      config.String(),
+		filepath.Join(home, ".ssh/known_hosts"): knownHosts.String(),
+		filepath.Join(dir, "ca.pem"):            string(inv.GitLab.CA),
+		filepath.Join(bin, "provision"):         "#!/bin/sh\n" + programVariable + "=yes exec " + self + ` "$@"` + "\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { os.RemoveAll(filepath.Join(home, ".ssh")) })
+	return &reader{&world{World: w, dir: dir}, dir, append(os.Environ(), "GITLAB_TOKEN="+string(token),
+		"PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")}
+}
+
+// read does what a page says, and holds what it shows to what happens.
+func (r *reader) read(t *testing.T, page string) {
+	p, err := pages.Read(filepath.Join("..", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell := r.shell(t)
+	changed := map[int]string{}
+	for _, part := range p.Parts {
+		at := fmt.Sprintf("%s:%d", page, part.Line)
+		switch {
+		case part.Scene != "":
+			if err := r.scene(t, shell, part.Scene); err != nil {
+				t.Fatalf("%s: %v", at, err)
+			}
+		case part.Language() == "console":
+			commands, err := pages.Commands(part.Text)
+			if err != nil {
+				t.Fatalf("%s: %v", at, err)
+			}
+			same := true
+			for i, c := range commands {
+				var printed string
+				if project := part.Value("job"); project != "" {
+					printed = r.job(t, project, part.Value("environment"), c.Text)
+				} else if printed, _, err = shell.run(c.Text); err != nil {
+					t.Fatalf("%s: %s: %v", at, c.Text, err)
+				}
+				if pages.Same(c.Output, printed) {
+					continue
+				}
+				same = false
+				commands[i].Output = pages.Shorten(printed)
+				if !*update {
+					t.Errorf("%s: %s\nprints\n%s\nand not\n%s", at, c.Text, commands[i].Output, c.Output)
+				}
+			}
+			if !same {
+				changed[part.Line] = pages.Transcript(commands)
+			}
+		}
+	}
+	if *update && len(changed) > 0 {
+		if err := p.Replace(changed); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d transcripts are written anew", page, len(changed))
+	}
+}
+
+// job types a command as a job of a pipeline does, and returns what it prints.
+func (r *reader) job(t *testing.T, project, environment, command string) string {
+	t.Helper()
+	out, err := r.Run(t.Context(), rehearsal.Job{In: project, Environment: environment,
+		Script: templates.CIBefore + "\nexec 2>&1\n" + command + "\n"})
+	if err != nil && out == "" {
+		return err.Error() + "\n"
+	}
+	return out
+}
+
+// scene does what happens behind the scene.
+func (r *reader) scene(t *testing.T, s *shell, what string) error {
+	verb, rest, _ := strings.Cut(what, " ")
+	first, more, _ := strings.Cut(rest, " ")
+	switch verb {
+	case "run": // a command of the admin
+		out, code, err := s.run(rest)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("%s: exit code %d\n%s", rest, code, out)
+		}
+		return err
+	case "on": // HOST: a command of root
+		if _, err := r.Hosts[first].Exec(t.Context(), more); err != nil {
+			return err
+		}
+		return nil
+	case "push": // PROJECT VERSION: what CI builds
+		return r.Push(t.Context(), first, more)
+	case "push-broken":
+		return r.PushBroken(t.Context(), first, more)
+	case "deploy": // DEPLOYMENT ENVIRONMENT: the job of a pipeline
+		for _, d := range r.Inventory.Deployments {
+			if d.Name == first && d.Scope == more {
+				_, err := r.CI(t.Context(), d, "")
+				return err
+			}
+		}
+	case "gitlab": // METHOD PATH BODY: somebody does something in GitLab
+		path, body, _ := strings.Cut(more, " ")
+		r.api(t, first, path, body)
+		return nil
+	case "days": // N: so much time goes by for GitLab
+		var days int
+		if _, err := fmt.Sscan(rest, &days); err != nil {
+			return err
+		}
+		r.GitLab.SetNow(func() time.Time { return time.Now().AddDate(0, 0, days) })
+		return nil
+	}
+	return fmt.Errorf("what is %q?", what)
+}
+
+// A shell is a session of an admin.
+type shell struct {
+	in  io.Writer
+	out *bufio.Reader
+}
+
+const endOfCommand = "--- end of command "
+
+func (r *reader) shell(t *testing.T) *shell {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, "sh")
+	cmd.Dir, cmd.Env = r.dir, r.env
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		cmd.Wait()
+	})
+	return &shell{in, bufio.NewReader(out)}
+}
+
+// run runs a command, and returns all that it prints and its exit code.
+func (s *shell) run(command string) (string, int, error) {
+	if _, err := fmt.Fprintf(s.in, "{ %s\n} </dev/null 2>&1\nprintf '\\n%s%%d\\n' $?\n", command, endOfCommand); err != nil {
+		return "", 0, err
+	}
+	var b strings.Builder
+	for {
+		line, err := s.out.ReadString('\n')
+		if err != nil {
+			return b.String(), 0, fmt.Errorf("the shell has ended: %w", err)
+		}
+		if text, ok := strings.CutPrefix(line, endOfCommand); ok {
+			var code int
+			_, err := fmt.Sscan(text, &code)
+			return strings.TrimSuffix(b.String(), "\n"), code, err
+		}
+		b.WriteString(line)
+	}
+}
