@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/e2e/gitlabtest"
 	"provision/e2e/pages"
 	"provision/e2e/rehearsal"
 	"provision/inventory"
@@ -48,7 +49,7 @@ func TestPages(t *testing.T) {
 	if err := os.WriteFile(file, []byte(short), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"docs/how-it-works.md", "README.md", "docs/operations.md"} {
+	for _, page := range []string{"docs/how-it-works.md", "README.md", "docs/operations.md", "docs/gitlab.md", "docs/ci.md", "docs/security.md"} {
 		t.Run(page, func(t *testing.T) { r.read(t, page) })
 	}
 }
@@ -75,10 +76,6 @@ func newReader(t *testing.T, dir, file string) *reader {
 			}
 		})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	token, err := os.ReadFile(inv.GitLab.Token.File)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +109,17 @@ func newReader(t *testing.T, dir, file string) *reader {
 		}
 	}
 	t.Cleanup(func() { os.RemoveAll(filepath.Join(home, ".ssh")) })
-	return &reader{&world{World: w, dir: dir}, dir, append(os.Environ(), "GITLAB_TOKEN="+string(token),
-		"PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")}
+	r := &reader{&world{World: w, dir: dir}, dir, nil}
+	file = filepath.Join(bin, "token")
+	if err := r.token("owner", file); err != nil {
+		t.Fatal(err)
+	}
+	token, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.env = append(os.Environ(), "GITLAB_TOKEN="+string(token), "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")
+	return r
 }
 
 // read does what a page says, and holds what it shows to what happens.
@@ -210,6 +216,16 @@ func (r *reader) scene(t *testing.T, s *shell, what string) error {
 		path, body, _ := strings.Cut(more, " ")
 		r.api(t, first, path, body)
 		return nil
+	case "owner": // NAME: somebody else is made an owner; their token is in NAME.token
+		r.GitLab.AddUser(first)
+		for _, d := range r.Inventory.Deployments {
+			top, _, _ := strings.Cut(d.Project, "/")
+			r.GitLab.AddMember(top, first, gitlabtest.Owner)
+		}
+		return r.token(first, filepath.Join(r.dir, first+".token"))
+	case "block": // NAME
+		r.GitLab.Block(first)
+		return nil
 	case "days": // N: so much time goes by for GitLab
 		var days int
 		if _, err := fmt.Sscan(rest, &days); err != nil {
@@ -219,6 +235,15 @@ func (r *reader) scene(t *testing.T, s *shell, what string) error {
 		return nil
 	}
 	return fmt.Errorf("what is %q?", what)
+}
+
+// token writes a token of somebody to a file.
+func (r *reader) token(username, file string) error {
+	text, err := r.GitLab.AddPersonalToken(username, time.Now().AddDate(2, 0, 0), "api").Reveal()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o600)
 }
 
 // A shell is a session of an admin.

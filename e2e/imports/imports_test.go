@@ -61,7 +61,9 @@ var rules = []rule{
 		"the hosts know nothing of what is done to them"},
 	{"provision/e2e/rehearsal", "provision/templates provision/e2e/gitlabtest provision/e2e/lab provision/inventory provision/provision/secret go.yaml.in/yaml/v3", "provision/provision provision/steps " + client + " " + goph,
 		"it builds the world around the program, and types its commands"},
+	{"provision/e2e/pages", "", "provision/provision os/exec net", "it reads and writes the documentation, and runs nothing of it"},
 	{"provision/e2e", "", "", "tests alone"},
+	{"provision/docs", "", "", "tests alone"},
 	{"provision/e2e/imports", "", "", "tests alone"},
 }
 
