@@ -221,6 +221,56 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
+// troubleshooting.md has every error that a test has seen, as it is printed.
+func TestErrorsPage(t *testing.T) {
+	p, err := pages.Read("troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("../cmd/testdata/errors/*.txt")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d errors, %v", len(files), err)
+	}
+	shown := map[string]pages.Part{}
+	for _, part := range p.Parts {
+		if name := part.Value("error"); name != "" {
+			if _, twice := shown[name]; twice {
+				t.Errorf("%s is shown twice", name)
+			}
+			shown[name] = part
+		}
+	}
+	changed := map[int]string{}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		title, printed, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
+		part, ok := shown[name]
+		delete(shown, name)
+		switch {
+		case !ok:
+			t.Errorf("troubleshooting.md lacks a block ```text error=%s", name)
+		case !strings.Contains(p.Prose(), "\n### "+title+"\n"):
+			t.Errorf("troubleshooting.md has no heading %q", title)
+		case part.Text != printed && *update:
+			changed[part.Line] = printed
+		case part.Text != printed:
+			t.Errorf("%s is shown as\n%s\nand printed as\n%s", name, part.Text, printed)
+		}
+	}
+	for name := range shown {
+		t.Errorf("troubleshooting.md shows %s, which no test has seen", name)
+	}
+	if len(changed) > 0 {
+		if err := p.Replace(changed); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What the pages show of files for GitLab is what render writes, or goes with
 // that.
 func TestYAML(t *testing.T) {

@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"provision/e2e/gitlabtest"
 	"provision/e2e/pages"
@@ -49,10 +52,65 @@ func TestPages(t *testing.T) {
 	if err := os.WriteFile(file, []byte(short), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"docs/how-it-works.md", "README.md", "docs/operations.md", "docs/gitlab.md", "docs/ci.md", "docs/security.md"} {
-		t.Run(page, func(t *testing.T) { r.read(t, page) })
+	all, err := pages.All("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"docs/how-it-works.md", "README.md"} // of bare hosts
+	for _, p := range all {
+		name, err := filepath.Rel("..", p.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		transcript := func(p pages.Part) bool { return p.Language() == "console" }
+		if slices.ContainsFunc(p.Parts, transcript) && !slices.Contains(append(names, elsewhere...), name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { r.read(t, name) })
 	}
 }
+
+// What walkthrough.md shows is what somebody sees who has nothing yet but a
+// project, a host and a token.
+func TestWalkthrough(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "world.toml")
+	if err := os.WriteFile(file, []byte(destination), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(t, dir, file)
+	if err := os.Remove(filepath.Join(os.Getenv("HOME"), ".ssh/known_hosts")); err != nil {
+		t.Fatal(err)
+	}
+	r.read(t, "docs/walkthrough.md")
+	if s := r.apply(t, "--output", "json").summary(t); s.Changes != 0 {
+		t.Errorf("what the walk has made is not what it should have: %+v", s)
+	}
+}
+
+// destination is where the walk leads.
+const destination = `
+[gitlab]
+url = "https://git.example.com"
+host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0"]
+[registry]
+host = "registry.example.com"
+[hosts.web1]
+address = "deploy-host.example.com"
+user = "admin"
+[deployments.frobnicator-staging]
+host = "web1"
+project = "transmogrify/frobnicator"
+user = "deploy-frobnicator"
+directory = "frobnicator"
+environment = "staging"
+variables = { projects = ["transmogrify/frobnicator"] }
+`
+
+// elsewhere are the pages whose transcripts have a test of their own.
+var elsewhere = []string{"docs/commands.md", "docs/walkthrough.md"}
 
 // A reader reads pages and types what they say, in a shell of an admin.
 type reader struct {
@@ -129,6 +187,7 @@ func (r *reader) read(t *testing.T, page string) {
 		t.Fatal(err)
 	}
 	shell := r.shell(t)
+	var answers []string
 	changed := map[int]string{}
 	defer func() {
 		if *update && len(changed) > 0 {
@@ -141,6 +200,8 @@ func (r *reader) read(t *testing.T, page string) {
 	for _, part := range p.Parts {
 		at := fmt.Sprintf("%s:%d", page, part.Line)
 		switch {
+		case strings.HasPrefix(part.Scene, "type "):
+			answers = strings.Split(strings.TrimPrefix(part.Scene, "type "), "|")
 		case part.Scene != "":
 			if err := r.scene(t, shell, part.Scene); err != nil {
 				t.Fatalf("%s: %v", at, err)
@@ -155,6 +216,8 @@ func (r *reader) read(t *testing.T, page string) {
 				var printed string
 				if project := part.Value("job"); project != "" {
 					printed = r.job(t, project, part.Value("environment"), c.Text)
+				} else if answers != nil {
+					printed, answers = r.converse(t, c.Text, answers), nil
 				} else if printed, _, err = shell.run(c.Text); err != nil {
 					t.Fatalf("%s: %s: %v", at, c.Text, err)
 				}
@@ -183,6 +246,53 @@ func (r *reader) job(t *testing.T, project, environment, command string) string 
 		return err.Error() + "\n"
 	}
 	return out
+}
+
+// converse runs a command at a terminal, and answers its questions: whatever
+// ends a line with a space and waits.
+func (r *reader) converse(t *testing.T, command string, answers []string) string {
+	t.Helper()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	number, err := unix.IoctlGetInt(int(terminal.Fd()), unix.TIOCGPTN)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(int(terminal.Fd()), unix.TIOCSPTLCK, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+	cmd.Dir, cmd.Env = r.dir, append(slices.Clone(r.env), "TERM=dumb")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = file, file, file
+	err = cmd.Start()
+	file.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	buffer := make([]byte, 4096)
+	for {
+		n, err := terminal.Read(buffer)
+		out.Write(buffer[:n])
+		if n > 0 && buffer[n-1] == ' ' && len(answers) > 0 {
+			fmt.Fprintln(terminal, answers[0])
+			answers = answers[1:]
+		}
+		if err != nil { // nobody has the other side any more
+			break
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%s: %v", command, err)
+	}
+	return strings.ReplaceAll(out.String(), "\r\n", "\n")
 }
 
 // scene does what happens behind the scene.
