@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -241,9 +242,11 @@ func (r *reader) read(t *testing.T, page string) {
 func (r *reader) job(t *testing.T, project, environment, command string) string {
 	t.Helper()
 	out, err := r.Run(t.Context(), rehearsal.Job{In: project, Environment: environment,
-		Script: templates.CIBefore + "\nexec 2>&1\n" + command + "\n"})
-	if err != nil && out == "" {
-		return err.Error() + "\n"
+		Script: "exec 2>&1\n" + templates.CIBefore + "\n" + command + "\n"})
+	if exit, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
+		t.Fatal(err)
+	} else if failed && out == "" {
+		return fmt.Sprintf("exit code %d\n", exit.ExitCode())
 	}
 	return out
 }
@@ -336,13 +339,24 @@ func (r *reader) scene(t *testing.T, s *shell, what string) error {
 	case "block": // NAME
 		r.GitLab.Block(first)
 		return nil
-	case "days": // N: so much time goes by for GitLab
+	case "token": // HOST USER DAYS: so long will the registry token of a user of a host work
+		var user string
 		var days int
-		if _, err := fmt.Sscan(rest, &days); err != nil {
+		if _, err := fmt.Sscan(more, &user, &days); err != nil {
 			return err
 		}
-		r.GitLab.SetNow(func() time.Time { return time.Now().AddDate(0, 0, days) })
-		return nil
+		group, name := r.Inventory.Deployments[0].TokenGroup, user+"@"+first
+		for _, id := range r.active(group, name) {
+			r.GitLab.RevokeToken(id)
+		}
+		id, value := r.GitLab.AddAccessToken(group, name, gitlabtest.Reporter, time.Now().AddDate(0, 0, days), "read_registry")
+		text, err := value.Reveal()
+		if err != nil {
+			return err
+		}
+		_, err = r.Hosts[first].Exec(t.Context(), `echo "$4" | runuser -u "$1" -- env HOME="/home/$1" docker login --username "provision-$2" --password-stdin "$3" 2>&1`,
+			user, fmt.Sprint(id), r.Inventory.Registry.Host, text)
+		return err
 	}
 	return fmt.Errorf("what is %q?", what)
 }
