@@ -3,10 +3,13 @@ package e2e_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -349,13 +352,18 @@ func (r *reader) scene(t *testing.T, s *shell, what string) error {
 		for _, id := range r.active(group, name) {
 			r.GitLab.RevokeToken(id)
 		}
-		id, value := r.GitLab.AddAccessToken(group, name, gitlabtest.Reporter, time.Now().AddDate(0, 0, days), "read_registry")
-		text, err := value.Reveal()
-		if err != nil {
+		answer := r.api(t, http.MethodPost, "/groups/"+url.PathEscape(group)+"/access_tokens", fmt.Sprintf(
+			`{"name": %q, "description": "Made by provision for %[1]s.", "scopes": ["read_registry"], "access_level": 20, "expires_at": %q}`,
+			name, time.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly)))
+		var made struct {
+			ID    int64
+			Token string
+		}
+		if err := json.Unmarshal(answer, &made); err != nil {
 			return err
 		}
-		_, err = r.Hosts[first].Exec(t.Context(), `echo "$4" | runuser -u "$1" -- env HOME="/home/$1" docker login --username "provision-$2" --password-stdin "$3" 2>&1`,
-			user, fmt.Sprint(id), r.Inventory.Registry.Host, text)
+		_, err := r.Hosts[first].Exec(t.Context(), `echo "$4" | runuser -u "$1" -- env HOME="/home/$1" docker login --username "provision-$2" --password-stdin "$3" 2>&1`,
+			user, fmt.Sprint(made.ID), r.Inventory.Registry.Host, made.Token)
 		return err
 	}
 	return fmt.Errorf("what is %q?", what)
