@@ -6,11 +6,22 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # For the lab (the list is lab.Packages; a test holds them equal), and for tests.
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
-TEST_PACKAGES = bash dash fish gawk gcc libc6-dev mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
+TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build rehearse test faults fuzz lint clean
+.PHONY: build package rehearse test faults fuzz lint screenshots clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
+
+# A Debian package in dist. It takes no network; the same commit gives the same
+# bytes. Releases for other systems are made by .goreleaser.yaml.
+VERSION = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || git log -1 --date=format:%Y%m%d --format='0~git%cd.%h')
+ARCH    = $(shell $(GO) env GOARCH)
+package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+package:
+	mkdir -p dist
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -o dist/provision-$(ARCH) \
+		-ldflags '-s -w -buildid= -X "provision/cmd.Version=$(VERSION) (commit $(shell git rev-parse --short=12 HEAD))"' ./cmd/provision
+	NATIVE=dist/provision-$(shell $(GO) env GOHOSTARCH) packaging/deb.sh '$(VERSION)' $(ARCH) dist/provision-$(ARCH) dist
 
 rehearse: lab-packages build
 	bin/provision rehearse
@@ -18,12 +29,11 @@ rehearse: lab-packages build
 test: lab-packages test-packages lint
 	$(GO) test -race -timeout 60m ./...
 	$(MAKE) fuzz
-	@$(GO) test -count=1 -run '^$$' -v ./e2e | grep SKIPPED || :
+	@$(GO) test -count=1 -run '^TestPage$$' -v ./e2e ./cmd | grep SKIPPED || :
 
-# What takes longer: an apply that is ended at every point, and a machine and a
-# GitLab that fail in many ways.
+# The faults alone, with an apply that is ended at every boundary by every end.
 faults: lab-packages test-packages
-	$(GO) test -race -v -tags faults -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e
+	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e -every-end
 
 # Every fuzz target, for a while: a counterexample stays in testdata/fuzz.
 FUZZTIME = 5s
@@ -38,8 +48,12 @@ lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
+# The pictures of the documents, from real runs.
+screenshots: lab-packages
+	$(GO) test -count=1 -run TestScreenshots ./e2e -args -screenshots ../docs/images
+
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: lab-packages test-packages
 lab-packages: PACKAGES = $(LAB_PACKAGES)

@@ -43,7 +43,7 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 // applyFleet makes what is missing on every host, and prints it. The steps may
 // depend on what is there.
 func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) error {
-	r := newReport(env.Stdout, o.output)
+	r := f.report(env, o)
 	var mu sync.Mutex
 	changes := map[string]int{}
 	errs := f.each(ctx, func(ctx context.Context, s site) error {

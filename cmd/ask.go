@@ -15,15 +15,16 @@ import (
 // An asker asks the person at the terminal for passwords, one question at a
 // time, and the same one only once in a run.
 type asker struct {
-	in  *os.File
-	out io.Writer
+	in    *os.File
+	out   io.Writer
+	pause func() (resume func()) // keeps others from writing to the terminal
 
 	mu    sync.Mutex
 	given map[string]secret.Value
 }
 
 func newAsker(env Env) *asker {
-	return &asker{in: env.Stdin, out: env.Stderr, given: map[string]secret.Value{}}
+	return &asker{in: env.Stdin, out: env.Stderr, pause: func() func() { return func() {} }, given: map[string]secret.Value{}}
 }
 
 // terminal tells whether somebody is there who can answer.
@@ -47,6 +48,7 @@ func (a *asker) ask(ctx context.Context, question string) (secret.Value, error) 
 	if v, ok := a.given[question]; ok {
 		return v, nil
 	}
+	defer a.pause()()
 	fmt.Fprint(a.out, question)
 	text, err := a.read(ctx)
 	fmt.Fprintln(a.out)

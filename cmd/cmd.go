@@ -5,10 +5,12 @@ package cmd
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +27,8 @@ type Env struct {
 
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
+
+	trace *trace
 }
 
 // The exit codes.
@@ -46,6 +50,19 @@ var errMissing = errors.New("something is missing")
 // errReported is a failure that was printed already, where it happened.
 var errReported = errors.New("not all hosts are done")
 
+// A helpFlag is the one flag that the library shares among all commands of all
+// apps. As it keeps what it parsed in its flags, each gets a copy.
+type helpFlag struct{ *cli.BoolFlag }
+
+func (f helpFlag) Apply(set *flag.FlagSet) error {
+	own := *f.BoolFlag
+	return own.Apply(set)
+}
+
+func init() {
+	cli.HelpFlag = helpFlag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}}
+}
+
 // Main runs the program and returns its exit code. An interrupt ends what is
 // under way, on the hosts too; a second one ends the program at once.
 func Main() int {
@@ -57,6 +74,8 @@ func Main() int {
 
 // Run runs one command and returns its exit code.
 func Run(ctx context.Context, env Env) int {
+	env.trace = &trace{}
+	defer env.trace.close()
 	app := newApp(env)
 	args, err := flagsFirst(app, env.Args)
 	if err == nil {
@@ -74,7 +93,9 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(env.Stderr, "provision: %s\n", indentHints(visibleLines(err.Error())))
+	last := errorLines(env.Stderr, indentHints(visibleLines(err.Error())))
+	env.trace.printed(last)
+	io.WriteString(env.Stderr, last)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage
@@ -87,36 +108,47 @@ func newApp(env Env) *cli.App {
 		Name:      "provision",
 		Usage:     "turn bare Linux hosts into least-privilege deployment targets for GitLab",
 		UsageText: "provision COMMAND [flags] INVENTORY",
-		Description: "Exit codes: 0 fine; 1 something went wrong; 2 wrong usage or inventory, nothing\n" +
-			"was done; 3 something is missing (plan --exit-code).",
-		Commands: []*cli.Command{
-			planCommand(env),
-			applyCommand(env),
-			verifyCommand(env),
-			rotateCommand(env),
-			removeCommand(env),
-			rehearseCommand(env),
-			renderCommand(env),
-			versionCommand(env),
-		},
-		Reader:    env.Stdin,
-		Writer:    env.Stdout,
-		ErrWriter: env.Stderr,
+		Description: "Begin with provision init, which writes an inventory. provision COMMAND --help\n" +
+			"has the flags, an example and the exit codes of a command.",
+		Commands: slices.Concat(
+			group("First steps",
+				initCommand(env),
+				checkCommand(env),
+				rehearseCommand(env),
+			),
+			group("Hosts and GitLab",
+				planCommand(env),
+				applyCommand(env),
+				verifyCommand(env),
+				rotateCommand(env),
+				removeCommand(env),
+				logCommand(env),
+			),
+			group("What it prints",
+				renderCommand(env),
+				mapCommand(env),
+				schemaCommand(env),
+				completionCommand(env),
+				manCommand(env),
+				versionCommand(env),
+				helpCommand(),
+			),
+			[]*cli.Command{completeCommand(env)},
+		),
+		CustomAppHelpTemplate: appHelp(),
+		Reader:                env.Stdin,
+		Writer:                env.Stdout,
+		ErrWriter:             env.Stderr,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("there is no command %q\nhint: provision help lists them", c.Args().First())
+				return noCommand(c.App, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
-		OnUsageError:    onUsageError,
-		ExitErrHandler:  func(*cli.Context, error) {}, // the library's own would end the process
-		HideVersion:     true,
-		HideHelpCommand: false,
+		OnUsageError:   onUsageError,
+		ExitErrHandler: func(*cli.Context, error) {}, // the library's own would end the process
+		HideVersion:    true,
 	}
-}
-
-func onUsageError(c *cli.Context, err error, _ bool) error {
-	return usagef("%w\nhint: provision %s --help shows the flags", err, c.Command.Name)
 }
 
 func usagef(format string, args ...any) error {
@@ -141,7 +173,7 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			command = c
 		}
 	}
-	if command == nil {
+	if command == nil || command.SkipFlagParsing {
 		return args, nil
 	}
 	takesValue := map[string]bool{}

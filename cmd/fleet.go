@@ -28,23 +28,27 @@ type fleetOptions struct {
 	output    string
 	sshConfig string
 	lockWait  time.Duration // only of the commands that change something
+	verbose   bool
+	trace     string // a file
 }
 
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
-		&cli.IntFlag{Name: "parallel", Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "text", Usage: "text, or json: one object a line"},
-		&cli.StringFlag{Name: "ssh-config", Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
+		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
+		&cli.IntFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
+		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
+		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
+		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is fine, too"},
+		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "write what is said to hosts and GitLab, and by them, to `FILE`; secrets are left out"},
 	}
 }
 
 func lockWaitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "lock-wait", Usage: "wait up to `DURATION` for somebody else who is changing a host"}
+	return &cli.DurationFlag{Name: "lock-wait", Category: groupHosts, Usage: "wait up to `DURATION` for somebody else who is changing a host"}
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
-	o = fleetOptions{limit: c.StringSlice("limit"), parallel: c.Int("parallel"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait")}
+	o = fleetOptions{limit: c.StringSlice("limit"), parallel: c.Int("parallel"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
 	if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
 		return o, err
 	}
@@ -65,6 +69,8 @@ type fleet struct {
 	forge  forge.Forge
 	dialer *remote.Dialer
 	ask    *asker
+	live   *live
+	trace  *trace
 
 	hosts       []*inventory.Host
 	deployments map[*inventory.Host][]*inventory.Deployment
@@ -112,6 +118,9 @@ func assemble(env Env, o fleetOptions) (*fleet, error) {
 
 // load loads the inventory, and returns what --limit selects of it.
 func load(env Env, o fleetOptions) (f *fleet, selected *inventory.Inventory, err error) {
+	if err := env.trace.open(o.trace, env.Args[1:]); err != nil {
+		return nil, nil, err
+	}
 	inv, err := inventory.Load(o.inventory)
 	if err != nil {
 		return nil, nil, usageError{err}
@@ -119,9 +128,10 @@ func load(env Env, o fleetOptions) (f *fleet, selected *inventory.Inventory, err
 	if selected, err = inv.Select(o.limit); err != nil {
 		return nil, nil, usageError{err}
 	}
-	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, timeout: env.Timeout, ask: newAsker(env)}
+	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, timeout: env.Timeout, ask: newAsker(env), live: newLive(env, o), trace: env.trace}
+	f.ask.pause = f.live.pause
 	f.given.Salt = rand.Text()
-	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase}
+	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase, Trace: f.trace.about}
 	return f, selected, nil
 }
 
@@ -139,7 +149,7 @@ func (f *fleet) only(deployments []*inventory.Deployment) {
 // connect looks at the token before anything else is done with it.
 func (f *fleet) connect(ctx context.Context, token secret.Value, scopes ...string) error {
 	g := f.inv.GitLab
-	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version(), Timeout: f.timeout})
+	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version(), Timeout: f.timeout, Trace: f.trace.gitlab})
 	if err != nil {
 		return err
 	}
@@ -172,8 +182,12 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 			return err
 		}
 		defer conn.Close()
+		f.live.doing(h.Name, "look")
 		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
-		return work(ctx, site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Lock: lock}, f, h, f.deployments[h]})
+		return work(ctx, site{provision.Target{
+			Name: h.Name, Host: conn, Forge: f.forge, Lock: lock,
+			By: admin() + " with provision " + version(), Trace: f.trace.conversation(h.Name),
+		}, f, h, f.deployments[h]})
 	})
 }
 
@@ -182,6 +196,8 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, f.parallel)
+	f.live.start(len(f.hosts))
+	defer f.live.stop()
 	for _, h := range f.hosts {
 		wg.Go(func() {
 			slots <- struct{}{}
@@ -190,7 +206,9 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 			if err != nil {
 				err = fmt.Errorf("%s: not begun", h.Name)
 			} else {
+				f.live.begin(h.Name)
 				err = work(ctx, h)
+				f.live.finish(h.Name, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -203,6 +221,11 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 
 // whoami tells others who holds the lock of a host.
 func whoami() string {
+	return fmt.Sprintf("%s (process %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+}
+
+// admin is who runs this program, and where.
+func admin() string {
 	name, host := "somebody", "an unknown machine"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -210,7 +233,7 @@ func whoami() string {
 	if h, err := os.Hostname(); err == nil {
 		host = h
 	}
-	return fmt.Sprintf("%s on %s (process %d) since %s", name, host, os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return name + " on " + host
 }
 
 // target says how an admin reaches a host.

@@ -132,25 +132,26 @@ func closed(t *testing.T) string {
 	return port
 }
 
+const manyHosts = 5000
+
 // Thousands of hosts are no more trouble than each of them: here none answers.
 func TestManyHosts(t *testing.T) {
 	t.Setenv("TEST_TOKEN", token)
 	t.Setenv("PATH", "") // without ssh nobody is asked for a configuration
 	t.Setenv("HOME", t.TempDir())
 	var asked atomic.Int32
-	const n = 5000
 	var text strings.Builder
 	text.WriteString(head(fakeGitLab(t, &asked)))
 	port := closed(t)
-	for i := range n {
+	for i := range manyHosts {
 		text.WriteString(host(fmt.Sprintf("web%d", i), fmt.Sprintf("127.1.%d.%d:%s", i/250, i%250+1, port)))
 		text.WriteString(deployment(fmt.Sprintf("app%d", i), fmt.Sprintf("web%d", i), "deploy", "app", "acme/app", fmt.Sprintf("production%d", i)))
 	}
 	code, out, errs := typed(t, text.String(), "plan", "--parallel", "50")
-	if want := fmt.Sprintf("%d hosts, 0 changes to make, %[1]d hosts failed, ", n); code != exitFailed || !strings.HasPrefix(out, want) {
+	if want := fmt.Sprintf("%d hosts, 0 changes to make, %[1]d hosts failed, ", manyHosts); code != exitFailed || !strings.HasPrefix(out, want) {
 		t.Errorf("exit code %d: %.300s", code, out)
 	}
-	if n := strings.Count(errs, "provision: web"); n != 5000 || !strings.Contains(errs, "\nprovision: web4999: connect to ") {
+	if n := strings.Count(errs, "provision: web"); n != manyHosts || !strings.Contains(errs, "\nprovision: web4999: connect to ") {
 		t.Errorf("%d errors", n)
 	}
 	if asked := asked.Load(); asked != 1 {

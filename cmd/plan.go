@@ -49,8 +49,8 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 
 // planFleet prints what is missing on every host, and counts it.
 func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) (missing int, err error) {
-	r := newReport(env.Stdout, o.output)
-	plans := make(map[string]provision.Plan, len(f.hosts))
+	r := f.report(env, o)
+	plans, lists := make(map[string]provision.Plan, len(f.hosts)), make(map[string][]provision.Step, len(f.hosts))
 	var mu sync.Mutex
 	errs := f.each(ctx, func(ctx context.Context, s site) error {
 		list, err := stepsOf(ctx, s)
@@ -60,11 +60,14 @@ func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf f
 		plan, err := provision.Check(ctx, s.Target, list)
 		mu.Lock()
 		defer mu.Unlock()
-		plans[s.Name] = plan
+		plans[s.Name], lists[s.Name] = plan, list
 		return err
 	})
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
 		r.plan(h.Name, plans[h.Name])
+		if r.verbose {
+			r.fine(h.Name, lists[h.Name], plans[h.Name])
+		}
 		missing += plans[h.Name].Missing()
 	})
 	r.summary("to make", f)

@@ -33,7 +33,7 @@ func removeCommand(env Env) *cli.Command {
 			"as far as the host knows of it: its variables are looked for in the project that\n" +
 			"it is a clone of and in the group of that, and nowhere else.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
-			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "the `NAME` of what is removed"},
+			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "the `DEPLOYMENT` that is removed"},
 			&cli.BoolFlag{Name: "volumes", Usage: "remove the volumes of its containers too, and all data in them"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		),

@@ -41,8 +41,8 @@ func renderCommand(env Env) *cli.Command {
 			"  authorized-key  the line that lets a deploy key in; the key itself is made by apply\n" +
 			"  config          config.json of docker, with the login to the registry",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "deployment", Usage: "only the deployment `NAME`; may stand there several times"},
-			&cli.StringSliceFlag{Name: "host", Usage: "only the host `NAME`; may stand there several times"},
+			&cli.StringSliceFlag{Name: "deployment", Usage: "only this `DEPLOYMENT`; may stand there several times"},
+			&cli.StringSliceFlag{Name: "host", Usage: "only this `HOST`; may stand there several times"},
 			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `PATH`, a group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
@@ -115,12 +115,12 @@ func runRender(env Env, o renderOptions) error {
 func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment, error) {
 	for _, name := range o.hosts {
 		if inv.Host(name) == nil {
-			return nil, usagef("%s has no host %q", o.inventory, name)
+			return nil, usagef("%s has no host %q%s", o.inventory, name, didYouMean(name, hostNames(inv)))
 		}
 	}
 	for _, name := range o.deployments {
 		if !slices.ContainsFunc(inv.Deployments, func(d *inventory.Deployment) bool { return d.Name == name }) {
-			return nil, usagef("%s has no deployment %q", o.inventory, name)
+			return nil, usagef("%s has no deployment %q%s", o.inventory, name, didYouMean(name, deploymentNames(inv)))
 		}
 	}
 	var chosen []*inventory.Deployment

@@ -163,7 +163,13 @@ func (c ciFile) or(input, value string) string {
 
 var nightly = yamlList(yamlMap("if", `$CI_PIPELINE_SOURCE == "schedule"`))
 
-var junitArtifact = yamlMap("when", "always", "reports", yamlMap("junit", "verify.xml"))
+// What verify found is for those who may see how the hosts are set up. A path
+// with ./ before it, or a pattern, would not be exposed.
+var verifyArtifacts = yamlMap(
+	"when", "always", "access", "developer",
+	"expose_as", "provision verify", "paths", yamlList("verify.html"),
+	"reports", yamlMap("junit", "verify.xml"),
+)
 
 // jobs returns one job for each deployment, with one run for each of its
 // hosts, and what they have in common.
@@ -174,7 +180,7 @@ func (c ciFile) jobs(deployments []*inventory.Deployment) (*yaml.Node, error) {
 			"stage", c.or("stage", "test"), "image", c.or("image", c.image), "cache", yamlList(),
 			"rules", nightly,
 			"variables", yamlMap("PROVISION_INVENTORY", c.or("inventory", c.inventory)),
-			"before_script", templates.CIVariables, "script", templates.CIVerify, "artifacts", junitArtifact,
+			"before_script", templates.CIVariables, "script", templates.CIVerify, "artifacts", verifyArtifacts,
 		))
 	} else {
 		base := yamlMap("stage", c.or("stage", "deploy"), "image", c.or("image", c.image), "cache", yamlList())
@@ -286,7 +292,7 @@ func (c ciFile) fleetJob() *yaml.Node {
 		yamlAdd(job, "parallel", c.parallel)
 	}
 	return yamlMap(c.prefix()+"verify", yamlAdd(job,
-		"variables", yamlMap("PROVISION_INVENTORY", c.or("inventory", c.inventory)), "script", templates.CIVerifyFleet, "artifacts", junitArtifact))
+		"variables", yamlMap("PROVISION_INVENTORY", c.or("inventory", c.inventory)), "script", templates.CIVerifyFleet, "artifacts", verifyArtifacts))
 }
 
 // inputs returns the header of a component:

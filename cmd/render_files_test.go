@@ -21,7 +21,7 @@ func TestRenderUsage(t *testing.T) {
 		{one, "ci --verify --image x --parallel 2 --host web1", "--parallel is for the whole fleet\n"},
 		{one, "ci --verify", "which image has provision in it?\n"},
 		{one, "ci --in other", "no variables are seen in \"other\"\n  hint: they are in the group acme\n"},
-		{one, "ci --host web3", "fleet/inventory.toml has no host \"web3\"\n"},
+		{one, "ci --host web3", "fleet/inventory.toml has no host \"web3\"; did you mean web1?\n"},
 		{one, "ci --deployment blog", "fleet/inventory.toml has no deployment \"blog\"\n"},
 		{one, "ci --host web2", "fleet/inventory.toml has no such deployment\n"},
 		{"", "ci", "fleet/inventory.toml has no such deployment\n"},

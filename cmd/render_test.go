@@ -72,8 +72,10 @@ type ciJob struct {
 	BeforeScript          string `yaml:"before_script"`
 	Script                string
 	Artifacts             struct {
-		When    string
-		Reports map[string]string
+		When, Access string
+		ExposeAs     string `yaml:"expose_as"`
+		Paths        []string
+		Reports      map[string]string
 	}
 }
 
@@ -306,6 +308,9 @@ func TestRenderVerifyJobs(t *testing.T) {
 		for name, j := range jobs {
 			got[name] = describeJob(j)
 			if j.Script != "" && (j.Image != "example/provision" || j.Artifacts.When != "always" || j.Artifacts.Reports["junit"] != "verify.xml" || !strings.Contains(j.Script, "--junit verify.xml")) {
+				t.Errorf("%s: %s: %+v", args, name, j)
+			}
+			if a := j.Artifacts; j.Script != "" && (a.ExposeAs != "provision verify" || !slices.Equal(a.Paths, []string{"verify.html"}) || a.Access != "developer" || !strings.Contains(j.Script, "--html verify.html")) {
 				t.Errorf("%s: %s: %+v", args, name, j)
 			}
 		}

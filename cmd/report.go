@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,10 +19,22 @@ import (
 // with its name, so that the lines of hosts which are worked on side by side
 // can be told apart, and grep finds them. Sentences are lower case and have
 // no full stop. Whatever a host or GitLab said is made visible before it is
-// printed. The last line counts, and says how long it took.
+// printed. The last line counts, and says how long it took. --verbose adds what
+// is begun, what scripts print, and what is fine; nothing else changes.
+//
+// On a terminal the last lines show what is under way, see live; they are gone at
+// the end. Those are cut to the terminal, all others wrap. What failed, is wrong or
+// a breach is red, what was done green, and nothing else has a colour. None of that
+// is there where the output is no terminal, or TERM is dumb; NO_COLOR takes away
+// the colours, and CI the lines that do not stay.
 //
 // With --output json each line is an object; a field that does not apply is
-// left out, and new fields may come. The last line has "event": "summary".
+// left out. The last line has "event": "summary". What else there is stands in
+// docs/schema/output.schema.json. Every line has a version: new fields and
+// events may come with the same one, and it goes up when one goes away or comes
+// to mean something else.
+
+const outputVersion = 1
 
 // A report prints what happens.
 type report struct {
@@ -30,6 +43,10 @@ type report struct {
 	json  bool
 	start time.Time
 	tally tally
+
+	verbose bool
+	live    *live
+	trace   *trace
 }
 
 // A tally counts what a run did.
@@ -47,11 +64,25 @@ type tally struct {
 }
 
 func newReport(out io.Writer, output string) *report {
-	return &report{out: out, json: output == "json", start: time.Now()}
+	return &report{out: out, json: output == "json", start: time.Now(), live: &live{}}
+}
+
+// report returns a report of what a command does to the fleet.
+func (f *fleet) report(env Env, o fleetOptions) *report {
+	r := newReport(env.Stdout, o.output)
+	r.verbose, r.live, r.trace = o.verbose, f.live, f.trace
+	return r
+}
+
+// print writes whole lines.
+func (r *report) print(out io.Writer, text string) {
+	r.trace.printed(text)
+	r.live.print(out, text)
 }
 
 // A line is one line of JSON output.
 type line struct {
+	Version    int      `json:"version"`
 	Event      string   `json:"event"`
 	Host       string   `json:"host,omitempty"`
 	Deployment string   `json:"deployment,omitempty"`
@@ -61,16 +92,19 @@ type line struct {
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
 	Output     []string `json:"output,omitempty"`
+	Time       string   `json:"time,omitempty"`
+	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
 }
 
 func (r *report) object(l line) {
+	l.Version = outputVersion
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
-	fmt.Fprintf(r.out, "%s\n", b)
+	r.print(r.out, string(b)+"\n")
 }
 
 // plan prints what is missing on one host.
@@ -93,7 +127,18 @@ func (r *report) plan(host string, plan provision.Plan) {
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
-			r.say(line{Event: "note", Host: host, Step: s.Step, Text: provision.Visible(n)})
+			r.note(host, s.Step, n)
+		}
+	}
+}
+
+// fine prints the steps that lack nothing.
+func (r *report) fine(host string, list []provision.Step, plan provision.Plan) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range list {
+		if !slices.ContainsFunc(plan, func(p provision.StepPlan) bool { return p.Step == s.Name() && len(p.Changes) > 0 }) {
+			r.say(line{Event: "fine", Host: host, Step: s.Name()})
 		}
 	}
 }
@@ -112,6 +157,15 @@ func (r *report) event(e provision.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch e.Kind {
+	case provision.Began:
+		r.live.doing(e.Host, e.Step+": "+e.Change)
+		if r.verbose {
+			r.say(line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+		}
+	case provision.Said:
+		if r.verbose {
+			r.say(line{Event: "said", Host: e.Host, Step: e.Step, Text: e.Text})
+		}
 	case provision.Done:
 		r.tally.Changes++
 		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
@@ -121,8 +175,14 @@ func (r *report) event(e provision.Event) {
 		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Noted:
 		r.tally.Notes++
-		r.say(line{Event: "note", Host: e.Host, Step: e.Step, Text: provision.Visible(e.Text)})
+		r.note(e.Host, e.Step, e.Text)
 	}
+}
+
+// note prints a note, which may have a hint.
+func (r *report) note(host, step, text string) {
+	text, hint, _ := strings.Cut(text, "\nhint: ")
+	r.say(line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
 }
 
 // applied prints how one host ended.
@@ -140,31 +200,39 @@ var signs = map[string]string{
 	"done": "done", "failed": "FAILED", "not run": "not run",
 	"later": "later", "note": "note",
 	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
+	"began": "began", "said": "output", "fine": "fine", "refused": "refused",
 }
+
+// colours are those of some signs.
+var colours = map[string]string{"done": green, "failed": red, "wrong": red, "breach": red}
 
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
-	l.Change = provision.Visible(l.Change)
+	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
 	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
 	if r.json {
 		r.object(l)
 		return
 	}
 	var parts []string
-	for _, p := range []string{l.Host, l.Deployment, l.Step, signs[l.Event], l.Change + l.Text} {
+	sign := paint(r.out, colours[l.Event], signs[l.Event])
+	for _, p := range []string{l.Host, l.Time, l.By, l.Deployment, l.Step, sign, l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
 		}
 	}
-	fmt.Fprintln(r.out, strings.Join(parts, ": "))
+	first, more, _ := strings.Cut(strings.Join(parts, ": "), "\n")
+	text := first + "\n"
+	for m := range strings.Lines(more) {
+		text += l.Host + ":     " + strings.TrimSuffix(m, "\n") + "\n"
+	}
 	if l.Hint != "" {
-		fmt.Fprintf(r.out, "  hint: %s\n", l.Hint)
+		text += "  hint: " + l.Hint + "\n"
 	}
-	if l.Detail != "" {
-		for d := range strings.Lines(l.Detail) {
-			fmt.Fprintf(r.out, "%s:     %s\n", l.Host, strings.TrimSuffix(d, "\n"))
-		}
+	for d := range strings.Lines(l.Detail) {
+		text += l.Host + ":     " + strings.TrimSuffix(d, "\n") + "\n"
 	}
+	r.print(r.out, text)
 }
 
 // fail prints the error of one host.
@@ -172,6 +240,7 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tally.Failed++
+	told := map[string]bool{} // what several steps ask of GitLab is refused once
 	for _, err := range split(err) {
 		whole := visibleLines(err.Error())
 		var output []string
@@ -183,11 +252,24 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
 			continue
 		}
-		for _, l := range output {
-			fmt.Fprintf(errs, "%s:     %s\n", host, l)
+		if step, ok := err.(*provision.StepError); ok && step.Err != nil {
+			reason := step.Err.Error()
+			if told[reason] {
+				continue
+			}
+			told[reason] = true
 		}
-		fmt.Fprintf(errs, "provision: %s\n", indentHints(whole))
+		text := ""
+		for _, l := range output {
+			text += host + ":     " + l + "\n"
+		}
+		r.print(errs, text+errorLines(errs, strings.ReplaceAll(whole, "\n", "\n  ")))
 	}
+}
+
+// errorLines writes an error as it is printed to out.
+func errorLines(out io.Writer, text string) string {
+	return paint(out, red, "provision:") + " " + text + "\n"
 }
 
 // split returns the errors that were joined in err, if any were.
@@ -221,7 +303,7 @@ func (r *report) summary(verb string, f *fleet) {
 func (r *report) last(text string, f *fleet) {
 	took := time.Since(r.start)
 	if !r.json {
-		fmt.Fprintf(r.out, "%s, %s\n", text, seconds(took))
+		r.print(r.out, fmt.Sprintf("%s, %s\n", text, seconds(took)))
 		return
 	}
 	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()

@@ -29,7 +29,7 @@ func rotateCommand(env Env) *cli.Command {
 		Description: "Every credential gets a successor beside it, which is tried before the old one\n" +
 			"goes. If it ends early, both work; run it again, or apply, to end with one.",
 		Flags: append(fleetFlags(), lockWaitFlag(), &cli.StringSliceFlag{
-			Name: "only", Usage: "only credentials of one `KIND`: " + strings.Join(kinds, ", "),
+			Name: "only", Usage: "only credentials of one kind: `" + strings.Join(kinds, "|") + "`",
 		}),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,

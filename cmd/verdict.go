@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
@@ -22,12 +23,31 @@ type verdict struct {
 	step       string
 	wrong      []string // what is not as it should be
 	breaches   []string // what the key did that it must not do
-	refused    int      // attempts that were refused
+	refused    []string // attempts that were
 	notes      []string
 	unchecked  []string
+
+	plan        []provision.Change // what apply would do against what is wrong
+	credentials []provision.Credential
 }
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
+
+// verdictCounts count verdicts, and attempts.
+type verdictCounts struct{ fine, wrong, unchecked, refused, breaches int }
+
+func (c *verdictCounts) add(v verdict) {
+	c.refused += len(v.refused)
+	c.breaches += len(v.breaches)
+	if len(v.unchecked) > 0 {
+		c.unchecked++
+	}
+	if v.fine() {
+		c.fine++
+	} else {
+		c.wrong++
+	}
+}
 
 // judge turns a plan into a verdict on every step. A wish that cannot be met
 // is wrong as well; what could not be looked at is returned as an error. So is
@@ -61,7 +81,7 @@ func judge(host, deployment string, list []provision.Step, plan provision.Plan, 
 			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
 			continue
 		}
-		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked}
+		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked, plan: p.Changes, credentials: p.Credentials}
 		for _, c := range p.Changes {
 			v.wrong = append(v.wrong, "apply would "+c.Summary)
 		}
@@ -94,7 +114,7 @@ func (v *verification) add(host string, verdicts ...verdict) {
 
 // print prints what is not fine, host by host, and how much is.
 func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
-	counts := struct{ fine, wrong, unchecked, refused, breaches int }{}
+	var counts verdictCounts
 	for _, h := range f.hosts {
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
@@ -110,17 +130,16 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
 			}
-			counts.refused += verdict.refused
-			counts.breaches += len(verdict.breaches)
-			if len(verdict.unchecked) > 0 {
-				counts.unchecked++
+			if v.verbose {
+				for _, name := range verdict.refused {
+					v.tell("refused", at, name)
+				}
+				if verdict.fine() && len(verdict.unchecked) == 0 {
+					v.tell("fine", at, "")
+				}
 			}
-			if verdict.fine() {
-				counts.fine++
-			} else {
-				counts.wrong++
-				v.drift = true
-			}
+			counts.add(verdict)
+			v.drift = v.drift || !verdict.fine()
 		}
 		if err := errs[h]; err != nil {
 			v.fail(env.Stderr, h.Name, err)
@@ -158,9 +177,9 @@ func (v *verification) tell(event string, l line, text string) {
 // writeJUnit writes a report as GitLab shows it: one suite for each host, one
 // case for each step.
 func (v *verification) writeJUnit(file string) error {
-	var suites junit.Testsuites
+	suites := junit.Testsuites{Name: "provision verify", Time: fmt.Sprintf("%.3f", time.Since(v.start).Seconds())}
 	for _, host := range v.hosts() {
-		suite := junit.Testsuite{Name: host}
+		suite := junit.Testsuite{Name: host, Time: "0"} // hosts are looked at side by side
 		for _, verdict := range v.verdicts[host] {
 			class := host
 			if verdict.deployment != "" {

@@ -25,6 +25,7 @@ type verifyOptions struct {
 	key     string // a file with the deploy key
 	asAdmin bool
 	junit   string // a file
+	html    string // a file
 	shard   shard
 	renew   int // days
 }
@@ -37,13 +38,13 @@ func verifyCommand(env Env) *cli.Command {
 		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
-			"without any of them it looks with the rights of an admin. Exit codes: 0 fine;\n" +
-			"1 could not look; 2 wrong usage or inventory; 3 something is not as it should be.",
+			"without any of them it looks with the rights of an admin.",
 		Flags: append(fleetFlags(),
 			&cli.StringFlag{Name: "key", Usage: "log in with the deploy key in `FILE`"},
-			&cli.StringFlag{Name: "as", Value: "ci", Usage: "ci, or admin: look with all rights"},
-			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to `FILE`"},
-			&cli.StringFlag{Name: "shard", Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
+			&cli.StringFlag{Name: "as", Value: "ci", Usage: "`ci|admin`: look with the rights of CI, or with all rights"},
+			&cli.StringFlag{Name: "junit", Category: groupOutput, Usage: "write a JUnit report to `FILE`"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "write a page to read in a browser to `FILE`"},
+			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
 			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
 		),
 		HideHelpCommand: true,
@@ -53,7 +54,7 @@ func verifyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), renew: c.Int("renew")}
+			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew")}
 			switch as := c.String("as"); {
 			case as == "admin":
 				o.asAdmin = true
@@ -120,7 +121,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 
-	v := newVerification(newReport(env.Stdout, o.output))
+	v := newVerification(f.report(env, o.fleetOptions))
 	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
 	if o.asAdmin {
 		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
@@ -132,6 +133,11 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 			return err
 		}
 	}
+	if o.html != "" {
+		if err := v.writePage(o.html, f, o, f.ownToken(ctx)...); err != nil {
+			return err
+		}
+	}
 	switch {
 	case len(v.errs) > 0:
 		return errReported
@@ -139,6 +145,18 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return errMissing
 	}
 	return nil
+}
+
+// ownToken is the token that GitLab was asked with, if there is one.
+func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
+	if f.forge == nil {
+		return nil
+	}
+	token, err := f.forge.Self(ctx)
+	if err != nil {
+		return nil // a job has none
+	}
+	return []provision.Credential{{Name: "the token " + token.Name + " that GitLab was asked with", Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
 }
 
 // onlyScope leaves the deployments of one environment, if there are any: a job
@@ -248,7 +266,7 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 		return err
 	}
 	defer conn.Close()
-	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true}, f, h, f.deployments[h]}
+	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
 	verdicts, err := judge(h.Name, "", list, plan, err)
@@ -286,6 +304,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	}
 	defer conn.Close()
 
+	f.live.doing(d.Host.Name, d.Name+": look")
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	prove := true
 	err = v.throughGate(ctx, f, d, key, conn)
@@ -294,7 +313,11 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 		prove, err = restriction.withoutGate(ctx, conn, strange)
 	}
 	if prove {
+		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
 		err = errors.Join(err, restriction.prove(ctx, conn))
+		for _, name := range restriction.refused {
+			f.trace.about(d.Host.Name, d.Name+": tried, and refused: "+name)
+		}
 	}
 	if err == nil || !restriction.fine() {
 		v.add(d.Host.Name, restriction)
@@ -325,7 +348,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	given := f.given
 	given.Salt, given.AsUser = "", true
 	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
-	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true}
+	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true, Trace: f.trace.conversation(d.Host.Name)}
 	if f.forge == nil {
 		t.Forge = jobOf(d, key)
 	}
@@ -395,7 +418,15 @@ func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *s
 	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
 		return false, strange.error // it is the gate, or cannot be looked at
 	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+strange.Error())
+	shown := strange.Error()
+	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
+		line, _, _ := strings.Cut(text, "\n")
+		shown += ": " + cut(provision.Visible(line), 200)
+	}
+	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
+		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
+	}
+	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil
@@ -410,7 +441,7 @@ func (v *verdict) prove(ctx context.Context, conn *remote.Conn) error {
 	attempts, err := conn.Prove(ctx)
 	for _, a := range attempts {
 		if a.Refused {
-			v.refused++
+			v.refused = append(v.refused, a.Name)
 		} else {
 			v.breaches = append(v.breaches, a.Name+": "+a.How)
 		}

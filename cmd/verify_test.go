@@ -149,7 +149,7 @@ func TestVerdicts(t *testing.T) {
 			verdict{deployment: "app", step: "gate"},
 			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
 			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J"}, notes: []string{"mind this"}},
-			verdict{deployment: "app", step: "restriction app", refused: 19, breaches: []string{"a shell: uid=0"}},
+			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
 		)
 		v.add("web3", verdict{step: "gate"})
 		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
@@ -183,6 +183,7 @@ web1: app: restriction app: BREACH: the deploy key was let do what it must not: 
 	if err != nil {
 		t.Fatal(err)
 	}
+	xmllint(t, file)
 	var suites struct {
 		Tests    int `xml:"tests,attr"`
 		Failures int `xml:"failures,attr"`

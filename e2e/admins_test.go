@@ -1,5 +1,3 @@
-//go:build faults
-
 package e2e_test
 
 import (
@@ -14,6 +12,7 @@ import (
 // Two applies of one host at a time: the second is told who is at work, or
 // waits; and one that is dead is in nobody's way.
 func TestTwoOnOneHost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	p := newPoints(t, w)
@@ -81,6 +80,7 @@ func TestTwoOnOneHost(t *testing.T) {
 // Two applies of two hosts with the variables of one group: nothing of either is
 // lost, in whatever order they come.
 func TestTwoInOneGroup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+web2+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1))
 	p := newPoints(t, w)
 	reached, released := make(chan struct{}), make(chan struct{})
@@ -117,6 +117,7 @@ func TestTwoInOneGroup(t *testing.T) {
 // change it: the line is there at the end, whether the apply has seen it
 // or was told to look again.
 func TestMeanwhile(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	p := newPoints(t, w)

@@ -19,6 +19,7 @@ variables = { group = "transmogrify" }
 // A bare host takes one connection and at most four round trips, and one that
 // has everything takes one of each.
 func TestApply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	for _, host := range []string{"web1", "web2"} {
 		s := w.apply(t, "--limit", host, "--output", "json").summary(t)

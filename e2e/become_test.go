@@ -12,6 +12,7 @@ import (
 // Every way to the rights of root makes the same of a host, and is told when
 // it does not work.
 func TestBecome(t *testing.T) {
+	t.Parallel()
 	names := []string{"sudo", "password", "doas", "root"}
 	w := newWorld(t, head+`
 [defaults.host]
@@ -91,6 +92,7 @@ variables = { group = "transmogrify" }
 // Docker is installed where the inventory says so. Where it does not, its lack
 // is an error, and the host is left alone; the other hosts do not mind.
 func TestEngine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+web2+`engine = "distribution"
 `+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1),
 		hosts(func(_ string, o *lab.Options) { o.Docker = false }))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
 	"provision/inventory"
+	"provision/templates"
 )
 
 // A canary is a secret that is looked for where it must not be.
@@ -54,6 +56,7 @@ const sudoPassword = "Kanarienvogel im Bergwerk 7431"
 // environment of any process, in a log, or in any file but the one that it
 // belongs into; neither in a run that works nor in one that fails.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, livedIn+`
 [deployments.tool]
 host = "web1"
@@ -74,9 +77,11 @@ variables = { projects = ["transmogrify/tool"] }
 	}
 	temp := t.TempDir()
 	var printed strings.Builder
+	traces := 0
 	apply := func(wants int, flags ...string) {
 		t.Helper()
-		command, out, errors := w.process(t, append([]string{"apply"}, flags...)...)
+		traces++
+		command, out, errors := w.process(t, append([]string{"apply", "--verbose", "--trace", fmt.Sprintf("%s/trace%d", temp, traces)}, flags...)...)
 		command.Env = append(command.Env, "TMPDIR="+temp)
 		command.Run()
 		if code := command.ProcessState.ExitCode(); code != wants {
@@ -103,20 +108,63 @@ variables = { projects = ["transmogrify/tool"] }
 			t.Errorf("none of the %d processes that were seen is %q: the sampler proves nothing", len(seen), want)
 		}
 	}
-	for _, process := range seen {
-		if found := find(canaries, process); found != nil {
-			t.Errorf("%v: among the arguments or in the environment of a process: %q", found, process)
+	for _, want := range []string{"web1: user deploy-user: began: ", `"event":"began"`} {
+		if !strings.Contains(printed.String(), want) {
+			t.Errorf("nothing that was printed is %q", want)
 		}
 	}
-	if found := find(canaries, printed.String()); found != nil {
-		t.Errorf("%v: printed:\n%s", found, printed.String())
+	checkTraces(t, temp, traces)
+	for _, leak := range w.leaks(t, canaries, seen, printed.String(), temp, os.Getenv("HOME")) {
+		t.Error(leak)
 	}
-	if found := find(canaries, w.sh(t, "web1", "journalctl --all --output export")); found != nil {
-		t.Errorf("%v: in the journal", found)
+}
+
+// leaks returns where canaries are that must not be there: among the arguments and
+// in the environments of processes, in what was printed, in the journal and the
+// files of the host, and in directories of the client.
+func (w *world) leaks(t *testing.T, canaries []canary, processes []string, printed string, dirs ...string) []string {
+	t.Helper()
+	var leaks []string
+	add := func(found []string, where string) {
+		if found != nil {
+			leaks = append(leaks, fmt.Sprintf("%v: %s", found, where))
+		}
 	}
-	checkFiles(t, w, canaries)
-	for _, dir := range []string{temp, os.Getenv("HOME")} {
-		checkDir(t, canaries, dir)
+	for _, process := range processes {
+		add(find(canaries, process), fmt.Sprintf("in a process: %q", process))
+	}
+	add(find(canaries, printed), "printed:\n"+printed)
+	add(find(canaries, w.sh(t, "web1", "journalctl --sync; journalctl --all --output export")), "in the journal")
+	leaks = append(leaks, w.inFiles(t, canaries)...)
+	for _, dir := range dirs {
+		leaks = append(leaks, inDir(t, canaries, dir)...)
+	}
+	return leaks
+}
+
+// checkTraces fails the test unless there are so many traces in a directory that
+// only their owner may read, and all that a secret could be in is in them.
+func checkTraces(t *testing.T, dir string, count int) {
+	t.Helper()
+	all := ""
+	for n := range count {
+		file := fmt.Sprintf("%s/trace%d", dir, n+1)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {
+			t.Errorf("%s has the mode %v", file, info.Mode())
+		}
+		all += string(text)
+	}
+	for _, want := range []string{
+		" * sudo asks for a password, and is given one\n", " > _secret='\\''(secret)'\\''\n", " < @", " fact public=ssh-ed25519 ",
+		" * POST /api/v4/groups/transmogrify/variables: 201, ", "gitlab * POST /api/v4/groups/transmogrify/access_tokens: ", " = web1: ", ": began: ", " = provision: web1: ",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("none of the traces has %q: they prove nothing", want)
+		}
 	}
 }
 
@@ -141,24 +189,31 @@ func (w *world) born(t *testing.T) []canary {
 		key := "/home/" + user + "/.ssh/id_ed25519"
 		all = append(all, pemCanary(t, "the key of "+user, w.read(t, key), key))
 
-		file := "/home/" + user + "/.docker/config.json"
-		var config struct {
-			Auths map[string]struct{ Auth string }
-		}
-		if err := json.Unmarshal([]byte(w.read(t, file)), &config); err != nil {
-			t.Fatal(err)
-		}
-		auth := config.Auths[w.Inventory.Registry.Host].Auth
-		login, err := base64.StdEncoding.DecodeString(auth)
-		name, password, ok := strings.Cut(string(login), ":")
-		if err != nil || !ok || !strings.HasPrefix(name, "provision-") || len(password) < 20 {
-			t.Fatalf("%s has the login %q", file, login)
-		}
-		all = append(all,
-			canary{name: "the token of " + user, texts: []string{password}},
-			canary{"the login of " + user, []string{auth}, []string{file}})
+		all = append(all, w.loginOf(t, user)...)
 	}
 	return all
+}
+
+// loginOf returns what a user logs in to the registry with.
+func (w *world) loginOf(t *testing.T, user string) []canary {
+	t.Helper()
+	file := "/home/" + user + "/.docker/config.json"
+	var config struct {
+		Auths map[string]struct{ Auth string }
+	}
+	if err := json.Unmarshal([]byte(w.read(t, file)), &config); err != nil {
+		t.Fatal(err)
+	}
+	auth := config.Auths[w.Inventory.Registry.Host].Auth
+	login, err := base64.StdEncoding.DecodeString(auth)
+	name, password, ok := strings.Cut(string(login), ":")
+	if err != nil || !ok || !strings.HasPrefix(name, "provision-") || len(password) < 20 {
+		t.Fatalf("%s has the login %q", file, login)
+	}
+	return []canary{
+		{name: "the token of " + user, texts: []string{password}},
+		{"the login of " + user, []string{auth}, []string{file}},
+	}
 }
 
 // failures has applies fail in ways that could give secrets away, and returns
@@ -232,11 +287,11 @@ func (w *world) failures(t *testing.T, apply func(wants int, flags ...string)) [
 	return found
 }
 
-// checkFiles looks for canaries in all files of the host, and finds them only
-// where they belong.
-func checkFiles(t *testing.T, w *world, canaries []canary) {
+// inFiles returns which canaries are in files of the host where they do not
+// belong, or not where they do.
+func (w *world) inFiles(t *testing.T, canaries []canary) []string {
 	t.Helper()
-	var texts []string
+	var texts, leaks []string
 	for _, c := range canaries {
 		texts = append(texts, c.texts...)
 	}
@@ -250,21 +305,22 @@ printf '%s\n' "$1" | grep -raoF --exclude-dir=proc --exclude-dir=sys --exclude-d
 	for _, c := range canaries {
 		for _, text := range c.texts {
 			if !slices.Equal(where[text], c.homes) {
-				t.Errorf("%s is in %v, and belongs into %v", c.name, where[text], c.homes)
+				leaks = append(leaks, fmt.Sprintf("%s: in the files %v, and belongs into %v", c.name, where[text], c.homes))
 				break
 			}
 		}
 		for _, file := range c.homes {
 			owner := strings.Split(file, "/")[2]
 			if got := w.sh(t, "web1", `stat -c '%U %a' "$1"`, file); got != owner+" 600" {
-				t.Errorf("%s belongs to %s", file, got)
+				leaks = append(leaks, fmt.Sprintf("%s belongs to %s", file, got))
 			}
 		}
 	}
+	return leaks
 }
 
-// checkDir looks for canaries below a directory of the client.
-func checkDir(t *testing.T, canaries []canary, dir string) {
+// inDir returns which canaries are in files below a directory of the client.
+func inDir(t *testing.T, canaries []canary, dir string) (leaks []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
@@ -272,11 +328,75 @@ func checkDir(t *testing.T, canaries []canary, dir string) {
 		}
 		text, err := os.ReadFile(path)
 		if found := find(canaries, string(text)); found != nil {
-			t.Errorf("%v: in %s", found, path)
+			leaks = append(leaks, fmt.Sprintf("%v: in %s", found, path))
 		}
 		return err
 	})
 	if err != nil {
 		t.Error(err)
+	}
+	return leaks
+}
+
+// mutationVariable names the mutation that this test binary runs with when it is
+// the program itself.
+const mutationVariable = "PROVISION_E2E_MUTATION"
+
+// A mutation breaks the program so that it gives its secrets away.
+type mutation struct {
+	prelude string   // what is added to the functions of every script
+	caught  []string // how the leaks read that are found then
+}
+
+var mutations = map[string]mutation{
+	"an argument": {`
+within() { [ "${5-}" = login ] && env "$3" docker login --username "$7" --password "$(secret | sed 1d)" "$9"; }`, []string{`\x00--password\x00`}},
+	"the environment": {`
+set -a`, []string{`\x00_secret=`}},
+	"a file": {`
+secret() { printf '%s' "$_secret" | tee /var/tmp/secret; }`, []string{"in the files [/var/tmp/secret]"}},
+	"a log": {`
+secret() { printf '%s' "$_secret"; printf '%s' "$_secret" | logger; }`, []string{"in the journal"}},
+	"an error": {`
+within() { cat .docker/config.json; return 1; }`, []string{"printed:\n"}},
+	"a history": {`
+secret() { printf '%s' "$_secret" | tee -a ~/.sh_history; }`, []string{"/.sh_history]"}},
+	"a loose mode": {`
+chmod() { [ "$1" != 600 ] || { shift; set -- 644 "$@"; }; command chmod "$@"; }`, []string{"config.json belongs to deploy-user 644"}},
+}
+
+// mutate is the program when it runs with a mutation.
+func mutate(name string) {
+	if m, ok := mutations[name]; ok {
+		templates.Prelude += m.prelude + "\n"
+	}
+}
+
+// A program that gives secrets away is caught, whatever way it takes: what the
+// other tests of secrets look with sees them.
+func TestMutationsAreCaught(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	w.apply(t)
+	for _, name := range slices.Sorted(maps.Keys(mutations)) {
+		t.Run(name, func(t *testing.T) {
+			s := startSampler(t)
+			command, out, errors := w.process(t, "rotate-key", "--only", "registry-token", "--output", "json")
+			command.Env = append(command.Env, mutationVariable+"="+name)
+			command.Run()
+			seen := s.stop()
+			leaks := strings.Join(w.leaks(t, w.loginOf(t, "deploy-user"), seen, out.String()+errors.String()), "\n")
+			for _, text := range mutations[name].caught {
+				if !strings.Contains(leaks, text) {
+					t.Errorf("%q is not among the leaks that are found: %s", text, leaks)
+				}
+			}
+			w.sh(t, "web1", "rm -f /var/tmp/secret /home/deploy-user/.sh_history; chmod 600 /home/deploy-user/.docker/config.json")
+		})
+	}
+	s := startSampler(t)
+	r := w.run(t, "rotate-key", "--only", "registry-token", "--output", "json").exits(t, 0)
+	for _, leak := range w.leaks(t, w.loginOf(t, "deploy-user"), s.stop(), r.out+r.errors) {
+		t.Errorf("without a mutation: %s", leak)
 	}
 }

@@ -35,6 +35,7 @@ func (w *world) ci(t *testing.T, d *inventory.Deployment, words string) job {
 
 // The key of CI deploys, tells the status, and does nothing else.
 func TestDeploy(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	w.apply(t)
 	d := w.deployment(t, "app")

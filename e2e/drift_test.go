@@ -144,6 +144,7 @@ func changeVariable(t *testing.T, w *world, key string, change func(*gitlabtest.
 // the step that looks after it and no other, and comes back with an apply;
 // after that there is nothing to do, and CI can deploy.
 func TestDrift(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	d := w.deployment(t, "app")

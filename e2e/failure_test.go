@@ -16,6 +16,7 @@ import (
 
 // A host that cannot be reached does not keep the others from being done.
 func TestHostIsOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	if err := w.Hosts["web2"].PowerOff(t.Context()); err != nil {
 		t.Fatal(err)
@@ -35,6 +36,7 @@ func TestHostIsOff(t *testing.T) {
 // A GitLab that fails in the middle: what could not be done is told, and is
 // done by the next apply, with nothing left over.
 func TestGitLabFails(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	trap := w.GitLab.Fail(http.MethodPost, "/api/v4/groups/*/access_tokens", 0, gitlabtest.Failure(http.StatusInternalServerError))
 	r := w.run(t, "apply").exits(t, 1)
@@ -90,6 +92,7 @@ func (w *world) finished(t *testing.T, host string) {
 // A token that is dead or too weak is told in one sentence, before any host is
 // asked for anything.
 func TestWeakToken(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.GitLab.AddUser("guest")
 	tomorrow, yesterday := time.Now().AddDate(0, 0, 1), time.Now().AddDate(0, 0, -1)
@@ -144,6 +147,7 @@ func TestWeakToken(t *testing.T) {
 
 // A host that does not prove who it is gets nothing, not even a second try.
 func TestHostKeys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	h := w.Inventory.Host("web1")
 	pinned := h.HostKeys
@@ -211,6 +215,7 @@ journalctl --sync`)
 // An interrupt ends what runs on the host too, and the next apply finishes it,
 // also where that was the installation of packages.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+`engine = "distribution"
 `+app, hosts(func(_ string, o *lab.Options) { o.Docker = false }))
 	for _, c := range []struct{ name, hold string }{

@@ -1,5 +1,3 @@
-//go:build faults
-
 package e2e_test
 
 import (
@@ -72,6 +70,7 @@ func clock(by time.Duration) func(*testing.T, *world) {
 // Whatever goes wrong, what stood before stands, and the next apply makes all of
 // it.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	p := newPoints(t, w)
@@ -130,6 +129,7 @@ func worldOf(w *world) string { return strings.TrimPrefix(w.Inventory.Registry.H
 // A /home that has ever more room left: an apply gets ever farther, and whatever
 // it could not write leaves what was there as it was.
 func TestFull(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, limit string
 		steps       []int

@@ -1,5 +1,3 @@
-//go:build faults
-
 package e2e_test
 
 import (
@@ -7,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,47 +31,51 @@ type illness struct {
 	says               []string
 }
 
-func illnesses(never <-chan struct{}) []illness {
-	all := []illness{
-		{"429 with Retry-After", "", "", 2, gitlabtest.TooManyRequests(1), 0, nil},
-		{"429 with Retry-After, to a POST", "POST", toTokens, 1, gitlabtest.TooManyRequests(1), 0, nil},
-		{"429 without", "", "", 2, gitlabtest.TooManyRequests(0), 0, nil},
-		{"429 for an hour", "", "", 0, gitlabtest.TooManyRequests(3600), 1, []string{"wants a wait of 3600 s: run again later"}},
-		{"500 once, to each GET", "GET", toVariables, 1, gitlabtest.Failure(500), 0, nil},
-		{"502 once", "GET", "", 1, gitlabtest.Failure(502), 0, nil},
-		{"503 once", "GET", toKeys, 1, gitlabtest.Failure(503), 0, nil},
-		{"500 for ever", "", "", 0, gitlabtest.Failure(500), 1, []string{"GitLab failed (500", "try again later"}},
-		{"502 for ever, to GET", "GET", toVariables, 0, gitlabtest.Failure(502), 1, []string{"GitLab failed (502", "try again later"}},
-		{"503 for ever, to POST", "POST", toVariables, 0, gitlabtest.Failure(503), 1, []string{"GitLab failed (503", doubt}},
-		{"silence", "GET", toKeys, 0, gitlabtest.Slow(never), 1, []string{"list the deploy keys of project", "no answer within 500ms"}},
-		{"silence once", "GET", toKeys, 1, gitlabtest.Slow(never), 0, nil},
-		{"a web page", "GET", toVariables, 0, gitlabtest.HTML(200), 1, []string{"answered with a web page, not the API: check gitlab.url"}},
-		{"a web page of a proxy", "", "", 0, gitlabtest.HTML(502), 1, []string{"GitLab failed (502 Bad Gateway)"}},
-		{"half an answer", "GET", toVariables, 0, gitlabtest.Truncated(), 1, []string{"the answer cannot be read"}},
-		{"a redirect", "", "", 0, gitlabtest.Redirect("https://elsewhere.example.com", 302), 1, []string{"it redirects to https://elsewhere.example.com"}},
-	}
-	for _, of := range []struct{ name, path string }{{"a token", toTokens}, {"a deploy key", toKeys}, {"a variable", toVariables}} {
-		all = append(all,
-			illness{of.name + ": 500", "POST", of.path, 1, gitlabtest.Failure(500), 1, []string{"GitLab failed (500", doubt}},
-			illness{of.name + ": lost before", "POST", of.path, 1, gitlabtest.LostBefore(), 1, []string{doubt}},
-			illness{of.name + ": lost after", "POST", of.path, 1, gitlabtest.LostAfter(), 1, []string{doubt}},
-			illness{of.name + ": half an answer", "POST", of.path, 1, gitlabtest.Truncated(), 1, []string{"the answer cannot be read", doubt}},
-			illness{of.name + ": a web page", "POST", of.path, 1, gitlabtest.HTML(200), 1, []string{"web page"}},
-			illness{of.name + ": silence", "POST", of.path, 1, gitlabtest.Slow(never), 1, []string{"no answer within 500ms", doubt}},
-		)
-	}
-	return all
+var illnesses = []illness{
+	{"429 with Retry-After", "", "", 2, gitlabtest.TooManyRequests(1), 0, nil},
+	{"429 with Retry-After, to a POST", "POST", toTokens, 1, gitlabtest.TooManyRequests(1), 0, nil},
+	{"429 without", "", "", 2, gitlabtest.TooManyRequests(0), 0, nil},
+	{"429 for an hour", "", "", 0, gitlabtest.TooManyRequests(3600), 1, []string{"wants a wait of 3600 s: run again later"}},
+	{"500 once, to each GET", "GET", toVariables, 1, gitlabtest.Failure(500), 0, nil},
+	{"502 once", "GET", "", 1, gitlabtest.Failure(502), 0, nil},
+	{"503 once", "GET", toKeys, 1, gitlabtest.Failure(503), 0, nil},
+	{"500 for ever", "", "", 0, gitlabtest.Failure(500), 1, []string{"GitLab failed (500", "try again later"}},
+	{"502 for ever, to GET", "GET", toVariables, 0, gitlabtest.Failure(502), 1, []string{"GitLab failed (502", "try again later"}},
+	{"503 for ever, to POST", "POST", toVariables, 0, gitlabtest.Failure(503), 1, []string{"GitLab failed (503", doubt}},
+	{"silence", "GET", toKeys, 0, gitlabtest.Slow(nil), 1, []string{"list the deploy keys of project", "no answer within 500ms"}},
+	{"silence once", "GET", toKeys, 1, gitlabtest.Slow(nil), 0, nil},
+	{"a web page", "GET", toVariables, 0, gitlabtest.HTML(200), 1, []string{"answered with a web page, not the API: check gitlab.url"}},
+	{"a web page of a proxy", "", "", 0, gitlabtest.HTML(502), 1, []string{"GitLab failed (502 Bad Gateway)"}},
+	{"half an answer", "GET", toVariables, 0, gitlabtest.Truncated(), 1, []string{"the answer cannot be read"}},
+	{"a redirect", "", "", 0, gitlabtest.Redirect("https://elsewhere.example.com", 302), 1, []string{"it redirects to https://elsewhere.example.com"}},
+}
+
+// losses are what may come instead of the answer to a request that makes
+// something.
+var losses = []illness{
+	{"500", "POST", "", 1, gitlabtest.Failure(500), 1, []string{"GitLab failed (500", doubt}},
+	{"lost before", "POST", "", 1, gitlabtest.LostBefore(), 1, []string{doubt}},
+	{"lost after", "POST", "", 1, gitlabtest.LostAfter(), 1, []string{doubt}},
+	{"half an answer", "POST", "", 1, gitlabtest.Truncated(), 1, []string{"the answer cannot be read", doubt}},
+	{"a web page", "POST", "", 1, gitlabtest.HTML(200), 1, []string{"web page"}},
+	{"silence", "POST", "", 1, gitlabtest.Slow(nil), 1, []string{"no answer within 500ms", doubt}},
 }
 
 // However GitLab fails: what it has made without saying so is found by the next
 // apply, or taken away, and nothing is there twice.
 func TestGitLabFaults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	s.complete(t, w)
-	never := make(chan struct{})
-	defer close(never)
-	for _, i := range illnesses(never) {
+	all := slices.Clone(illnesses)
+	for _, made := range []struct{ name, path string }{{"a token", toTokens}, {"a deploy key", toKeys}, {"a variable", toVariables}} {
+		for _, i := range losses {
+			i.name, i.path = made.name+": "+i.name, made.path
+			all = append(all, i)
+		}
+	}
+	for _, i := range all {
 		t.Run(i.name, func(t *testing.T) {
 			w.emptyGitLab()
 			trap := w.GitLab.Fail(i.method, i.path, i.times, i.fault)

@@ -33,6 +33,7 @@ variables = { group = "transmogrify", prefix = "BLIND_" }
 `
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, health)
 	r := w.apply(t)
 	r.says(t,

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"provision/cmd"
+	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
 	"provision/provision"
 )
@@ -76,6 +78,7 @@ func (w *world) upload(t *testing.T, host, name string) {
 // However a host greets an admin, and whatever shell it gives, a plan comes out
 // the same, and an apply works.
 func TestOddLogins(t *testing.T) {
+	t.Parallel()
 	const password = "right horse"
 	w := newWorld(t, head+`
 [defaults.host]
@@ -159,6 +162,7 @@ func terminal(t *testing.T) (person, program *os.File) {
 // The password of sudo is asked for once, for all hosts. A wrong one is sent
 // to each of them once, and not again.
 func TestPasswordAtTheTerminal(t *testing.T) {
+	t.Parallel()
 	const right, wrong = "right horse", "wrong horse"
 	w := newWorld(t, head+web1+web2+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1),
 		hosts(func(_ string, o *lab.Options) { o.Become, o.Password = lab.SudoPassword, right }))
@@ -191,6 +195,7 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 // What a program of the host prints reaches the terminal only in a form that
 // steers nothing, and only so much of it that no memory fills.
 func TestHostileOutput(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	steer := `printf '` + strings.NewReplacer("\x1b", `\033`, "\a", `\007`, "\x9b", `\233`, "\xe2\x80\xae", `\342\200\256`, "\r", `\r`, "\b", `\b`).Replace(steering) + `'`
@@ -233,6 +238,7 @@ func TestHostileOutput(t *testing.T) {
 // A host that is not the one that the inventory means is told nothing: no
 // password, and no program.
 func TestWrongHosts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+web2+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1))
 	h := w.Inventory.Host("web1")
 	other := w.Inventory.Host("web2")
@@ -283,6 +289,7 @@ const loginsCount = `journalctl --sync; journalctl -o cat -t sshd -t sshd-sessio
 // The gate takes nothing from the environment of a client, where sshd lets it
 // through; and verify tells that sshd does.
 func TestGateEnvironment(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -324,9 +331,10 @@ ssh -i key -o BatchMode=yes `+strings.ReplaceAll(hostile, "\n", " ")+` "$SSH_DEP
 	w.run(t, "verify").exits(t, 0)
 }
 
-// Two deploys at once come one after the other; one without Docker fails with a
-// clear line, and the next one works.
+// Two deploys at once come one after the other; one without Docker, or on a host
+// that boots meanwhile, fails, and the next one works.
 func TestDeploysAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -373,6 +381,19 @@ func TestDeploysAtOnce(t *testing.T) {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	w.deploy(t, "app", "4")
+
+	// The host boots in the middle of a deploy: that one fails, and the next one works.
+	w.push(t, "app", "4")
+	trap := w.GitLab.Fail(http.MethodGet, "/jwt/auth", 1, gitlabtest.Slow(nil))
+	ended := make(chan job, 1)
+	go func() { ended <- w.ci(t, d, "") }()
+	<-trap.Sprung()
+	if err := w.Hosts["web1"].Reboot(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if j := <-ended; j.code == 0 {
+		t.Errorf("the host has booted, and the deploy: %+v", j)
+	}
+	w.deploy(t, "app", "5")
 	w.converged(t)
 }

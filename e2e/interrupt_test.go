@@ -33,6 +33,7 @@ func (w *tripwire) Write(p []byte) (int, error) {
 // An apply that is interrupted as soon as one change is done, then two, then
 // three, gets to the end all the same, with one of everything.
 func TestInterruptedAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	flags := []string{"apply", "--output", "json", "--lock-wait", "1m", "--limit"}
 	args := w.typed(t, append(flags, "web1")...)
@@ -90,6 +91,7 @@ func TestInterruptedAgainAndAgain(t *testing.T) {
 // Answers of GitLab that are lost after it has done the work: each time an
 // apply says that it does not know, and the next one finds out.
 func TestLostAnswers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	traps := []*gitlabtest.Trap{
 		w.GitLab.Fail(http.MethodPost, "/api/v4/projects/*/deploy_keys", 1, gitlabtest.LostAfter()),
@@ -119,6 +121,7 @@ func TestLostAnswers(t *testing.T) {
 
 // A GitLab that asks for patience gets it.
 func TestPatience(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	for _, trap := range []*gitlabtest.Trap{
 		w.GitLab.Fail("", "/api/v4/groups/*/variables", 1, gitlabtest.TooManyRequests(1)),
@@ -139,6 +142,7 @@ func TestPatience(t *testing.T) {
 // A program that ends while docker logs in, by an interrupt or by a kill,
 // leaves nothing running on the host, and no file with half a login.
 func TestCutOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 		trap := w.GitLab.Fail(http.MethodGet, "/jwt/auth", 1, gitlabtest.Slow(nil))

@@ -1,15 +1,17 @@
-//go:build faults
-
 package e2e_test
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 )
+
+var everyEnd = flag.Bool("every-end", false, "end an apply at every boundary by every end, not by one of them")
 
 // An end is a way in which a run ends before its time.
 type end struct {
@@ -24,32 +26,32 @@ var ends = []end{
 	{name: "cut link", now: func(link *relay, _ *os.Process) { link.cut() }, lost: true},
 }
 
+// boundaries is how many an apply has, at least.
+const boundaries = 130
+
 // An apply that ends at a boundary is gone on with by the next one, which ends
 // at the first boundary that none has ended at, and so on, until one gets
 // through. Nothing that stood before is lost at any time, and what the last one
 // leaves is what one alone would have made.
 func TestEnded(t *testing.T) {
-	for _, end := range ends {
-		w := newWorld(t, lodger) // whose end is the end of all worlds
+	for n, end := range ends {
 		t.Run(end.name, func(t *testing.T) {
 			t.Parallel()
+			w := newWorld(t, lodger)
 			s := moveIn(t, w)
 			link := newRelay(t, w, "web1")
 			p := newPoints(t, w)
-			var mu sync.Mutex
-			all := map[string]bool{}
-			p.during(t, w, func(point string) bool {
-				mu.Lock()
-				defer mu.Unlock()
-				if isEdge(point) {
-					all[point] = true
-				}
-				return true
-			}, func() { w.apply(t) })
+			all := w.boundaries(t, p)
+			if len(all) < boundaries {
+				t.Errorf("an apply has %d boundaries, want %d: are all commands stopped that change something?", len(all), boundaries)
+			}
 			s.complete(t, w)
 			s.moveOut(t, w)
 
-			been := map[string]bool{}
+			been := map[string]bool{} // where no apply is to end any more
+			for i, point := range all {
+				been[point] = !*everyEnd && i%len(ends) != n
+			}
 			for {
 				point, code := w.applyUntil(t, p, been, func(program *os.Process) { end.now(link, program) }, end.lost)
 				if point == "" {
@@ -66,21 +68,37 @@ func TestEnded(t *testing.T) {
 					t.Fatal("the end came " + point)
 				}
 			}
-			missed := 0
-			for point := range all {
+			var missed []string
+			for _, point := range all {
 				if !been[point] && !(end.lost && inGitLab(point)) { // where the next request was made before the end
-					missed++
-					t.Logf("no apply ended %s", point)
+					missed = append(missed, point)
 				}
 			}
-			t.Logf("an apply ended at each of %d boundaries; one alone has %d", len(been), len(all))
-			if missed > len(all)/20 {
-				t.Errorf("no apply ended at %d boundaries", missed)
+			t.Logf("of %d boundaries there was no end at %q", len(all), missed)
+			if len(missed) > len(all)/20 {
+				t.Errorf("no apply ended at %d boundaries", len(missed))
 			}
 			s.complete(t, w)
 			w.deploy(t, "app", "2")
 		})
 	}
+}
+
+// boundaries applies, and returns the boundaries that this has, sorted: in every
+// world they are the same.
+func (w *world) boundaries(t *testing.T, p *points) (all []string) {
+	t.Helper()
+	var mu sync.Mutex
+	p.during(t, w, func(point string) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if isEdge(point) && !slices.Contains(all, point) {
+			all = append(all, point)
+		}
+		return true
+	}, func() { w.apply(t) })
+	slices.Sort(all)
+	return all
 }
 
 // isEdge tells whether anything is different on the two sides of a boundary that

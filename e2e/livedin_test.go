@@ -27,6 +27,7 @@ become_password = { env = "UNUSED" }
 // A host where everything was set up by hand, years ago, is adopted. Nothing
 // that was there is lost, and nothing stops to work.
 func TestLivedIn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, livedIn+withOverride, hosts(func(_ string, o *lab.Options) {
 		o.Packages = append(o.Packages, "golang-docker-credential-helpers")
 	}))

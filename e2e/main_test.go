@@ -23,6 +23,7 @@ var theLab *lab.Lab
 // TestMain runs twice: outside of the lab, where it enters it, and inside.
 func TestMain(m *testing.M) {
 	if os.Getenv(programVariable) != "" {
+		mutate(os.Getenv(mutationVariable))
 		os.Exit(cmd.Main())
 	}
 	flag.Parse()

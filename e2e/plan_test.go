@@ -63,6 +63,7 @@ func compare(t *testing.T, before, after map[string]lab.File) {
 // A plan writes nothing, neither on a host nor in GitLab; on a bare host and
 // on one that has everything.
 func TestPlanWritesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	plan := func(t *testing.T, wants int) {
 		files := map[string]map[string]lab.File{}

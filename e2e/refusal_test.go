@@ -13,6 +13,7 @@ import (
 // apply say why and what to do, in one error, and nothing at all is changed
 // there, also what could be.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	for _, c := range []struct {
@@ -84,6 +85,7 @@ rm /usr/local/lib/provision/gate
 // What is not as it was left, but is nobody's business to change, is told in a
 // note.
 func TestNotes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.sh(t, "web1", `useradd --system --create-home --shell /usr/sbin/nologin deploy-user`)
 	planned(t, w.plan(t),

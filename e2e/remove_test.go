@@ -134,6 +134,7 @@ func (w *world) volumes(t *testing.T) string {
 
 // A deployment goes without a trace, and others do not notice.
 func TestRemove(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, three)
 	if err := os.WriteFile(filepath.Join(w.dir, "override.yaml"), []byte(withVolume), 0o644); err != nil {
 		t.Fatal(err)
@@ -219,6 +220,7 @@ func (w *world) refused(t *testing.T, user, private string) {
 
 // Whenever a removal ends early, running it again finishes it.
 func TestRemoveInterrupted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	before := w.everything(t)
 	t.Run("by GitLab", func(t *testing.T) {
@@ -287,6 +289,7 @@ func TestRemoveInterrupted(t *testing.T) {
 
 // It asks, and takes only yes for yes.
 func TestRemoveAsks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	applied := w.everything(t)
@@ -318,6 +321,7 @@ func TestRemoveAsks(t *testing.T) {
 
 // What somebody else has made stays.
 func TestRemoveAdopted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, livedIn+withOverride)
 	people := setUpByHand(t, w)
 	w.sh(t, "web1", `gpasswd --delete deploy-user docker; cat >>/home/deploy-user/.ssh/known_hosts </dev/null`)
@@ -384,6 +388,7 @@ func TestRemoveAdopted(t *testing.T) {
 // A deployment that the inventory forgot is removed as far as the host knows it;
 // one with work of somebody in it stays.
 func TestRemoveForgotten(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	before := w.everything(t)
 	w.apply(t)
@@ -413,6 +418,7 @@ func TestRemoveForgotten(t *testing.T) {
 
 // What is gone already is no obstacle.
 func TestRemoveRuins(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	before := w.everything(t)
 	for what, ruin := range map[string]string{

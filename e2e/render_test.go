@@ -96,6 +96,7 @@ func renderJobs(t *testing.T, w *world, inputs map[string]string, args ...string
 }
 
 func TestRenderDeploys(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	jobs := renderJobs(t, w, nil, "--in", "transmogrify/side")
@@ -164,6 +165,7 @@ func TestRenderDeploys(t *testing.T) {
 
 // The jobs that verify look at what they are for, however many they are.
 func TestRenderVerifies(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	self, err := os.Executable()
@@ -174,7 +176,7 @@ func TestRenderVerifies(t *testing.T) {
 	run := func(name string, job rehearsal.Job) (class string) {
 		t.Helper()
 		job.Variables["PROVISION_INVENTORY"], job.Variables["PROGRAM"] = inventory, self
-		job.Variables["BODY"] = "provision() { " + programVariable + "=yes \"$PROGRAM\" \"$@\"; }\n" + job.Variables["BODY"] + "cat verify.xml\n"
+		job.Variables["BODY"] = "provision() { " + programVariable + "=yes \"$PROGRAM\" \"$@\"; }\n" + job.Variables["BODY"] + "grep -q '</html>' verify.html && cat verify.xml\n"
 		out, err := w.Run(t.Context(), job)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)
@@ -215,6 +217,7 @@ func TestRenderVerifies(t *testing.T) {
 
 // What is rendered is what is there after an apply.
 func TestRenderIsWhatApplyWrites(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, rendered)
 	w.apply(t)
 	for args, file := range map[string]string{

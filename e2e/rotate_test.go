@@ -96,6 +96,7 @@ func (w *world) works(t *testing.T, d *inventory.Deployment, words string) {
 // Everything that is asked for is replaced, and nothing else. What it replaced
 // works no longer.
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -152,6 +153,7 @@ func TestRotate(t *testing.T) {
 // A new key that the host does not take is not handed to CI, whose old one
 // goes on to work.
 func TestRotateToAKeyThatIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -192,6 +194,7 @@ systemctl reload ssh`)
 
 // Deploys go on all through rotations of everything, and none fails.
 func TestRotateUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -336,6 +339,7 @@ func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, re
 // Killed at every boundary there is, and run again as rotate-key or as apply:
 // it ends with one of each, and at no time a deploy would have failed.
 func TestRotateKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	w.sh(t, "web1", trapPrograms)
@@ -396,6 +400,7 @@ func TestRotateKilled(t *testing.T) {
 
 // The second of two learns who is at work, or waits; a dead one is no obstacle.
 func TestRotateTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	w.sh(t, "web1", trapPrograms)
@@ -442,6 +447,7 @@ func TestRotateTwice(t *testing.T) {
 // before for granted: the key that CI had then is not let in again in place of
 // the one that it has now.
 func TestApplyWaitsForARotation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	w.sh(t, "web1", trapPrograms)

@@ -1,5 +1,3 @@
-//go:build faults
-
 package e2e_test
 
 import (
@@ -95,9 +93,9 @@ func (s *standing) look(t *testing.T, w *world, in ...string) map[string]lab.Fil
 var leftover = regexp.MustCompile(`\.override\.yaml\.before-|/\.frobnicator\.[A-Za-z0-9]{6}(/|$)|^/home/deploy-user/\.ssh/authorized_keys\.before-provision$|^/home/deploy-user/\.(bashrc|profile|bash_logout)$`)
 
 // names returns the names of all files.
-func (s *standing) names(t *testing.T, w *world) map[string]bool {
+func names(files map[string]lab.File) map[string]bool {
 	names := map[string]bool{}
-	for name := range s.look(t, w) {
+	for name := range files {
 		if !leftover.MatchString(name) {
 			names[name] = true
 		}
@@ -106,10 +104,10 @@ func (s *standing) names(t *testing.T, w *world) map[string]bool {
 }
 
 // check fails the test unless all that stood before, in some places or in all,
-// stands.
-func (s *standing) check(t *testing.T, w *world, in ...string) {
+// stands. It returns the files that are there.
+func (s *standing) check(t *testing.T, w *world, in ...string) (now map[string]lab.File) {
 	t.Helper()
-	now := s.look(t, w, in...)
+	now = s.look(t, w, in...)
 	for name, file := range s.files {
 		if len(in) > 0 && !slices.ContainsFunc(in, func(place string) bool { return strings.HasPrefix(name, place) }) {
 			continue
@@ -154,6 +152,7 @@ func (s *standing) check(t *testing.T, w *world, in ...string) {
 			}
 		}
 	}
+	return now
 }
 
 // complete applies the inventory again and again, and fails the test unless that
@@ -162,7 +161,7 @@ func (s *standing) complete(t *testing.T, w *world) {
 	t.Helper()
 	w.apply(t)
 	w.converged(t)
-	s.check(t, w)
+	names := names(s.check(t, w))
 	for project, user := range map[string]string{"transmogrify/frobnicator": "deploy-user", "transmogrify/tool": "lodger"} {
 		if ids := w.active("transmogrify", user+"@web1"); len(ids) != 1 {
 			t.Errorf("the tokens %v of %s work, want one", ids, user)
@@ -177,7 +176,6 @@ func (s *standing) complete(t *testing.T, w *world) {
 	if keys := w.read(t, "/home/deploy-user/.ssh/authorized_keys"); strings.Count(keys, "\n") != 3 || strings.Count(keys, "ssh-ed25519") != 1 {
 		t.Errorf("authorized_keys of deploy-user is\n%s", keys)
 	}
-	names := s.names(t, w)
 	if s.made == nil {
 		s.made = names
 	}

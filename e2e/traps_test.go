@@ -42,6 +42,10 @@ var traps = []trap{
 		missing: "ci-key app: let nobody else write .ssh of deploy-user, or sshd lets nobody in"},
 	{name: "a group may write the home", host: `chgrp docker .; chmod 770 .`, undo: `chgrp deploy-user .; chmod 700 .`,
 		missing: "ci-key app: let nobody else write . of deploy-user, or sshd lets nobody in"},
+	{name: "the home is root's", host: `chown root: .`, undo: `chown deploy-user: .`,
+		plan: 1, apply: 1, says: []string{"the home /home/deploy-user of the existing user does not belong to it"}},
+	{name: "the home is somebody else's", host: `chown nobody: .`, undo: `chown deploy-user: .`,
+		plan: 1, apply: 1, says: []string{"the home /home/deploy-user of the existing user does not belong to it"}},
 	{name: ".ssh is a link to /etc", host: `mv .ssh aside; ln -s /etc .ssh`, undo: `rm .ssh; mv -T aside .ssh`,
 		apply: 1, says: []string{"Permission denied"}},
 	{name: ".ssh is a link to root's", host: `mv .ssh aside; ln -s /root/.ssh .ssh`, undo: `rm .ssh; mv -T aside .ssh`,
@@ -104,6 +108,7 @@ func (w *world) outside(t *testing.T) map[string]lab.File {
 // elsewhere, nothing of root's comes back, and nothing hangs. Out of the way
 // with it, an apply finishes the job.
 func TestTraps(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	w.sh(t, "web1", `mkdir -p -m 700 /root/.ssh; echo "$1" >/root/trap; echo "$1" >/root/.ssh/authorized_keys; chmod 600 /root/trap`, rootCanary)
@@ -159,6 +164,7 @@ done
 // While a deploy user swaps directories for links and back, all through
 // several applies, root writes nothing outside, and reads nothing back.
 func TestSymlinkRaces(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	w.sh(t, "web1", `mkdir -p -m 700 /root/.ssh; echo "$1" >/root/trap; for f in authorized_keys known_hosts id_ed25519 config.json compose.override.yaml; do cp /root/trap "/root/.ssh/$f"; cp /root/trap "/root/$f"; done`, rootCanary)
@@ -217,6 +223,7 @@ for dir in frobnicator frobnicator.real; do rm -f "$dir/compose.override.yaml"; 
 
 // A deploy user cannot hold the lock that keeps two runs apart.
 func TestLockIsRoots(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	if got := w.sh(t, "web1", `stat -c '%U %a' /run/provision.lock; runuser -u deploy-user -- flock -n /run/provision.lock true 2>&1 || :`); !strings.HasPrefix(got, "root 600\n") || !strings.Contains(got, "Permission denied") {

@@ -11,6 +11,7 @@ import (
 // Flags work before and after the argument; a slip of the pen is exit code 2,
 // and nothing is done then.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, two)
 	file, err := w.Write()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 // What may be said in an inventory about credentials and variables works from
 // end to end.
 func TestVariants(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, registry, deployment string
 		edition                    gitlabtest.Edition
@@ -104,6 +105,7 @@ variables = { group = "transmogrify/sub", prefix = "X_" }
 // Where GitLab has no environments for variables of groups, that is said, with
 // the way out, and no variable is left behind.
 func TestNoScopes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app, edition(gitlabtest.EEFree))
 	for range 2 {
 		r := w.run(t, "apply").exits(t, 1)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,7 @@ func verify(t *testing.T, file string, flags ...string) verification {
 	args := append([]string{"provision", "verify", file, "--output", "json", "--junit", report}, flags...)
 	v := verification{result: run(t.Context(), args...)}
 	for text := range strings.Lines(v.out) {
+		followsSchema(t, text)
 		var f finding
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			t.Fatalf("%v: %v", err, v)
@@ -52,6 +54,9 @@ func verify(t *testing.T, file string, flags ...string) verification {
 	text, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatalf("%v: %v", err, v)
+	}
+	if out, err := exec.CommandContext(t.Context(), "xmllint", "--noout", "--schema", schemas+"junit.xsd", report).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s\n%s", err, out, text)
 	}
 	var suites struct {
 		Suites []struct {
@@ -175,8 +180,21 @@ func TestVerify(t *testing.T) {
 	files, asked := w.snapshot(t, "web1"), len(w.GitLab.Requests())
 
 	t.Run("the key that GitLab holds", func(t *testing.T) {
-		v := verify(t, w.inventoryFile(t))
+		page := filepath.Join(t.TempDir(), "page.html")
+		v := verify(t, w.inventoryFile(t), "--html", page)
 		v.finds(t)
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"<h1>The host is as it should be</h1>", "<span>access token deploy-user@web1 of group transmogrify</span>", "that GitLab was asked with", ">gate app</text>"} {
+			if !strings.Contains(string(text), want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
+		if days := regexp.MustCompile(`<b>\d+ days</b>`).FindAllString(string(text), -1); !slices.ContainsFunc(days, func(s string) bool { return s >= "<b>363" && s <= "<b>366 days</b>" }) {
+			t.Errorf("no credential lasts for a year: %q", days)
+		}
 		v.says(t, refused)
 		if got, want := v.of("unchecked"), []string{"user deploy-user"}; !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
@@ -371,6 +389,7 @@ rm /tmp/old /tmp/old.pub`, steps: []string{"ci-key app"}},
 // Whatever is wrong is told, with the step that looks after it and no other,
 // and an apply puts it right.
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -403,6 +422,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 // A key that can do what it must not is the loudest finding of all, however
 // that came about.
 func TestVerifyFindsBreaches(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
@@ -460,6 +480,7 @@ variables = { group = "transmogrify" }
 
 // What cannot be looked at is never fine, and hides nothing of the others.
 func TestVerifyCannotLook(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, threeHosts)
 	w.apply(t)
 	verify(t, w.inventoryFile(t)).finds(t)
@@ -565,6 +586,7 @@ func TestVerifyShards(t *testing.T) {
 
 // What only an admin sees is told to be not checked, and is checked as one.
 func TestVerifyAsAdmin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	w.sh(t, "web1", "usermod --password '!' deploy-user")

@@ -154,9 +154,9 @@ func (r result) exits(t *testing.T, code int) result {
 
 // A line is one of JSON output.
 type line struct {
-	Event, Host, Step, Change, Detail, Text, Hint string
-	Output                                        []string
-	Hosts, Failed, Changes, Connections, Trips    int
+	Event, Host, Step, Change, Detail, Text, Hint, Time, By string
+	Output                                                  []string
+	Hosts, Failed, Changes, Connections, Trips              int
 }
 
 // lines reads JSON output.
@@ -164,6 +164,7 @@ func (r result) lines(t *testing.T) []line {
 	t.Helper()
 	var all []line
 	for text := range strings.Lines(r.out) {
+		followsSchema(t, text)
 		var l line
 		if err := json.Unmarshal([]byte(text), &l); err != nil {
 			t.Fatalf("a line that is no JSON: %v\n%v", err, r)

@@ -16,7 +16,7 @@ type placed struct {
 // deployments reads [deployments.NAME] with [defaults.deployment], and makes
 // one for each host of each.
 func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
-	def := defaults.sub("deployment", "deployment")
+	def := defaults.sub("deployment")
 	def.partial = true
 	r.deployment(def)
 	r.overridePath(def)
@@ -74,13 +74,13 @@ func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
 func (r *reader) deployment(t *table) *Deployment {
 	d := &Deployment{
 		Name:        t.name,
-		Project:     t.need("project", `write project = "transmogrify/frobnicator", the one that holds the compose.yaml`, projectPath),
-		User:        t.need("user", `write user = "deploy-user"`, unixUser),
-		Environment: t.string("environment", environment),
-		Branch:      t.string("branch", branch),
+		Project:     t.need("project", `write project = "transmogrify/frobnicator", the one that holds the compose.yaml`),
+		User:        t.need("user", `write user = "deploy-user"`),
+		Environment: t.string("environment"),
+		Branch:      t.string("branch"),
 		Rollback:    t.bool("rollback"),
 	}
-	d.Wait, _ = time.ParseDuration(t.string("wait", waiting)) // 0 if it is missing or wrong
+	d.Wait, _ = time.ParseDuration(t.string("wait")) // 0 if it is missing or wrong
 	if d.Rollback && t.get("wait") == nil && !t.partial {
 		t.problem(t.get("rollback"), "needs a wait, as only that tells whether a deploy is healthy", `write wait = "120s" beside it`)
 	}
@@ -88,7 +88,7 @@ func (r *reader) deployment(t *table) *Deployment {
 	if what, _ := composeName(directory); what != "" {
 		directory = "frobnicator"
 	}
-	d.Directory = t.need("directory", "write directory = "+strconv.Quote(directory)+", which also names the Compose project", composeName)
+	d.Directory = t.need("directory", "write directory = "+strconv.Quote(directory)+", which also names the Compose project")
 
 	group := namespace(d.Project)
 	if group == "" {
@@ -98,11 +98,11 @@ func (r *reader) deployment(t *table) *Deployment {
 		t.missing("variables", "write variables = { group = "+quote(group)+" }, or { projects = […] }")
 		return d
 	}
-	v := t.sub("variables", "variables")
+	v := t.sub("variables")
 	d.Variables = Variables{
-		Group:    v.string("group", groupPath),
-		Projects: v.strings("projects", projectPath),
-		Prefix:   v.string("prefix", variablePrefix),
+		Group:    v.string("group"),
+		Projects: v.strings("projects"),
+		Prefix:   v.string("prefix"),
 	}
 	if v.node.table != nil && (v.get("group") == nil) == (v.get("projects") == nil) {
 		r.problem(v.node, "must have either group or projects", "write variables = { group = "+quote(group)+" }, or { projects = […] }")

@@ -2,12 +2,13 @@ package inventory
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // hosts reads [hosts.NAME] with [defaults.host].
 func (r *reader) hosts(t, defaults *table) []*Host {
-	def := defaults.sub("host", "host defaults")
+	def := defaults.sub("host")
 	def.partial = true
 	r.host(def)
 	tables := r.namedTables(t.get("hosts"), "hosts")
@@ -55,11 +56,11 @@ func (r *reader) inherit(t, defaults *table, either ...string) *table {
 func (r *reader) host(t *table) *Host {
 	h := &Host{
 		Name:     t.name,
-		User:     t.string("user", login),
+		User:     t.string("user"),
 		HostKeys: t.hostKeys("host_keys"),
 		Identity: r.path(t.string("identity")),
-		Become:   choice(t, "become", BecomeSudo, BecomeDoas, BecomeNone),
-		Engine:   choice(t, "engine", EnginePresent, EngineDistribution),
+		Become:   Become(t.choice("become")),
+		Engine:   Engine(t.choice("engine")),
 	}
 	if n := t.get("become_password"); n != nil {
 		h.BecomePassword = r.secret(n, anySecret)
@@ -70,12 +71,9 @@ func (r *reader) host(t *table) *Host {
 	if s := t.need("address", `write address = "host", "host:port" or "local"`); s == "local" {
 		h.Local = true
 	} else if s != "" {
-		if what, hint := hostAddress(s); what != "" {
-			r.problem(t.get("address"), what, hint)
-		}
 		h.Address, h.Port, _ = address(s)
 	}
-	if s := t.string("ci_address", hostAddress); s == "local" {
+	if s := t.string("ci_address"); s == "local" {
 		r.problem(t.get("ci_address"), "is this machine, which CI's runners are not", "write what they call it")
 	} else if s != "" {
 		h.CIAddress, h.CIPort, _ = address(s)
@@ -86,25 +84,22 @@ func (r *reader) host(t *table) *Host {
 	return h
 }
 
-// choice reads one of some words; the first is the default.
-func choice[T ~string](t *table, key string, words ...T) T {
+// choice reads one of the words of a key; the first is the default.
+func (t *table) choice(key string) string {
+	f, _ := formOf(t.of, key)
 	n := t.get(key)
 	if n == nil {
-		return words[0]
+		return f.words[0]
 	}
 	s := t.one(n)
-	var all []string
-	for _, word := range words {
-		if s == string(word) {
-			return word
-		}
-		all = append(all, string(word))
+	if slices.Contains(f.words, s) {
+		return s
 	}
 	if s != "" {
-		last := len(all) - 1
-		t.problem(n, quote(s)+" is unknown", "write "+strings.Join(all[:last], ", ")+" or "+all[last])
+		last := len(f.words) - 1
+		t.problem(n, quote(s)+" is unknown", "write "+strings.Join(f.words[:last], ", ")+" or "+f.words[last])
 	}
-	return words[0]
+	return f.words[0]
 }
 
 // sameMachine reports two hosts that are one machine.

@@ -38,27 +38,13 @@ func Parse(name string, data []byte, dir string) (*Inventory, error) {
 	return inv, nil
 }
 
-// keys are all keys of the file, by the table that they stand in.
-var keys = map[string][]string{
-	"inventory":     {"gitlab", "registry", "defaults", "hosts", "deployments"},
-	"defaults":      {"host", "deployment"},
-	"gitlab":        {"url", "token", "ca_file", "ssh", "host_keys"},
-	"registry":      {"host", "ca_file", "credential", "group"},
-	"credential":    {"username", "password"},
-	"secret":        {"env", "file", "command"},
-	"host":          {"address", "user", "ci_address", "host_keys", "become", "become_password", "identity", "engine"},
-	"host defaults": {"user", "host_keys", "become", "become_password", "identity", "engine"}, // the others belong to one host
-	"deployment":    {"host", "hosts", "project", "user", "directory", "environment", "branch", "variables", "override", "parameters", "wait", "rollback"},
-	"variables":     {"group", "projects", "prefix"},
-}
-
 func (r *reader) inventory(root *node) *Inventory {
 	t := r.open(root, "inventory")
 	inv := &Inventory{
-		GitLab:   gitlab(t.sub("gitlab", "gitlab")),
-		Registry: registry(t.sub("registry", "registry")),
+		GitLab:   gitlab(t.sub("gitlab")),
+		Registry: registry(t.sub("registry")),
 	}
-	defaults := t.sub("defaults", "defaults")
+	defaults := t.sub("defaults")
 	inv.Hosts = r.hosts(t, defaults)
 	inv.Deployments = r.deployments(t, defaults, inv)
 	return inv
@@ -66,24 +52,15 @@ func (r *reader) inventory(root *node) *Inventory {
 
 func gitlab(t *table) GitLab {
 	g := GitLab{SSH: SSHServer{User: "git", Port: 22}, Token: Secret{Env: "GITLAB_TOKEN"}}
-	if s := t.need("url", `write url = "https://git.example.com"`); s != "" {
-		u, what, hint := serverURL(s)
-		if what != "" {
-			t.problem(t.get("url"), what, hint)
-		} else {
-			g.URL, g.SSH.Host = u.String(), u.Hostname()
-		}
+	if u, _, _ := serverURL(t.need("url", `write url = "https://git.example.com"`)); u != nil {
+		g.URL, g.SSH.Host = u.String(), u.Hostname()
 	}
 	if n := t.get("token"); n != nil {
 		g.Token = t.secret(n, `{ env = "GITLAB_TOKEN" }, { file = "…" } or { command = ["…"] }`)
 	}
 	g.CA = t.certificates("ca_file")
-	if s := t.string("ssh"); s != "" {
-		server, what, hint := sshServer(s)
-		if what != "" {
-			t.problem(t.get("ssh"), what, hint)
-		}
-		g.SSH = server
+	if t.get("ssh") != nil {
+		g.SSH, _, _ = sshServer(t.string("ssh"))
 	}
 	if t.get("host_keys") == nil {
 		t.missing("host_keys", `write host_keys = ["ssh-ed25519 AAAA…"], the keys of git over SSH from a source you trust`)
@@ -94,10 +71,10 @@ func gitlab(t *table) GitLab {
 
 func registry(t *table) Registry {
 	reg := Registry{
-		Host:       t.need("host", `write host = "registry.example.com"`, registryHost),
+		Host:       t.need("host", `write host = "registry.example.com"`),
 		CA:         t.certificates("ca_file"),
 		Credential: Credential{Kind: GroupAccessToken},
-		Group:      t.string("group", groupPath),
+		Group:      t.string("group"),
 	}
 	const hint = `write "group-access-token", "deploy-token" or { username = "…", password = { env = "…" } }`
 	switch n := t.get("credential"); {
@@ -129,15 +106,7 @@ func (r *reader) secret(n *node, instead string) Secret {
 		return Secret{}
 	}
 	t := r.open(n, "secret")
-	s := Secret{dir: r.dir}
-	s.Env = t.string("env", func(s string) (what, hint string) {
-		if !envForm.MatchString(s) {
-			// Not repeated: the secret itself may stand here.
-			return "is no name of an environment variable", "write letters, digits and underscores, not a digit first"
-		}
-		return "", ""
-	})
-	s.File = r.path(t.string("file"))
+	s := Secret{Env: t.string("env"), File: r.path(t.string("file")), dir: r.dir}
 	if n := t.get("command"); n != nil {
 		for _, item := range r.items(n) {
 			s.Command = append(s.Command, r.one(item))
@@ -151,10 +120,7 @@ func (r *reader) secret(n *node, instead string) Secret {
 
 // hostKeys reads public keys, and returns them without their comments.
 func (t *table) hostKeys(key string) []string {
-	read := t.strings(key, func(s string) (what, hint string) {
-		_, what, hint = hostKey(s)
-		return what, hint
-	})
+	read := t.strings(key)
 	for i, s := range read {
 		read[i], _, _ = hostKey(s)
 	}

@@ -116,8 +116,8 @@ func printable(s string) string {
 	return s
 }
 
-// nearest returns the name that word is most likely meant to be, or "".
-func nearest(word string, names []string) string {
+// Nearest returns the name that word is most likely meant to be, or "".
+func Nearest(word string, names []string) string {
 	found, best := "", min(len(word), maxQuoted)/3+2
 	for _, name := range names {
 		if d := distance(word, name, best); d < best {

@@ -52,7 +52,7 @@ func (r *reader) guess(word string, names []string) string {
 	if r.guesses--; r.guesses < 0 {
 		return ""
 	}
-	if found := nearest(word, names); found != "" {
+	if found := Nearest(word, names); found != "" {
 		return "did you mean " + found + "?"
 	}
 	return ""

@@ -37,7 +37,12 @@ const maxEnvironment = 255
 
 // One part of the path of a group or project in GitLab:
 // https://docs.gitlab.com/user/reserved_names/
-var pathPartForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}$`)
+const pathPart = `[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}`
+
+var (
+	pathPartForm = regexp.MustCompile(`^` + pathPart + `$`)
+	badPath      = regexp.MustCompile(`(\.|\.git|\.atom)(/|$)`)
+)
 
 // The key of a variable in GitLab is [a-zA-Z0-9_]{1,255}. A shell cannot read
 // one that begins with a digit, and the program's own names need some room.
@@ -130,7 +135,7 @@ func groupPath(s string) (what, hint string) {
 		return "is longer than 1024 characters", ""
 	}
 	for part := range strings.SplitSeq(s, "/") {
-		if !pathPartForm.MatchString(part) || strings.HasSuffix(part, ".") || strings.HasSuffix(part, ".git") || strings.HasSuffix(part, ".atom") {
+		if !pathPartForm.MatchString(part) || badPath.MatchString(part) {
 			return quote(s) + " is no path in GitLab", `write it as in the address bar, without a slash first or last and without ".git"`
 		}
 	}
@@ -222,6 +227,29 @@ func serverURL(s string) (u *url.URL, what, hint string) {
 		return nil, "sends the token in the clear", "write https://; http:// is for this machine alone"
 	}
 	return nil, "is neither https:// nor http://", hint
+}
+
+func gitlabURL(s string) (what, hint string) {
+	_, what, hint = serverURL(s)
+	return what, hint
+}
+
+func gitOverSSH(s string) (what, hint string) {
+	_, what, hint = sshServer(s)
+	return what, hint
+}
+
+func publicKey(s string) (what, hint string) {
+	_, what, hint = hostKey(s)
+	return what, hint
+}
+
+func envName(s string) (what, hint string) {
+	if !envForm.MatchString(s) {
+		// Not repeated: the secret itself may stand here.
+		return "is no name of an environment variable", "write letters, digits and underscores, not a digit first"
+	}
+	return "", ""
 }
 
 func loopback(host string) bool {

@@ -70,7 +70,7 @@ func (inv *Inventory) Select(patterns []string) (*Inventory, error) {
 
 func noMatch(pattern string, names []string) error {
 	err := fmt.Errorf("no host or deployment is called %s", quote(pattern))
-	if found := nearest(pattern, names); found != "" {
+	if found := Nearest(pattern, names); found != "" {
 		return fmt.Errorf("%w; did you mean %s?", err, found)
 	}
 	return err

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -26,7 +25,7 @@ func (r *reader) open(n *node, of string) *table {
 		return t
 	}
 	for _, child := range n.children() {
-		if !slices.Contains(keys[of], child.name) {
+		if _, known := formOf(of, child.name); !known {
 			what, hint := r.unknown(child, of)
 			r.problem(child, what, hint)
 		}
@@ -36,35 +35,36 @@ func (r *reader) open(n *node, of string) *table {
 
 // unknown says what is wrong with a key that is not among keys[of].
 func (r *reader) unknown(n *node, of string) (what, hint string) {
-	if of == "host defaults" && slices.Contains(keys["host"], n.name) {
+	if _, known := formOf("host", n.name); known && of == "host defaults" {
 		return "belongs to one host", "write it in [hosts.NAME]"
 	}
-	hint = r.guess(n.name, keys[of])
+	hint = r.guess(n.name, names(of))
 	switch {
 	case hint != "":
 	case n.table != nil && (of == "host" || of == "deployment"):
 		hint = `a name with a dot in it needs quotation marks, like [hosts."web1.example"]`
 	default:
-		hint = "known are " + strings.Join(keys[of], ", ")
+		hint = "known are " + strings.Join(names(of), ", ")
 	}
 	return "is unknown", hint
 }
 
 // get returns the node of a key, or nil.
 func (t *table) get(key string) *node {
-	if !slices.Contains(keys[t.of], key) {
+	if _, known := formOf(t.of, key); !known {
 		panic("inventory: " + t.of + " does not know the key " + key)
 	}
 	return t.table[key]
 }
 
 // sub opens a table in a table, an empty one if there is none.
-func (t *table) sub(key, of string) *table {
+func (t *table) sub(key string) *table {
 	n := t.get(key)
 	if n == nil {
 		n = &node{key: join(t.key, key), name: key, offset: t.offset, table: map[string]*node{}}
 	}
-	return t.open(n, of)
+	f, _ := formOf(t.of, key)
+	return t.open(n, f.of)
 }
 
 // missing reports that a key has to be there.
@@ -77,20 +77,33 @@ func (t *table) missing(key, hint string) {
 // A rule says what is wrong with a string and what to write instead, or "".
 type rule func(string) (what, hint string)
 
-// string reads a string; "" if it is missing or wrong.
+// string reads a string; "" if it is missing or wrong. It is held to the form
+// of the key, and then to the rules.
 func (t *table) string(key string, rules ...rule) string {
 	if n := t.get(key); n != nil {
-		return t.one(n, rules...)
+		return t.one(n, append(t.rules(key, aString), rules...)...)
 	}
 	return ""
 }
 
+// rules returns what a value is held to that is read as one of a kind.
+func (t *table) rules(key string, as kind) []rule {
+	f, _ := formOf(t.of, key)
+	if f.kind != as {
+		panic("inventory: " + t.of + " reads the key " + key + " as what it is not")
+	}
+	if f.rule == nil {
+		return nil
+	}
+	return []rule{f.rule}
+}
+
 // need is string for a key that has to be there; hint says what to write.
-func (t *table) need(key, hint string, rules ...rule) string {
+func (t *table) need(key, hint string) string {
 	if t.get(key) == nil {
 		t.missing(key, hint)
 	}
-	return t.string(key, rules...)
+	return t.string(key)
 }
 
 // bool reads a boolean; false if it is missing or wrong.
@@ -99,6 +112,7 @@ func (t *table) bool(key string) bool {
 	if n == nil {
 		return false
 	}
+	t.rules(key, aBool)
 	b, ok := n.value.(bool)
 	if !ok {
 		t.problem(n, "must be a boolean, not "+n.kind(), "write true or false, without quotation marks")
@@ -107,12 +121,13 @@ func (t *table) bool(key string) bool {
 }
 
 // strings reads an array of strings, no two the same but for upper and lower
-// case.
+// case, held to the form of the key and to the rules.
 func (t *table) strings(key string, rules ...rule) []string {
 	n := t.get(key)
 	if n == nil {
 		return nil
 	}
+	rules = append(t.rules(key, aList), rules...)
 	var all []string
 	seen := map[string]bool{}
 	for _, item := range t.items(n) {

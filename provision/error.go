@@ -14,6 +14,7 @@ type StepError struct {
 	Change string
 	Status int      // exit status of a script; 0 if it is not about one
 	Output []string // the last lines that the script printed, made visible
+	Hint   string   // what the reader can do; may be empty
 	Err    error
 }
 
@@ -32,7 +33,11 @@ func (e *StepError) Error() string {
 	default:
 		parts = append(parts, fmt.Sprintf("exit status %d", e.Status))
 	}
-	return strings.Join(parts, ": ")
+	text := strings.Join(parts, ": ")
+	if e.Hint != "" {
+		text += "\nhint: " + e.Hint
+	}
+	return text
 }
 
 func (e *StepError) Unwrap() error { return e.Err }

@@ -28,6 +28,7 @@ func TestLies(t *testing.T) {
 		{"two begins", "MARK begin 0\nMARK begin 0\n", wrong},
 		{"a begin within", "MARK begin 0\nMARK begin 1\n", wrong},
 		{"a begin after its end", "MARK begin 0\nMARK end 0 0\nMARK begin 0\n", "h: b: look: the host answers in a way"},
+		{"a begin left out", "INNER begin 1\n", "h: the host answers in a way"},
 		{"a begin out of bounds", "MARK begin 2\n", "h: the host answers in a way"},
 		{"a begin below", "MARK begin -1\n", "h: the host answers in a way"},
 		{"a begin that is no number", "MARK begin x\n", "h: the host answers in a way"},
@@ -145,13 +146,14 @@ func TestAnEndlessAnswerIsStopped(t *testing.T) {
 			host := liar(func(ctx context.Context, marks []string, out io.Writer) error {
 				fmt.Fprintf(out, "%s begin 0\n", marks[0])
 				more := []byte(strings.ReplaceAll(text, "MARK", marks[0]))
-				for {
+				for sent <= 2*maxHeard {
 					n, err := out.Write(more)
 					if sent += n; err != nil {
 						<-ctx.Done()
 						return ctx.Err()
 					}
 				}
+				return nil
 			})
 			_, err := Look(context.Background(), Target{Name: "h", Host: host}, []Step{fixed{name: "a", probe: Script{Text: ":"}}})
 			if err == nil || !strings.Contains(err.Error(), "the host says more than 64 MiB") {
@@ -162,4 +164,54 @@ func TestAnEndlessAnswerIsStopped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzListen has a host say anything at all about two changes and two probes, one of each
+// run by another user: nothing steers a terminal, no change comes out twice, and
+// something was seen only if everything has begun and ended well.
+func FuzzListen(f *testing.F) {
+	for _, text := range []string{
+		"", "motd\n\x1b[2J", "MARK begin 0\nout\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\nMARK begin 2\nMARK fact k=v\nMARK end 2 0\nLAST begin 3\nLAST fact k=w\nLAST end 3 0\n",
+		"MARK begin 0\nMARK end 0 1\nINNER begin 1\nINNER end 1 0\n", "MARK begin 0\nINNER end 0 0\n", "MARK begin 0\nMARK look x\n", "MARK begin 0\nMARK begin 1\n", "\xff\u202eMARK begin 0",
+		"MARK begin 0\nMARK end 0 0\nINNER begin 1\nhalf", "MARK begin 0\nMARK end 0 99999999999999999999\n", "LAST begin 3\nLAST end 3 0\n", "MARK fact =\n", "MARK begin 00\nMARK end 0 -0\n",
+	} {
+		f.Add(text)
+	}
+	deeds := []deed{{"s", Change{Summary: "0", Do: Script{Text: ":"}}}, {"s", Change{Summary: "1", Do: Script{Text: ":", User: "somebody"}}}}
+	steps := []Step{fixed{name: "a", probe: Script{Text: ":"}}, fixed{name: "b", probe: Script{Text: ":", User: "somebody"}}}
+	f.Fuzz(func(t *testing.T, text string) {
+		host := liar(func(_ context.Context, marks []string, out io.Writer) error {
+			io.WriteString(out, strings.NewReplacer("MARK", marks[0], "INNER", marks[1], "LAST", marks[2]).Replace(text))
+			return nil
+		})
+		verdicts := map[string]int{}
+		seen, err := run(context.Background(), Target{Name: "h", Host: host}, nil, deeds, steps, func(e Event) {
+			if Visible(e.Text) != e.Text {
+				t.Errorf("%q is passed on", e.Text)
+			}
+			switch e.Kind {
+			case Done, Failed, NotRun:
+				verdicts[e.Change]++
+			}
+		})
+		if (seen == nil) != (err != nil) {
+			t.Fatalf("saw %v, error %v", seen, err)
+		}
+		for _, n := range []string{"0", "1"} {
+			if v := verdicts[n]; v > 1 || v == 0 && err == nil {
+				t.Errorf("change %s came out %d times (%v)", n, v, err)
+			}
+		}
+		if err != nil {
+			if Visible(err.Error()) != err.Error() {
+				t.Errorf("the error is %q", err)
+			}
+			return
+		}
+		for i, mark := range []string{"MARK", "INNER", "MARK", "LAST"} {
+			if !strings.Contains(text, fmt.Sprintf("%s begin ", mark)) || !strings.Contains(text, fmt.Sprintf("%s end ", mark)) {
+				t.Errorf("job %d is believed to be through", i)
+			}
+		}
+	})
 }

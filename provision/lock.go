@@ -96,13 +96,14 @@ type hold struct {
 }
 
 // take begins to take the lock. It returns at once.
-func (l *Lock) take(ctx context.Context, host, last string) (*hold, error) {
+func (l *Lock) take(ctx context.Context, t Target, last string) (*hold, error) {
 	h := &hold{id: strings.TrimPrefix(newMark(), "@"), locked: make(chan struct{}), refused: make(chan struct{}), released: make(chan struct{})}
 	seconds := strconv.Itoa(int(l.Wait / time.Second))
 	prog, err := newProgram([]job{{script: Script{Text: lockScript, Args: []string{h.id, l.Owner, seconds, last}}, probe: true}})
 	if err != nil {
-		return nil, at(host, err)
+		return nil, at(t.Name, err)
 	}
+	prog.send(t.Trace)
 	ctx, h.release = context.WithCancel(ctx)
 	out, in := io.Pipe()
 	heard := make(chan struct{})
@@ -120,7 +121,6 @@ func (l *Lock) take(ctx context.Context, host, last string) (*hold, error) {
 			if h.err == nil {
 				h.err = errors.Join(errors.New("the lock of the host cannot be had"), err)
 			}
-			h.err = at(host, h.err)
 			close(h.refused)
 		}
 	}()
@@ -134,6 +134,9 @@ func (h *hold) listen(prog *program, out io.Reader) {
 		line, err := readLine(lines)
 		if err != nil {
 			return
+		}
+		if prog.trace != nil {
+			prog.trace(false, Visible(line))
 		}
 		_, word, rest, _ := prog.cut(line)
 		key, value, _ := strings.Cut(rest, "=")

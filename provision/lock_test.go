@@ -63,7 +63,7 @@ func TestLockIsTakenForChangesOnly(t *testing.T) {
 // hold1 holds the lock of a file as another run would, until the test lets go.
 func hold1(t *testing.T, file, owner string) *hold {
 	t.Helper()
-	h, err := targetWith(file, owner, 0).Lock.take(context.Background(), "h", "")
+	h, err := targetWith(file, owner, 0).Lock.take(context.Background(), Target{Name: "h"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ type StepPlan struct {
 	Changes []Change
 	Notes   []string
 
+	// Credentials are those that were seen to be in use.
+	Credentials []Credential
+
 	// Unchecked is what could not be seen; of the rest of the step Changes
 	// are what is missing.
 	Unchecked []string
@@ -49,13 +52,16 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 			continue
 		}
 		for _, c := range changes {
-			if _, ok := c.Do.(note); ok {
+			switch do := c.Do.(type) {
+			case note:
 				s.Notes = append(s.Notes, c.Summary)
-			} else {
+			case Credential:
+				s.Credentials = append(s.Credentials, do)
+			default:
 				s.Changes = append(s.Changes, c)
 			}
 		}
-		if len(s.Changes)+len(s.Notes)+len(s.Unchecked) > 0 {
+		if len(s.Changes)+len(s.Notes)+len(s.Credentials)+len(s.Unchecked) > 0 {
 			plan = append(plan, s)
 		}
 	}

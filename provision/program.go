@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 type job struct {
 	script Script
 	probe  bool
+	log    string // what the host logs when it is done; "": nothing
 }
 
 // A program is the text of some jobs, and what tells their lines from others
@@ -25,6 +27,13 @@ type job struct {
 type program struct {
 	text  []byte
 	marks map[string]span
+	jobs  []job
+
+	before []Script
+	mark   string         // of the whole program
+	inner  map[int]string // the marks of programs in it, by their first job
+	shown  bool           // being written to be shown
+	trace  func(sent bool, line string)
 
 	digest string // of an installed program: what the gate has to tell first
 	proved bool   // it did
@@ -41,15 +50,47 @@ type span struct{ from, to int }
 // A script in before is run first, without a word; if it fails, so does the
 // program, before any job.
 func newProgram(jobs []job, before ...Script) (*program, error) {
-	p := &program{marks: map[string]span{}}
-	mark := newMark()
-	p.marks[mark] = span{0, len(jobs)}
-	text, err := p.write(jobs, 0, "", "'"+mark+"'", before...)
-	if err != nil {
-		return nil, err
+	p := &program{marks: map[string]span{}, jobs: jobs, before: before, mark: newMark(), inner: map[int]string{}}
+	p.marks[p.mark] = span{0, len(jobs)}
+	var err error
+	p.text, err = p.write(jobs, 0, "", "'"+p.mark+"'", before...)
+	return p, err
+}
+
+// redacted is the text of the program with "(secret)" for each secret. It is
+// not made from that text, but as that is: none of the secrets is looked at.
+func (p *program) redacted() string {
+	p.shown = true
+	defer func() { p.shown = false }()
+	text, _ := p.write(p.jobs, 0, "", "'"+p.mark+"'", p.before...)
+	return string(text)
+}
+
+// hide takes the secrets of a program out of what the host says, which may be
+// the program itself.
+func (p *program) hide(line string) string {
+	for _, j := range p.jobs {
+		if j.script.Secret.IsZero() {
+			continue
+		}
+		text, err := j.script.Secret.Reveal()
+		if err != nil {
+			continue
+		}
+		for part := range strings.Lines(text) {
+			if part = strings.TrimSpace(part); len(part) >= 8 {
+				line = strings.ReplaceAll(line, part, fmt.Sprint(j.script.Secret))
+			}
+		}
 	}
-	p.text = text
-	return p, nil
+	return line
+}
+
+// send traces what the host is sent.
+func (p *program) send(trace func(sent bool, line string)) {
+	if p.trace = trace; trace != nil && p.text != nil {
+		trace(true, p.redacted())
+	}
 }
 
 // write writes the program of one user; jobs are numbered from first on, and
@@ -79,8 +120,12 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 			for end < len(jobs) && jobs[end].script.User == jobs[i].script.User {
 				end++
 			}
-			mark := newMark()
-			p.marks[mark] = span{first + i, first + end}
+			mark := p.inner[first+i]
+			if mark == "" {
+				mark = newMark()
+				p.marks[mark] = span{first + i, first + end}
+				p.inner[first+i] = mark
+			}
 			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User, "'"+mark+"'")
 			if err != nil {
 				return nil, err
@@ -89,7 +134,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 			i = end
 			continue
 		}
-		if err := writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
+		if err := p.writeJob(&body, jobs[i], first+i, function(jobs[i].script.Text)); err != nil {
 			return nil, err
 		}
 		i++
@@ -120,11 +165,14 @@ const onSignal = "trap 'exit 1' HUP INT PIPE TERM"
 
 // The subshell of a script is a command of its own: as a condition, or before
 // ||, the shell would ignore set -e inside it.
-func writeJob(b *bytes.Buffer, j job, n int, function string) error {
+func (p *program) writeJob(b *bytes.Buffer, j job, n int, function string) error {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n%s\n", n, onSignal)
 	if !j.script.Secret.IsZero() {
-		text, err := j.script.Secret.Reveal()
+		text, err := fmt.Sprint(j.script.Secret), error(nil)
+		if !p.shown {
+			text, err = j.script.Secret.Reveal()
+		}
 		if err != nil {
 			return err
 		}
@@ -142,8 +190,31 @@ func writeJob(b *bytes.Buffer, j job, n int, function string) error {
 	if !j.probe {
 		b.WriteString("[ \"$status\" = 0 ] || failed=1\n")
 	}
+	if j.script.User == "" {
+		writeLog(b, []job{j})
+	}
 	b.WriteString("fi\n")
 	return nil
+}
+
+// writeLog has root log some jobs that ran one after the other, as another user
+// could log anything. Of several that ran as such a user, root knows only whether
+// all are done.
+func writeLog(b *bytes.Buffer, jobs []job) {
+	var done, failed bytes.Buffer
+	logged := slices.DeleteFunc(slices.Clone(jobs), func(j job) bool { return j.log == "" })
+	outcome := "failed: "
+	if len(logged) > 1 {
+		outcome = "failed, or one beside it: "
+	}
+	for _, j := range logged {
+		line, _ := quote(Visible(j.log))
+		fmt.Fprintf(&done, "log %s\n", line)
+		fmt.Fprintf(&failed, "log '%s'%s\n", outcome, line)
+	}
+	if len(logged) > 0 {
+		fmt.Fprintf(b, "if [ -z \"$failed\" ]; then\n%selse\n%sfi\n", &done, &failed)
+	}
 }
 
 // callOf calls a function with arguments.
@@ -165,7 +236,9 @@ func writeAs(b *bytes.Buffer, jobs []job, first int, inner []byte) {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "if getent passwd %s >/dev/null; then\nas %s %s || failed=1\nelse\n", user, user, text)
 	writeSkip(b, jobs, first, "'the user '"+user+"' does not exist'")
-	b.WriteString("fi\nfi\n")
+	b.WriteString("fi\n")
+	writeLog(b, jobs)
+	b.WriteString("fi\n")
 }
 
 // writeSkip answers for jobs that cannot run: probes end having seen nothing,
@@ -220,12 +293,12 @@ const keepLines = 40
 // returned as stray. The error is about reading only.
 func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text string)) (results []result, stray []string, err error) {
 	results = make([]result, n)
-	current, facts, said := -1, 0, 0
+	current, next, facts, said := -1, 0, 0, 0
 	output := func(line string) {
 		if line == "" && current < 0 {
 			return
 		}
-		line = Visible(line)
+		line = Visible(p.hide(line))
 		if current < 0 {
 			stray = last(append(stray, line))
 			return
@@ -242,6 +315,9 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			return results, stray, nil
 		} else if err != nil && err != io.EOF {
 			return results, stray, err
+		}
+		if p.trace != nil {
+			p.trace(false, Visible(p.hide(line)))
 		}
 		before, word, rest, from := p.cut(line)
 		if word == "" {
@@ -261,10 +337,10 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 				return results, stray, &OutdatedError{}
 			}
 			i, err := strconv.Atoi(rest)
-			if err != nil || current >= 0 || i < from.from || i >= from.to || results[i].began {
+			if err != nil || current >= 0 || i != next || i < from.from || i >= from.to {
 				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
 			}
-			current = i
+			current, next = i, i+1
 			results[i].began = true
 			tell(i, Began, "")
 		case "fact":

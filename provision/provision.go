@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"provision/provision/forge"
@@ -73,7 +74,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 			return at(t.Name, stuck(plan))
 		}
 		if t.Lock != nil && lock == nil {
-			if lock, err = t.Lock.take(ctx, t.Name, seen[lastRun{}.Name()].Get("run")); err != nil {
+			if lock, err = t.Lock.take(ctx, t, seen[lastRun{}.Name()].Get("run")); err != nil {
 				return err
 			}
 			defer lock.end()
@@ -125,7 +126,7 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 	for next < len(deeds) {
 		if call, ok := deeds[next].change.Do.(Call); ok {
 			if err := lock.wait(ctx); err != nil {
-				return nil, err
+				return nil, at(t.Name, err)
 			}
 			d := deeds[next]
 			next++
@@ -161,7 +162,11 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
 	var jobs []job
 	for _, d := range deeds {
-		jobs = append(jobs, job{script: d.change.Do.(Script)})
+		j := job{script: d.change.Do.(Script)}
+		if t.By != "" {
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+		}
+		jobs = append(jobs, j)
 	}
 	probes := probesOf(steps)
 	for _, p := range probes {
@@ -200,6 +205,7 @@ func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes
 	heard := make(chan answer, 1)
 	trip, stop := context.WithCancel(ctx)
 	defer stop()
+	prog.send(t.Trace)
 	go func() {
 		results, stray, err := prog.listen(out, len(deeds)+len(probes), event)
 		if err != nil {
@@ -242,6 +248,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 			if len(r.output) == 0 {
 				e.Err = fmt.Errorf("exit status %d", r.status)
 			}
+			if n < len(deeds) {
+				e.Hint = deeds[n].change.Hint
+			}
 		case r.began:
 			event(n, Failed, "")
 			e.Err = ErrUnknown
@@ -263,7 +272,9 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 			}
 		}
 		for i := n + 1; i < len(deeds); i++ {
-			event(i, NotRun, "")
+			if !results[i].began {
+				event(i, NotRun, "")
+			}
 		}
 		return nil, e
 	}
@@ -315,7 +326,8 @@ func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 		wg.Go(func() {
 			facts, err := question(ctx, t.Forge)
 			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
-				facts, err = Facts{unchecked: {err.Error()}}, nil
+				reason, _, _ := strings.Cut(err.Error(), "\nhint: ")
+				facts, err = Facts{unchecked: {reason}}, nil
 			}
 			if err != nil {
 				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}

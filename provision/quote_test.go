@@ -106,6 +106,24 @@ func TestNoSecretInTheEnvironment(t *testing.T) {
 	})
 }
 
+// A user gets an environment like that of a login, and nothing of root's.
+func TestEnvironmentOfAUser(t *testing.T) {
+	for _, name := range []string{"SSH_AUTH_SOCK", "SUDO_USER", "DOCKER_HOST", "GIT_DIR", "BASH_ENV", "ENV"} {
+		t.Setenv(name, "/nowhere")
+	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		seen, err := Look(t.Context(), Target{Name: "h", Host: h}, []Step{fixed{name: "a", probe: Script{User: me.Username, Text: `
+env | cut -d = -f 1 | grep -vxE '_|PWD|OLDPWD|SHLVL' | sort | facts name`}}})
+		if want := []string{"HOME", "LC_ALL", "LOGNAME", "PATH", "SHELL", "USER"}; err != nil || !slices.Equal(seen["a"]["name"], want) {
+			t.Errorf("the environment has %q, want %q (%v)", seen["a"]["name"], want, err)
+		}
+	})
+}
+
 func TestNULIsRefused(t *testing.T) {
 	if _, err := quote("a\x00b"); err == nil {
 		t.Error("a NUL byte is no error")

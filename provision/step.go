@@ -41,6 +41,7 @@ type Probe struct {
 type Change struct {
 	Summary string // a lower-case imperative sentence, unique in its step; never a secret
 	Detail  string // more to show in a plan, such as a diff
+	Hint    string // what to do where the script fails; may be empty
 	Do      Action // a Script or a Call; nil: see [Later]
 }
 
@@ -50,9 +51,28 @@ func Later(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...)}
 }
 
-// Note is something to tell that needs no change.
+// Note is something to tell that needs no change. A hint may stand behind it, as
+// in the text of an error.
 func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
+}
+
+// Lasts tells of a credential that is there, and how long it goes on working.
+func Lasts(c Credential) Change { return Change{Summary: c.Name, Do: c} }
+
+// A Credential is one that somebody can use, until it ends.
+type Credential struct {
+	Name string // never the secret itself
+	Ends bool
+	Days int // whole days until then, if it ends
+}
+
+// String returns the name, and how long it lasts.
+func (c Credential) String() string {
+	if !c.Ends {
+		return c.Name + ": no end"
+	}
+	return fmt.Sprintf("%s: %d days left", c.Name, c.Days)
 }
 
 // An Action is what a change does: a [Script] or a [Call].
@@ -87,6 +107,8 @@ func (Script) action() {}
 func (Call) action()   {}
 func (note) action()   {}
 
+func (Credential) action() {}
+
 // A Host runs shell programs as root.
 type Host interface {
 	// Run gives program to a new shell, and copies what it prints to out.
@@ -107,6 +129,15 @@ type Target struct {
 
 	// Lock is taken before the first change; nil: none.
 	Lock *Lock
+
+	// By is who changes the host, for the host's own log; "": nothing is
+	// logged.
+	By string
+
+	// Trace, if it is not nil, is told all that is said: what the host is sent, a
+	// whole program with "(secret)" for each secret, and each line that comes
+	// back, made visible. Calls may overlap.
+	Trace func(sent bool, text string)
 }
 
 // Facts are what one probe saw: a list of values by key. A probe never

@@ -120,6 +120,16 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// A script that a signal ends cleans up, in every shell: its trap on EXIT runs.
+func TestSignalsRunTheTrap(t *testing.T) {
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		events, _ := run1(t, h, Script{Text: `trap 'echo cleaned' EXIT; sh -c 'kill -s TERM "$PPID"'; echo on`})
+		if !slices.Contains(events, "0 said cleaned") || slices.Contains(events, "0 said on") {
+			t.Errorf("events %q", events)
+		}
+	})
+}
+
 func TestCutAnywhereChangesNothing(t *testing.T) {
 	jobs := []job{{script: Script{Text: "echo ran"}}, {script: Script{Text: `printf '%s\n' "$1"`, Args: []string{strings.Repeat("x'", 50)}}}}
 	p, err := newProgram(jobs)

@@ -44,19 +44,22 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("there") == "" {
 		return []provision.Change{{
 			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
+			Hint:    fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user),
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 mkdir "$new"
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
-if [ -n "$3" ]; then
-	git clone --quiet --branch "$3" -- "$2" "$new/clone"
-else
-	git clone --quiet -- "$2" "$new/clone"
-fi
-git -C "$new/clone" config provision.deployment "$4"
-[ ! -e "$1" ] || fail "somebody else made $1 meanwhile; run again"
-mv "$new/clone" "$1"
+url=$2 branch=$3 deployment=$4 folder=$1
+set -- --quiet
+[ -z "$branch" ] || set -- "$@" --branch "$branch"
+said=$(git clone "$@" -- "$url" "$new/clone" 2>&1) || {
+	printf '%s\n' "$said" | tr -d '\r'
+	fail "$(printf '%s\n' "$said" | tr -d '\r' | awk '/ERROR|[Dd]enied|[Rr]efused|verification|fatal/ && !why { why = $0 } END { print why ? why : $0 }')"
+}
+git -C "$new/clone" config provision.deployment "$deployment"
+[ ! -e "$folder" ] || fail "somebody else made $folder meanwhile; run again"
+mv "$new/clone" "$folder"
 `},
 		}}, nil
 	}
@@ -66,7 +69,7 @@ mv "$new/clone" "$1"
 	}
 	if sameOrigin(origin, s.url) {
 		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, list(shorten(f["changed"])))}, nil
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s\nhint: git diff shows them; bring them into the project, or into the override", home, list(shorten(f["changed"])))}, nil
 		}
 		return nil, nil
 	}

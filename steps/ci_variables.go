@@ -128,7 +128,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 // scoped adds the way out where GitLab has no scopes for groups.
 func (c ci) scoped(err error) error {
 	if errors.Is(err, forge.ErrScope) {
-		return provision.Hint(err, "environment scopes of groups need GitLab Premium; write variables = { projects = [\"…\"] } instead")
+		return provision.Hint(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
 	}
 	return err
 }

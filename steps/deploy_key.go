@@ -2,7 +2,9 @@ package steps
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"provision/inventory"
 	"provision/provision"
@@ -36,6 +38,9 @@ func (s deployKey) Probe() provision.Probe {
 				if k.CanPush {
 					facts.Add("can-push", keyOf(k.Key))
 				}
+				if !k.ExpiresAt.IsZero() {
+					facts.Add("days "+keyOf(k.Key), strconv.Itoa(k.DaysLeft))
+				}
 			}
 			return facts, nil
 		},
@@ -49,7 +54,11 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	let := func(public, summary string) {
 		changes = append(changes, provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-			return g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
+			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
+			if errors.Is(err, forge.ErrTaken) {
+				err = provision.Hint(err, "let it be removed there, or move the key pair in ~%s/.ssh away: apply makes another", s.user)
+			}
+			return err
 		})})
 	}
 	for _, key := range []struct{ fact, name string }{{"public", "the key"}, {"next", "the next key"}} {
@@ -60,6 +69,10 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		case f.Has("can-push", public):
 			let(public, fmt.Sprintf("take the right to push to %s from %s of %s", s.project, key.name, s.user))
 		}
+	}
+	if public := f.Get("public"); f.Has("registered", public) {
+		days, err := strconv.Atoi(f.Get("days " + public))
+		changes = append(changes, provision.Lasts(provision.Credential{Name: "deploy key " + s.title + " of project " + s.project, Ends: err == nil, Days: days}))
 	}
 	if retired := f.Get("retired"); f.Has("registered", retired) && retired != f.Get("public") {
 		changes = append(changes, provision.Change{

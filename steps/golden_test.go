@@ -176,6 +176,9 @@ func describe(plan provision.Plan, err error) string {
 				fmt.Fprintf(&b, "\t| %s\n", strings.TrimRight(line, " \n"))
 			}
 		}
+		for _, c := range s.Credentials {
+			fmt.Fprintf(&b, "credential: %v\n", c)
+		}
 		for _, n := range s.Notes {
 			fmt.Fprintf(&b, "note: %s\n", n)
 		}
@@ -190,4 +193,30 @@ func describe(plan provision.Plan, err error) string {
 		return "nothing\n"
 	}
 	return b.String()
+}
+
+// FuzzPlans has a host report any facts to each step that has a golden plan: a
+// step may find that its wish cannot be met, and never fails in another way.
+func FuzzPlans(f *testing.F) {
+	files, err := filepath.Glob("testdata/plan/*.txtar")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("found %v, %v", files, err)
+	}
+	for i, file := range files {
+		archive, err := txtar.ParseFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(i), string(archive.Files[0].Data))
+	}
+	f.Fuzz(func(t *testing.T, i uint8, text string) {
+		c := readCase(t, files[int(i)%len(files)])
+		c.facts = provision.Facts{}
+		for line := range strings.Lines(text) {
+			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			keys := strings.NewReplacer("${key1}", key1.public, "${key2}", key2.public, "${fingerprint1}", key1.fingerprint, "${fingerprint2}", key2.fingerprint)
+			c.facts.Add(keys.Replace(key), keys.Replace(escapes.Replace(value)))
+		}
+		c.plan(t)
+	})
 }

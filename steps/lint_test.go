@@ -105,6 +105,7 @@ func everyScript(t *testing.T) []namedScript {
 		}
 	}
 	add("recall", Recall("app").Probe().Script)
+	add("journal", Journal(0).Probe().Script)
 	return scripts
 }
 

@@ -136,7 +136,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	good := false
 	var why string
 	var unused []int64
-	var warning []provision.Change
+	var told []provision.Change // what needs no change
 	for _, token := range f["token"] {
 		number, left, _ := strings.Cut(token, " ")
 		id, err := strconv.ParseInt(number, 10, 64)
@@ -144,6 +144,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, err
 		}
 		days, err := strconv.Atoi(left)
+		if number == held {
+			told = append(told, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner), Ends: err == nil, Days: days}))
+		}
 		switch {
 		case number != held:
 			unused = append(unused, id)
@@ -156,11 +159,11 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		default:
 			good = true
 			if err == nil && days < WarnDays {
-				warning = append(warning, provision.Note("token %s ends in %d days; apply replaces it", number, days))
+				told = append(told, provision.Note("token %s ends in %d days; apply replaces it", number, days))
 			}
 		}
 	}
-	changes := warning
+	changes := told
 	if !good {
 		if why == "" && held != "" && held != f.Get("login") {
 			why = fmt.Sprintf(", as token %s is revoked or expired", held)
@@ -216,9 +219,18 @@ func (s registryLogin) create(ctx context.Context, g forge.Forge, credential sec
 	return nil
 }
 
+// hint is for where the registry refuses the login.
+func (s registryLogin) hint() string {
+	if s.kind == "" {
+		return "check the user name and the password of registry.credential, and that it may read the registry"
+	}
+	return fmt.Sprintf("is %s the registry of this GitLab? run again when it answers", s.registry)
+}
+
 func (s registryLogin) login(how string, credential secret.Value) provision.Change {
 	return provision.Change{
 		Summary: fmt.Sprintf("log %s in to %s%s", s.user, s.registry, how),
+		Hint:    s.hint(),
 		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
 	}
 }

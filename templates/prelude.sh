@@ -18,6 +18,11 @@ fail() {
 	exit 1
 }
 
+# log MESSAGE: writes a line to the log of the host, if it keeps one.
+log() {
+	logger -t provision -p auth.notice "$1" </dev/null >/dev/null 2>&1 || :
+}
+
 # secret: prints the secret of this script.
 # printf is built into every shell that is used here, so no process ever has
 # the secret among its arguments.

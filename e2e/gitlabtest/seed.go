@@ -266,3 +266,10 @@ func day(t time.Time) time.Time {
 	}
 	return t.UTC().Truncate(24 * time.Hour)
 }
+
+// SetEdition makes the GitLab another edition from now on.
+func (g *GitLab) SetEdition(e Edition) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.config.Edition = e
+}

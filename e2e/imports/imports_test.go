@@ -52,7 +52,9 @@ var rules = []rule{
 		"it is the only importer of goph, and knows programs as bytes"},
 	{"provision/provision/forge/gitlab", "provision/provision/forge provision/provision/secret " + client, "provision/provision provision/steps provision/inventory " + goph + " " + cli + " " + toml,
 		"it is the only importer of the client of GitLab"},
-	{"provision/cmd", "provision/… golang.org/x/term github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
+	{"provision/cmd/access", "provision/inventory provision/provision", "provision/steps provision/provision/remote " + strings.Join([]string{goph, client, cli}, " "),
+		"who can do what follows from the inventory alone; the engine is there to make text visible"},
+	{"provision/cmd", "provision/… golang.org/x/term golang.org/x/text/width github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
 		"here it all comes together; the libraries behind it are used through the parts"},
 	{"provision/cmd/provision", "provision/cmd", "", "main calls Main"},
 	{"provision/e2e/pages", "", "provision/provision os/exec net", "it reads and writes the documentation, and runs nothing of it"},
@@ -64,6 +66,8 @@ var rules = []rule{
 	{"provision/e2e/rehearsal", "provision/templates provision/e2e/gitlabtest provision/e2e/lab provision/inventory provision/provision/secret go.yaml.in/yaml/v3", "provision/provision provision/steps " + client + " " + goph,
 		"it builds the world around the program, and types its commands"},
 	{"provision/e2e", "", "", "tests alone"},
+	{"provision/e2e/golden", "github.com/google/go-cmp/cmp", "provision/provision provision/steps", "it compares text"},
+	{"provision/e2e/screen", "golang.org/x/sys/unix", "provision/provision", "it is a terminal"},
 	{"provision/e2e/imports", "", "", "tests alone"},
 }
 
@@ -158,7 +162,8 @@ func TestSoleImporters(t *testing.T) {
 // else holds one can only pass it on.
 var revealers = map[string]string{
 	"provision/secret: Value.Digest": "to tell two secrets apart without showing them",
-	"provision: writeJob":            "to write it into the program that goes to the host",
+	"provision: program.writeJob":    "to write it into the program that goes to the host",
+	"provision: program.hide":        "to take it out of what a host says",
 
 	"steps: ciKey.ask":            "to compare the public half of CI's key with what the host lets in",
 	"steps: ciKey.heldBy":         "to copy or mend CI's key within GitLab",

@@ -63,6 +63,7 @@ type Host struct {
 	Admin    string     // who may log in with [Lab.Identity]
 	HostKeys []string   // public host keys, each as "TYPE BASE64"
 
+	lab    *Lab
 	dir    string // on the lab's tmpfs
 	cgroup string
 
@@ -100,6 +101,7 @@ func (l *Lab) Boot(ctx context.Context, o Options) (*Host, error) {
 		Name:   o.Names[0],
 		Port:   o.Port,
 		Admin:  o.Admin,
+		lab:    l,
 		dir:    filepath.Join(labDir, "host", o.Names[0]),
 		cgroup: filepath.Join(l.cgroup, "host-"+o.Names[0]),
 	}
@@ -119,7 +121,7 @@ func (l *Lab) Boot(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", h.Name, err), h.Close())
 	}
-	l.onClose(h.Close)
+	l.opened(h)
 	return h, nil
 }
 
@@ -248,6 +250,7 @@ func (h *Host) Exec(ctx context.Context, script string, args ...string) (string,
 // Close ends the host at once, as a power cut would, and removes its files.
 // A later host may have the same name, but will have another address.
 func (h *Host) Close() error {
+	h.lab.closed(h)
 	h.cut()
 	err := syscall.Unmount(h.root(), 0)
 	if err == syscall.EINVAL || err == syscall.ENOENT { // it is not mounted

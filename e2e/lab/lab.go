@@ -18,10 +18,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,7 +59,7 @@ type Lab struct {
 	nextHost    netip.Addr
 	identity    string
 	ca          *CA
-	closers     []func() error
+	open        map[io.Closer]bool
 }
 
 func newLab(cgroup, root, pid string) (*Lab, error) {
@@ -71,6 +74,7 @@ func newLab(cgroup, root, pid string) (*Lab, error) {
 		names:       names,
 		nextControl: controlAddress,
 		nextHost:    firstHost,
+		open:        map[io.Closer]bool{},
 	}, nil
 }
 
@@ -176,23 +180,28 @@ func (l *Lab) Shell() string {
 	return "nsenter --target " + l.pid + " --mount --net --pid --uts env HOME=" + homeDir + " sh"
 }
 
-// Close ends all hosts and registries and waits for them. The end of the
-// program does the same; Close gives their memory back sooner.
+// Close ends all hosts and registries that are still there and waits for them.
+// The end of the program does the same; Close gives their memory back sooner.
 func (l *Lab) Close() error {
 	l.mu.Lock()
-	closers := l.closers
-	l.closers = nil
+	open := slices.Collect(maps.Keys(l.open))
 	l.mu.Unlock()
 	var errs []error
-	for _, c := range closers {
-		errs = append(errs, c())
+	for _, c := range open {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// onClose has Close call f.
-func (l *Lab) onClose(f func() error) {
+// opened has Close close c, unless that is closed before.
+func (l *Lab) opened(c io.Closer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closers = append(l.closers, f)
+	l.open[c] = true
+}
+
+func (l *Lab) closed(c io.Closer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
 }

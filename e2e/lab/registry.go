@@ -41,6 +41,8 @@ type Registry struct {
 	Name    string
 	Address netip.Addr
 
+	lab    *Lab
+	dir    string // on the lab's tmpfs
 	client *http.Client
 	cmd    *exec.Cmd
 	done   chan struct{}
@@ -56,14 +58,15 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 	}
 	r := &Registry{
 		Name: o.Name,
+		lab:  l,
+		dir:  filepath.Join(labDir, "registry", o.Name),
 		done: make(chan struct{}),
 		client: &http.Client{
 			Timeout:   30 * time.Second,
 			Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}},
 		},
 	}
-	dir := filepath.Join(labDir, "registry", o.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return nil, err
 	}
 	host, port, err := net.SplitHostPort(o.Name)
@@ -75,16 +78,16 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 			return nil, err
 		}
 	}
-	if err := r.configure(dir, ca, o, host, port); err != nil {
+	if err := r.configure(ca, o, host, port); err != nil {
 		return nil, err
 	}
-	r.log = filepath.Join(dir, "log")
+	r.log = filepath.Join(r.dir, "log")
 	log, err := os.Create(r.log)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	r.cmd = exec.Command("docker-registry", "serve", filepath.Join(dir, "config.yml"))
+	r.cmd = exec.Command("docker-registry", "serve", filepath.Join(r.dir, "config.yml"))
 	r.cmd.Env = []string{"PATH=" + path, "OTEL_TRACES_EXPORTER=none"}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -95,16 +98,20 @@ func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, er
 		r.cmd.Wait()
 		close(r.done)
 	}()
-	l.onClose(func() error {
-		r.cmd.Process.Kill()
-		<-r.done
-		return os.RemoveAll(dir)
-	})
+	l.opened(r)
 	return r, r.wait(ctx)
 }
 
+// Close ends the registry and removes what was pushed.
+func (r *Registry) Close() error {
+	r.lab.closed(r)
+	r.cmd.Process.Kill()
+	<-r.done
+	return os.RemoveAll(r.dir)
+}
+
 // configure writes the registry's configuration: JSON, which is YAML.
-func (r *Registry) configure(dir string, ca *CA, o RegistryOptions, host, port string) error {
+func (r *Registry) configure(ca *CA, o RegistryOptions, host, port string) error {
 	server, err := ca.Issue(host, r.Address.String())
 	if err != nil {
 		return err
@@ -117,16 +124,16 @@ func (r *Registry) configure(dir string, ca *CA, o RegistryOptions, host, port s
 	config, err := json.Marshal(m{
 		"version": "0.1",
 		"log":     m{"level": "warn"},
-		"storage": m{"filesystem": m{"rootdirectory": filepath.Join(dir, "data")}},
+		"storage": m{"filesystem": m{"rootdirectory": filepath.Join(r.dir, "data")}},
 		"http": m{
 			"addr": net.JoinHostPort(r.Address.String(), port),
-			"tls":  m{"certificate": filepath.Join(dir, "server.crt"), "key": filepath.Join(dir, "server.key")},
+			"tls":  m{"certificate": filepath.Join(r.dir, "server.crt"), "key": filepath.Join(r.dir, "server.key")},
 		},
 		"auth": m{"token": m{
 			"realm":          o.Realm,
 			"service":        RegistryService,
 			"issuer":         o.Issuer,
-			"rootcertbundle": filepath.Join(dir, "signer.crt"),
+			"rootcertbundle": filepath.Join(r.dir, "signer.crt"),
 		}},
 	})
 	if err != nil {
@@ -138,7 +145,7 @@ func (r *Registry) configure(dir string, ca *CA, o RegistryOptions, host, port s
 		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 		"signer.crt": o.Signer,
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.dir, name), text, 0o600); err != nil {
 			return err
 		}
 	}

@@ -74,7 +74,14 @@ func New(ctx context.Context, l *lab.Lab, inv *inventory.Inventory, o Options) (
 
 // Close ends the hosts, the registry and GitLab.
 func (w *World) Close() error {
-	return errors.Join(w.GitLab.Close(), w.Lab.Close(), os.RemoveAll(w.dir))
+	errs := []error{w.GitLab.Close()}
+	if w.Registry != nil {
+		errs = append(errs, w.Registry.Close())
+	}
+	for _, h := range w.Hosts {
+		errs = append(errs, h.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.dir))...)
 }
 
 func (w *World) startGitLab(o Options) error {

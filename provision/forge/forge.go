@@ -104,6 +104,9 @@ type Project struct {
 	Path          string // full path; differs from the one asked for after a rename
 	DefaultBranch string
 	SSHURL        string
+	Registry      string // where its images are, without their names: a host, with its port; "": it has no registry
+	Group         string // full path of the group that it lives in; "": it belongs to a person
+	Level         int    // access level of the token's user, as far as GitLab tells; 0: it does not
 }
 
 // A Group is what the steps need to know of one.
@@ -119,6 +122,7 @@ type DeployKey struct {
 	Key       string // one authorized_keys line: type, blob, comment
 	CanPush   bool
 	ExpiresAt time.Time // zero: never
+	DaysLeft  int       // as of a [Token]
 }
 
 // A Variable is one CI/CD variable.
@@ -157,5 +161,8 @@ type Token struct {
 	Value       secret.Value // only in what CreateToken returns
 }
 
-// Reporter is the access level that may read a registry.
-const Reporter = 20
+// Access levels.
+const (
+	Reporter   = 20 // may read a registry
+	Maintainer = 40 // may add deploy keys and variables to a project
+)

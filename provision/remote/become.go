@@ -129,4 +129,5 @@ func (c *Conn) becomeError(status int, stderr string) error {
 	return e
 }
 
-var errRefused = errors.New("sudo refused the password; it is not tried again, because some systems lock an account after a few wrong ones")
+var errRefused = withHint(errors.New("sudo refused the password; it is not tried again, because some systems lock an account after a few wrong ones"),
+	"it is the password of the user who logs in: from become_password of the inventory, or typed")

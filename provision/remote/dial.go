@@ -72,6 +72,7 @@ func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 		}
 	}
 	c.link, err = d.link(ctx, last, via)
+	d.trace(t.Name, fmt.Sprintf("connect to %s as %s", last.address(), last.user), err)
 	return c, err
 }
 
@@ -188,7 +189,7 @@ func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error)
 	}
 	conn, err := d.transport(ctx, e, via)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("connect to %s: %w", e.address(), err), "does ssh %s get through?", e.alias)
+		return nil, unreachable(e, err)
 	}
 
 	shaking, stop := context.WithCancelCause(ctx)

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -19,10 +20,12 @@ func (c *Conn) Ask(ctx context.Context, words string, out io.Writer) error {
 	if c.link == nil {
 		return errNoGate
 	}
+	c.dialer.trace(c.target.Name, fmt.Sprintf("ask the gate: %q", words), nil)
 	said, err := c.link.ask(ctx, "exec", words, "", out)
 	if err == nil && said.status != 0 {
 		err = &ExitError{Status: said.status, Stderr: said.stderr}
 	}
+	c.dialer.trace(c.target.Name, "the gate has answered", err)
 	return err
 }
 

@@ -95,6 +95,10 @@ type Dialer struct {
 	// connection counts as lost. Zero means 60 seconds.
 	Silence time.Duration
 
+	// Trace, if it is not nil, is told what is done to reach a host, and how
+	// each session ended. Calls may overlap.
+	Trace func(host, text string)
+
 	connections, runs atomic.Int64
 
 	mu    sync.Mutex
@@ -117,6 +121,17 @@ func (d *Dialer) Runs() int { return int(d.runs.Load()) }
 func (d *Dialer) connect() time.Duration   { return orElse(d.Connect, 10*time.Second) }
 func (d *Dialer) handshake() time.Duration { return orElse(d.Handshake, 30*time.Second) }
 func (d *Dialer) silence() time.Duration   { return orElse(d.Silence, 60*time.Second) }
+
+// trace traces something that has to do with a host; of an error, the reason.
+func (d *Dialer) trace(host, what string, err error) {
+	switch {
+	case d.Trace == nil:
+	case err != nil:
+		d.Trace(host, what+": "+err.Error())
+	default:
+		d.Trace(host, what)
+	}
+}
 
 func orElse(d, otherwise time.Duration) time.Duration {
 	if d > 0 {

@@ -88,13 +88,22 @@ func (c *Conn) run(ctx context.Context, program io.Reader, out io.Writer) error 
 	defer sh.close()
 	r := newRun(sh, out, prompt)
 	defer r.close()
+	c.dialer.trace(c.target.Name, fmt.Sprintf("a shell of root by %s, for a program of %d bytes", orNone(c.become), len(text)), nil)
 	err = c.converse(ctx, r, framed(text, mark))
+	c.dialer.trace(c.target.Name, "the shell has ended", err)
 	if err != nil && errors.Is(err, errRefused) {
 		c.mu.Lock()
 		c.refused = err
 		c.mu.Unlock()
 	}
 	return err
+}
+
+func orNone(b Become) Become {
+	if b == "" {
+		return None
+	}
+	return b
 }
 
 func (c *Conn) start(ctx context.Context, command string) (*shell, error) {
@@ -144,6 +153,7 @@ func (c *Conn) converse(ctx context.Context, r *run, program []byte) error {
 				return c.giveUp(r, err)
 			}
 			r.send(line)
+			c.dialer.trace(c.target.Name, "sudo asks for a password, and is given one", nil)
 			clock := time.NewTimer(c.dialer.handshake())
 			defer clock.Stop()
 			hesitates = clock.C

@@ -31,6 +31,10 @@ type Options struct {
 	Timeout       time.Duration // for one attempt at one request; 30 s if zero
 	MaxConcurrent int           // requests under way at a time; 8 if zero
 
+	// Trace, if it is not nil, is told of every attempt at a request: method,
+	// path, status, time and sizes. Calls may overlap.
+	Trace func(text string)
+
 	// Tests of waiting put a clock of their own here.
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
@@ -93,6 +97,7 @@ func New(o Options) (*Client, error) {
 				slots:   make(chan struct{}, o.MaxConcurrent),
 				now:     o.now,
 				sleep:   o.sleep,
+				trace:   o.Trace,
 			},
 		}),
 		// transport waits and repeats. The limiter of the library would be

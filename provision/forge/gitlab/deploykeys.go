@@ -26,9 +26,11 @@ func (c *Client) DeployKeys(ctx context.Context, project string) ([]forge.Deploy
 		})
 		var keys []forge.DeployKey
 		for _, k := range found {
-			keys = append(keys, fromDeployKey(k))
+			key := fromDeployKey(k)
+			key.DaysLeft = c.daysUntil(key.ExpiresAt)
+			keys = append(keys, key)
 		}
-		return keys, err
+		return keys, c.near(ctx, project, err)
 	})
 	return slices.Clone(keys), err
 }

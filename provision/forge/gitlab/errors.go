@@ -30,6 +30,11 @@ type failure struct {
 func (f *failure) Error() string { return f.asked + ": " + f.reason }
 func (f *failure) Unwrap() error { return f.kind }
 
+// hint adds a line that says what the reader can do.
+func hint(err error, format string, args ...any) error {
+	return fmt.Errorf("%w\nhint: %s", err, fmt.Sprintf(format, args...))
+}
+
 const inDoubt = "; it may or may not be done: run again to see"
 
 // explain turns the outcome of a call of the library into nil or a failure.

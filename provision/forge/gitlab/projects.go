@@ -24,9 +24,22 @@ func (c *Client) Project(ctx context.Context, fullPath string) (forge.Project, e
 			p, resp, err = c.lib.Projects.GetProject(id, nil, gl.WithContext(ctx))
 		}
 		if err := c.explain(question, resp, err); err != nil {
-			return forge.Project{}, err
+			return forge.Project{}, c.near(ctx, fullPath, err)
 		}
-		return forge.Project{ID: p.ID, Path: p.PathWithNamespace, DefaultBranch: p.DefaultBranch, SSHURL: p.SSHURLToRepo}, nil
+		project := forge.Project{ID: p.ID, Path: p.PathWithNamespace, DefaultBranch: p.DefaultBranch, SSHURL: p.SSHURLToRepo}
+		project.Registry, _, _ = strings.Cut(p.ContainerRegistryImagePrefix, "/")
+		if p.Namespace != nil && p.Namespace.Kind == "group" {
+			project.Group = p.Namespace.FullPath
+		}
+		if own := p.Permissions; own != nil {
+			if own.ProjectAccess != nil {
+				project.Level = int(own.ProjectAccess.AccessLevel)
+			}
+			if own.GroupAccess != nil {
+				project.Level = max(project.Level, int(own.GroupAccess.AccessLevel))
+			}
+		}
+		return project, nil
 	})
 }
 
@@ -59,9 +72,10 @@ func (c *Client) Group(ctx context.Context, fullPath string) (forge.Group, error
 func (c *Client) ProtectedBranches(ctx context.Context, project string) ([]string, error) {
 	question := "list the protected branches of project " + project
 	branches, err := remember(ctx, &c.memo, question, func(ctx context.Context) ([]*gl.ProtectedBranch, error) {
-		return pages(c, question, func(o gl.ListOptions) ([]*gl.ProtectedBranch, *gl.Response, error) {
+		branches, err := pages(c, question, func(o gl.ListOptions) ([]*gl.ProtectedBranch, *gl.Response, error) {
 			return c.lib.ProtectedBranches.ListProtectedBranches(project, &gl.ListProtectedBranchesOptions{ListOptions: o}, gl.WithContext(ctx))
 		})
+		return branches, c.near(ctx, project, err)
 	})
 	if err != nil {
 		return nil, err
@@ -97,17 +111,21 @@ func (c *Client) self(ctx context.Context) (*gl.PersonalAccessToken, error) {
 // change things, "api" or "read_api" to look at them.
 func (c *Client) CheckToken(ctx context.Context, scopes ...string) error {
 	page := c.url + "/-/user_settings/personal_access_tokens"
+	scope := "read_api"
+	if len(scopes) > 0 {
+		scope = scopes[len(scopes)-1] // the least that will do
+	}
 	t, err := c.Self(ctx)
 	switch {
 	case errors.Is(err, forge.ErrUnauthorized):
-		return fmt.Errorf("%w: make a new one at %s", err, page)
+		return hint(err, "make a new one with the scope %s at %s", scope, page)
 	case err != nil:
 		return err
 	case !t.Active:
-		return &failure{fmt.Sprintf("GitLab token %q", t.Name), "it is revoked or expired: make a new one at " + page, forge.ErrUnauthorized}
+		return hint(&failure{fmt.Sprintf("GitLab token %q", t.Name), "it is revoked or expired", forge.ErrUnauthorized}, "make a new one with the scope %s at %s", scope, page)
 	case len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(t.Scopes, s) }):
-		return &failure{fmt.Sprintf("GitLab token %q", t.Name), fmt.Sprintf("it needs the scope %s, and has %s%s: make a new one at %s",
-			strings.Join(scopes, " or "), strings.Join(t.Scopes, ", "), until(t.Expires), page), forge.ErrForbidden}
+		return hint(&failure{fmt.Sprintf("GitLab token %q", t.Name), fmt.Sprintf("it needs the scope %s, and has %s%s",
+			strings.Join(scopes, " or "), strings.Join(t.Scopes, ", "), until(t.Expires)), forge.ErrForbidden}, "make a new one with the scope %s at %s", scope, page)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package gitlab
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -44,13 +45,36 @@ func TestProject(t *testing.T) {
 	t.Run("unknown", func(t *testing.T) {
 		s := newStub(t)
 		s.on("GET /projects/a%2Fb", reply(404, `{"message":"404 Project Not Found"}`), answer)
+		s.on("GET /groups/a/projects", reply(200, `[]`))
+		s.on("GET /projects", reply(200, `[]`))
 		c, _ := s.client()
 		_, err := c.Project(t.Context(), "a/b")
-		wantError(t, err, forge.ErrNotFound, "look up project a/b: not found, or not visible to this token (404 Project Not Found)")
+		wantError(t, err, forge.ErrNotFound, "look up project a/b: not found, or not visible to this token (404 Project Not Found)\nhint: check the path")
 		if got, err := c.Project(t.Context(), "a/b"); err != nil || got != want {
 			t.Errorf("an error was kept: %+v, %v", got, err)
 		}
 	})
+}
+
+// Where a project is not found, the one that is meant is named, and none that is
+// only something else.
+func TestNear(t *testing.T) {
+	const there = "hint: there is a project "
+	for _, test := range []struct{ asked, inGroup, anywhere, says string }{
+		{"a/frobnicater", `[{"path_with_namespace":"a/tool"},{"path_with_namespace":"a/frobnicator"}]`, `[]`, there + "a/frobnicator"},
+		{"a/Frobnicator2", `[{"path_with_namespace":"a/frobnicator"}]`, `[]`, there + "a/frobnicator"},
+		{"a/tool", `[{"path_with_namespace":"a/frobnicator"}]`, `[{"path_with_namespace":"elsewhere/entirely/tool"}]`, there + "elsewhere/entirely/tool"},
+		{"a/tool", `[{"path_with_namespace":"a/frobnicator"}]`, `[]`, "hint: check the path"},
+		{"a/tool", `no JSON`, `{}`, "hint: check the path"},
+	} {
+		s := newStub(t)
+		s.on("GET /projects/"+url.PathEscape(test.asked), reply(404, `{"message":"404 Project Not Found"}`))
+		s.on("GET /groups/a/projects", reply(200, test.inGroup))
+		s.on("GET /projects", reply(200, test.anywhere))
+		c, _ := s.client()
+		_, err := c.Project(t.Context(), test.asked)
+		wantError(t, err, forge.ErrNotFound, test.says)
+	}
 }
 
 func TestGroup(t *testing.T) {
@@ -169,11 +193,14 @@ func TestCheckToken(t *testing.T) {
 		{"read_api for looking", reply(200, `{"name":"n","active":true,"scopes":["read_api"]}`), []string{"api", "read_api"}, nil, ""},
 		{"alive will do", reply(200, `{"name":"n","active":true,"scopes":[]}`), nil, nil, ""},
 		{"read_api for changing", reply(200, `{"name":"n","active":true,"scopes":["read_api","read_user"],"expires_at":"2027-01-21"}`), []string{"api"}, forge.ErrForbidden,
-			`GitLab token "n": it needs the scope api, and has read_api, read_user until 2027-01-21: make a new one at URL/-/user_settings/personal_access_tokens`},
+			`GitLab token "n": it needs the scope api, and has read_api, read_user until 2027-01-21
+hint: make a new one with the scope api at URL/-/user_settings/personal_access_tokens`},
 		{"not active", reply(200, `{"name":"n","active":false,"scopes":["api"]}`), []string{"api"}, forge.ErrUnauthorized,
-			`GitLab token "n": it is revoked or expired: make a new one at URL/-/user_settings/personal_access_tokens`},
+			`GitLab token "n": it is revoked or expired
+hint: make a new one with the scope api at URL/-/user_settings/personal_access_tokens`},
 		{"dead", reply(401, dead), []string{"api"}, forge.ErrUnauthorized,
-			`look at the GitLab token: GitLab does not know this token, or it is revoked or expired (Token is expired. You can either do re-authorization or token refresh.): make a new one at URL/-/user_settings/personal_access_tokens`},
+			`look at the GitLab token: GitLab does not know this token, or it is revoked or expired (Token is expired. You can either do re-authorization or token refresh.)
+hint: make a new one with the scope api at URL/-/user_settings/personal_access_tokens`},
 		{"no API", html(404), []string{"api"}, nil, `look at the GitLab token: URL answered with a web page, not the API: check gitlab.url`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -142,14 +142,20 @@ func (c *Client) orForbidden(ctx context.Context, asked string, err error) error
 	if _, dead := c.self(ctx); dead != nil {
 		return err
 	}
-	return &failure{asked, fmt.Sprintf("%v: the tokens of a group are for its Owners, those of a project for its Maintainers", forge.ErrForbidden), forge.ErrForbidden}
+	return hint(&failure{asked, forge.ErrForbidden.Error(), forge.ErrForbidden}, "the tokens of a group are for its Owners, those of a project for its Maintainers: let one of them make the token")
 }
 
 func (c *Client) withDaysLeft(t forge.Token) forge.Token {
-	if !t.Expires.IsZero() {
-		t.DaysLeft = max(0, int(t.Expires.Sub(c.now())/(24*time.Hour)))
-	}
+	t.DaysLeft = c.daysUntil(t.Expires)
 	return t
+}
+
+// daysUntil counts whole days; zero, which is no end, is none.
+func (c *Client) daysUntil(end time.Time) int {
+	if end.IsZero() {
+		return 0
+	}
+	return max(0, int(end.Sub(c.now())/(24*time.Hour)))
 }
 
 func each[S any](found []S, from func(S) forge.Token) []forge.Token {

@@ -185,7 +185,7 @@ func TestTokensWithoutTheRight(t *testing.T) {
 	s.on(self, reply(200, `{"id":1,"active":true}`))
 	c, _ := s.client()
 	_, err := c.Tokens(t.Context(), group, forge.AccessToken)
-	wantError(t, err, forge.ErrForbidden, "list the access tokens of group acme/platform: this token may not do that: the tokens of a group are for its Owners")
+	wantError(t, err, forge.ErrForbidden, "list the access tokens of group acme/platform: this token may not do that\nhint: the tokens of a group are for its Owners")
 
 	s = newStub(t)
 	s.on(route, unauthorized)

@@ -40,6 +40,7 @@ type transport struct {
 	slots   chan struct{}
 	now     func() time.Time
 	sleep   func(context.Context, time.Duration) error
+	trace   func(text string)
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -112,6 +113,7 @@ func (t *transport) attempt(req *http.Request, body []byte) (resp *http.Response
 		once.Body, _ = once.GetBody()
 	}
 
+	start := time.Now()
 	resp, err = t.next.RoundTrip(once)
 	var text []byte
 	if err == nil {
@@ -125,6 +127,17 @@ func (t *transport) attempt(req *http.Request, body []byte) (resp *http.Response
 		err = fmt.Errorf("no answer within %s", t.timeout)
 	case err == nil && len(text) > maxAnswer:
 		err = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
+	if t.trace != nil {
+		how := "failed"
+		if err == nil {
+			how = strconv.Itoa(resp.StatusCode)
+		}
+		how = fmt.Sprintf("%s %s: %s, %d ms, %d bytes sent, %d received", req.Method, req.URL.RequestURI(), how, time.Since(start).Milliseconds(), len(body), len(text))
+		if err != nil {
+			how += ": " + err.Error()
+		}
+		t.trace(how)
 	}
 	if err != nil {
 		return nil, wrote.Load(), err

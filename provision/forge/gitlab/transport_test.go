@@ -321,3 +321,24 @@ func TestUserAgent(t *testing.T) {
 		t.Error(fmt.Errorf("ask: %w", err))
 	}
 }
+
+// An answer without end is given up, and fills no memory.
+func TestEndlessAnswer(t *testing.T) {
+	s := newStub(t)
+	var sent atomic.Int64
+	s.on("POST /thing", func(w http.ResponseWriter, _ *http.Request) {
+		more := make([]byte, 1<<20)
+		for sent.Load() < 2*maxAnswer {
+			n, err := w.Write(more)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	})
+	c, _ := s.client()
+	wantError(t, ask(t.Context(), c, "POST"), nil, fmt.Sprintf("the answer is longer than %d bytes", maxAnswer), "may or may not be done")
+	s.Close() // when nobody writes any more
+	if n := sent.Load(); n >= 2*maxAnswer {
+		t.Errorf("%d bytes were heard", n)
+	}
+}

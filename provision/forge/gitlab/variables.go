@@ -33,6 +33,11 @@ func (c *Client) Variables(ctx context.Context, owner forge.Owner) ([]forge.Vari
 		for _, v := range found {
 			variables = append(variables, fromVariable(v))
 		}
+		if owner.Kind == forge.ProjectOwner {
+			err = c.near(ctx, owner.Path, err)
+		} else if errors.Is(err, forge.ErrForbidden) {
+			err = hint(err, "variables of a group are for its Owners: let one of them make the token")
+		}
 		return variables, err
 	})
 	return slices.Clone(variables), err
@@ -78,12 +83,10 @@ func (c *Client) SetVariable(ctx context.Context, owner forge.Owner, v forge.Var
 	err = c.createVariable(ctx, asked, owner, v)
 	otherScope := slices.ContainsFunc(there, func(o forge.Variable) bool { return o.Key == v.Key })
 	if errors.Is(err, forge.ErrTaken) && owner.Kind == forge.GroupOwner && otherScope && !c.exists(ctx, owner, v) {
-		return &failure{asked, fmt.Sprintf("%v, and nothing was changed: %s", forge.ErrScope, wayOut), forge.ErrScope}
+		return &failure{asked, fmt.Sprintf("%v, and nothing was changed", forge.ErrScope), forge.ErrScope}
 	}
 	return err
 }
-
-const wayOut = "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }"
 
 // exists looks whether somebody else has made v meanwhile.
 func (c *Client) exists(ctx context.Context, owner forge.Owner, v forge.Variable) bool {
@@ -174,7 +177,7 @@ func (c *Client) createVariable(ctx context.Context, asked string, owner forge.O
 	if err := c.removeVariable(context.WithoutCancel(ctx), asked, owner, v.Key, got.EnvironmentScope); err != nil {
 		return &failure{asked, fmt.Sprintf("GitLab has stored it for scope %q, and it could not be removed again: remove it by hand: %v", clean(got.EnvironmentScope), err), err}
 	}
-	return &failure{asked, fmt.Sprintf("%v, and nothing is left of it: %s", forge.ErrScope, wayOut), forge.ErrScope}
+	return &failure{asked, fmt.Sprintf("%v, and nothing is left of it", forge.ErrScope), forge.ErrScope}
 }
 
 func variableType(v forge.Variable) *gl.VariableTypeValue {

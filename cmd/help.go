@@ -1,0 +1,146 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
+)
+
+// The groups of flags in help texts.
+const (
+	groupHosts  = "Hosts"
+	groupOutput = "Output"
+)
+
+// examples are command lines, each as it would be typed.
+var examples = map[string][]string{
+	"init":       {"provision init", "provision init --gitlab https://git.example.com --project transmogrify/frobnicator --host admin@deploy-host.example.com"},
+	"check":      {"provision check inventory.toml"},
+	"rehearse":   {"provision rehearse", "provision rehearse --keep inventory.toml"},
+	"plan":       {"provision plan inventory.toml", "provision plan --limit 'web*' --exit-code inventory.toml"},
+	"apply":      {"provision apply inventory.toml", "provision apply --limit frobnicator-staging inventory.toml"},
+	"verify":     {"provision verify inventory.toml", "provision verify --junit verify.xml --shard 1/3 inventory.toml"},
+	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
+	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
+	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
+	"map":        {"provision map inventory.toml", "provision map --format svg inventory.toml >map.svg"},
+	"render":     {"provision render ci inventory.toml", "provision render gate --host web1 inventory.toml"},
+	"schema":     {"provision schema >provision.schema.json"},
+	"completion": {"provision completion bash >~/.local/share/bash-completion/completions/provision", "provision completion fish >~/.config/fish/completions/provision.fish"},
+	"man":        {"provision man | man -l -"},
+	"version":    {"provision version"},
+	"help":       {"provision help apply"},
+}
+
+// exits are the exit codes of the commands that have more than the usual ones.
+var exits = map[string]string{
+	"plan":   "3  something is missing, with --exit-code",
+	"verify": "3  something is not as it should be",
+}
+
+// exitCodes returns the exit codes of a command, one a line.
+func exitCodes(command string) []string {
+	codes := []string{"0  fine", "1  something went wrong", "2  wrong usage or inventory; nothing was done"}
+	if more := exits[command]; more != "" {
+		codes = append(codes, more)
+	}
+	return codes
+}
+
+// group makes commands stand together in the help.
+func group(name string, commands ...*cli.Command) []*cli.Command {
+	for _, c := range commands {
+		c.Category = name
+		c.CustomHelpTemplate = helpOf(c)
+	}
+	return commands
+}
+
+func helpOf(c *cli.Command) string {
+	section := func(title string, lines []string) string {
+		return "\n" + title + ":\n   " + strings.Join(lines, "\n   ") + "\n"
+	}
+	return `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{template "usageTemplate" .}}{{if .Description}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}{{end}}
+` + section("EXAMPLE", examples[c.Name]) + `
+FLAGS:{{template "visibleFlagCategoryTemplate" .}}` + section("EXIT CODES", exitCodes(c.Name))
+}
+
+// appHelp is the help of the program: its commands, by their groups.
+func appHelp() string {
+	return `NAME:
+   {{template "helpNameTemplate" .}}
+
+USAGE:
+   {{.UsageText}}
+
+DESCRIPTION:
+   {{template "descriptionTemplate" .}}
+
+COMMANDS:{{range .VisibleCategories}}{{if .Name}}
+   {{.Name}}:{{range .VisibleCommands}}
+     {{.Name}}{{"\t"}}{{.Usage}}{{end}}
+{{end}}{{end}}`
+}
+
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name:            "help",
+		Aliases:         []string{"h"},
+		Usage:           "list the commands, or show the help of one",
+		UsageText:       "provision help [COMMAND]",
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			name := c.Args().First()
+			switch {
+			case name == "":
+				return cli.ShowAppHelp(c)
+			case c.App.Command(name) == nil:
+				return noCommand(c.App, name)
+			}
+			return cli.ShowCommandHelp(c, name)
+		},
+	}
+}
+
+func noCommand(app *cli.App, name string) error {
+	var names []string
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	return usagef("there is no command %q%s\nhint: provision help lists them", name, didYouMean(name, names))
+}
+
+func onUsageError(c *cli.Context, err error, _ bool) error {
+	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+		var names []string
+		for _, f := range c.Command.VisibleFlags() {
+			for _, n := range f.Names() {
+				if len(n) > 1 {
+					names = append(names, "--"+n)
+				}
+			}
+		}
+		name = "--" + strings.TrimLeft(name, "-")
+		err = fmt.Errorf("there is no flag %s%s", name, didYouMean(name, names))
+	}
+	return usagef("%w\nhint: provision %s --help shows the flags", err, c.Command.Name)
+}
+
+// didYouMean returns a question to end an error with, or "".
+func didYouMean(word string, names []string) string {
+	if found := inventory.Nearest(word, names); found != "" {
+		return "; did you mean " + found + "?"
+	}
+	return ""
+}

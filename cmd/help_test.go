@@ -1,0 +1,91 @@
+package cmd
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+func say(t *testing.T, args ...string) (code int, said string) {
+	t.Helper()
+	var out bytes.Buffer
+	code = Run(t.Context(), Env{Args: append([]string{"provision"}, args...), Stdout: &out, Stderr: &out})
+	return code, out.String()
+}
+
+// Every help has an example whose flags and arguments there are, and the exit
+// codes.
+func TestHelp(t *testing.T) {
+	app := newApp(Env{})
+	app.Setup()
+	for _, c := range app.VisibleCommands() {
+		code, said := say(t, c.Name, "--help")
+		if c.Name != "help" && (code != exitFine || !strings.Contains(said, "\nEXIT CODES:\n   0  fine\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
+			t.Errorf("provision %s --help: exit code %d\n%s", c.Name, code, said)
+		}
+		if len(examples[c.Name]) == 0 {
+			t.Errorf("%s has no example", c.Name)
+		}
+		for _, e := range examples[c.Name] {
+			line, _, _ := strings.Cut(strings.NewReplacer(" >", " |").Replace(e), " |")
+			words := strings.Fields(line)
+			l := readLine(c, words[2:])
+			if words[0] != "provision" || words[1] != c.Name || l.pending != nil || len(l.arguments) > len(argumentsOf(c)) {
+				t.Errorf("nobody can type %q", e)
+			}
+			for _, w := range words[2:] {
+				if name, _, _ := strings.Cut(w, "="); strings.HasPrefix(w, "--") && flagNamed(c, name) == nil {
+					t.Errorf("%q: there is no flag %s", e, w)
+				}
+			}
+		}
+	}
+}
+
+func TestDidYouMean(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"aply"}, `there is no command "aply"; did you mean apply?`},
+		{[]string{"help", "rotate"}, `there is no command "rotate"`},
+		{[]string{"plan", "--limitt", "web1", "x.toml"}, "there is no flag --limitt; did you mean --limit?"},
+		{[]string{"completion", "fihs"}, `there is no script for "fihs"; did you mean fish?`},
+		{[]string{"xyzzyxyzzy"}, "there is no command \"xyzzyxyzzy\"\n"},
+	} {
+		if code, said := say(t, c.args...); code != exitUsage || !strings.HasPrefix(said, "provision: "+c.want) {
+			t.Errorf("%v: exit code %d\n%s", c.args, code, said)
+		}
+	}
+}
+
+// The manual page names every command and flag, and groff has nothing to say
+// about it.
+func TestMan(t *testing.T) {
+	code, page := say(t, "man")
+	if code != exitFine {
+		t.Fatal(page)
+	}
+	app := newApp(Env{})
+	app.Setup()
+	for _, c := range app.VisibleCommands() {
+		if !strings.Contains(page, "\n.SS "+roff(c.UsageText)+"\n") {
+			t.Errorf("the page lacks %s", c.Name)
+		}
+		for _, f := range c.VisibleFlags() {
+			if name := f.Names()[0]; name != "help" && !strings.Contains(page, `\fB`+roff("--"+name)+`\fR`) {
+				t.Errorf("the page lacks --%s of %s", name, c.Name)
+			}
+		}
+	}
+	groff, err := exec.LookPath("groff")
+	if err != nil {
+		t.Skip("NOT TESTED with groff: it is not installed")
+	}
+	command := exec.CommandContext(t.Context(), groff, "-man", "-ww", "-z")
+	command.Stdin = strings.NewReader(page)
+	if out, err := command.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("groff: %v\n%s", err, out)
+	}
+}

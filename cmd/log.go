@@ -1,0 +1,249 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
+	"provision/provision"
+	"provision/steps"
+)
+
+func logCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "log",
+		Usage:     "show what was changed on hosts, and what deploy keys asked for there",
+		UsageText: "provision log [flags] INVENTORY",
+		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
+			"who did; what the gate let deploy keys do, and what it refused. It needs the\n" +
+			"rights of an admin on the hosts, and nothing of GitLab.",
+		Flags: append(fleetFlags(),
+			&cli.StringFlag{Name: "since", Value: "7d", Usage: "no older than `TIME`: 90m, 24h, 7d, or a date as 2026-01-31"},
+		),
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			fleet, err := fleetOptionsOf(c)
+			if err != nil {
+				return err
+			}
+			since, err := sinceOf(c.String("since"), time.Now())
+			if err != nil {
+				return err
+			}
+			return runLog(c.Context, env, fleet, since)
+		},
+	}
+}
+
+// sinceOf reads how far back to look.
+func sinceOf(text string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.AddDate(0, 0, -int(n)), nil
+		}
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usagef("--since is %q; write 90m, 24h, 7d, or a date as %s", text, now.Format(time.DateOnly))
+}
+
+func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error {
+	f, err := assemble(env, o)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	r := newReport(env.Stdout, o.output)
+	logs := map[string]hostLog{}
+	var mu sync.Mutex
+	errs := f.each(ctx, func(ctx context.Context, s site) error {
+		journal := steps.Journal(since.Unix())
+		seen, err := provision.Look(ctx, s.Target, []provision.Step{journal})
+		if err != nil {
+			return err
+		}
+		l, err := readLog(seen[journal.Name()], since, time.Now())
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		logs[s.Name] = l
+		return nil
+	})
+	lines := 0
+	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
+		r.log(h.Name, logs[h.Name])
+		lines += len(logs[h.Name].entries)
+	})
+	text := fmt.Sprintf("%s, %s since %s", count(r.tally.Hosts+r.tally.Failed, "host"), count(lines, "line"), since.UTC().Format(time.RFC3339))
+	if r.tally.Failed > 0 {
+		text += fmt.Sprintf(", %s failed", count(r.tally.Failed, "host"))
+	}
+	r.last(text, f)
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
+// A hostLog is what a host has logged.
+type hostLog struct {
+	entries []logEntry
+	note    string
+}
+
+type logEntry struct {
+	time     time.Time
+	by, text string
+}
+
+// log prints what one host has logged.
+func (r *report) log(host string, l hostLog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tally.Hosts++
+	if l.note != "" {
+		r.tally.Notes++
+		r.say(line{Event: "note", Host: host, Text: l.note})
+	}
+	for _, e := range l.entries {
+		r.say(line{Event: "log", Host: host, Time: e.time.UTC().Format(time.RFC3339), By: e.by, Text: e.text})
+	}
+}
+
+// readLog reads what [steps.Journal] saw.
+func readLog(f provision.Facts, since, now time.Time) (l hostLog, err error) {
+	users := map[string]string{"0": ""} // by id
+	for _, u := range f["user"] {
+		name, id, _ := strings.Cut(u, " ")
+		users[id] = name
+	}
+	for _, text := range f["entry"] {
+		var e journalEntry
+		if json.Unmarshal([]byte(text), &e) != nil {
+			continue // it is too long to be one of ours
+		}
+		microseconds, err := strconv.ParseInt(e.Time, 10, 64)
+		when := time.UnixMicro(microseconds)
+		if err != nil || when.Before(since) {
+			continue
+		}
+		entry := logEntry{time: when, text: e.message()}
+		entry.attribute(e.UID, users)
+		l.entries = append(l.entries, entry)
+	}
+	file := f.Get("file")
+	switch {
+	case len(f["entry"]) == steps.JournalLines || len(f["line"]) == steps.JournalLines:
+		l.note = fmt.Sprintf("the newest %d lines only", steps.JournalLines)
+	case file != "":
+		l.note = fmt.Sprintf("the host keeps no journal: this is from %s, which does not tell who wrote a line", file)
+	}
+	if file == "" && f.Get("journal") == "" {
+		return l, errors.New("the host keeps no log: there is neither a journal nor one of auth.log, secure, messages and syslog in /var/log")
+	}
+	zone := now.Location()
+	if t, err := time.Parse("-0700", f.Get("zone")); err == nil {
+		zone = t.Location()
+	}
+	for _, text := range f["line"] {
+		when, message, ok := syslogLine(text, now, zone)
+		if !ok || when.Before(since) {
+			continue
+		}
+		entry := logEntry{time: when, text: message}
+		entry.split()
+		l.entries = append(l.entries, entry)
+	}
+	slices.SortStableFunc(l.entries, func(a, b logEntry) int { return a.time.Compare(b.time) })
+	return l, nil
+}
+
+// A journalEntry is a line of journalctl --output=json. A message that is no
+// text is a list of bytes there.
+type journalEntry struct {
+	Time    string          `json:"__REALTIME_TIMESTAMP"`
+	UID     string          `json:"_UID"`
+	Message json.RawMessage `json:"MESSAGE"`
+}
+
+func (e journalEntry) message() string {
+	var text string
+	if json.Unmarshal(e.Message, &text) == nil {
+		return text
+	}
+	var bytes []int
+	if json.Unmarshal(e.Message, &bytes) != nil {
+		return ""
+	}
+	for _, b := range bytes {
+		text += string([]byte{byte(b)})
+	}
+	return text
+}
+
+// split takes who did it out of a line: apply and the gate write it at the end.
+func (e *logEntry) split() {
+	at := max(strings.LastIndex(e.text, " (by "), strings.LastIndex(e.text, " (user "))
+	if who, ok := strings.CutSuffix(e.text[max(at, 0):], ")"); at >= 0 && ok {
+		e.text, e.by = e.text[:at], strings.TrimPrefix(strings.TrimPrefix(who, " ("), "by ")
+	}
+}
+
+// attribute says who did it, if the line is from whom it says. Anybody on a
+// host may write into its journal, but not in the name of another user.
+func (e *logEntry) attribute(uid string, users map[string]string) {
+	whole := *e
+	e.split()
+	name, known := users[uid]
+	gate := strings.HasPrefix(e.by, "user ")
+	switch {
+	case known && uid == "0" && e.by != "" && !gate:
+	case known && uid != "0" && gate && strings.HasPrefix(e.by, "user "+name+", "):
+	default:
+		*e = whole
+		e.by = "not by provision: user " + cmp.Or(name, "with the id "+uid)
+	}
+}
+
+var syslogForm = regexp.MustCompile(`^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?:[^\s:[]+ ){0,2}provision(?:\[\d+\])?: (.*)$`)
+
+// syslogLine reads a line of a log file. The old form has no year: it is the
+// last one in which that was.
+func syslogLine(text string, now time.Time, zone *time.Location) (when time.Time, message string, ok bool) {
+	m := syslogForm.FindStringSubmatch(text)
+	if m == nil {
+		return when, "", false
+	}
+	if when, err := time.Parse(time.RFC3339, m[1]); err == nil {
+		return when, m[2], true
+	}
+	when, err := time.ParseInLocation(time.Stamp, m[1], zone)
+	if err != nil {
+		return when, "", false
+	}
+	when = when.AddDate(now.In(zone).Year(), 0, 0)
+	if when.After(now.Add(24 * time.Hour)) {
+		when = when.AddDate(-1, 0, 0)
+	}
+	return when, m[2], true
+}

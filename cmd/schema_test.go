@@ -1,0 +1,92 @@
+package cmd
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The schema has the fields of a line and no others, of the same types. Whether
+// the values are as it says, the end-to-end tests see.
+func TestSchemaOfOutput(t *testing.T) {
+	text, err := os.ReadFile("../docs/schema/output.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Properties map[string]struct {
+			Type, Description string
+			Const             any
+			OneOf             []struct{ Const string }
+		}
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]string{}
+	var fields func(of reflect.Type)
+	fields = func(of reflect.Type) {
+		for i := range of.NumField() {
+			f := of.Field(i)
+			if f.Anonymous {
+				fields(f.Type.Elem())
+				continue
+			}
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			types[name] = map[reflect.Kind]string{
+				reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number", reflect.Slice: "array",
+			}[f.Type.Kind()]
+		}
+	}
+	fields(reflect.TypeFor[line]())
+	for name := range merged(types, schema.Properties) {
+		p, there := schema.Properties[name]
+		switch {
+		case !there || types[name] == "" || p.Description == "":
+			t.Errorf("%s: in the schema: %t, in the program: %q, described as %q", name, there, types[name], p.Description)
+		case name == "version":
+			if p.Const != float64(outputVersion) {
+				t.Errorf("the schema is of version %v, the program of %d", p.Const, outputVersion)
+			}
+		case name != "event" && p.Type != types[name]:
+			t.Errorf("%s: the schema says %s, the program %s", name, p.Type, types[name])
+		}
+	}
+
+	var events []string
+	for _, e := range schema.Properties["event"].OneOf {
+		events = append(events, e.Const)
+	}
+	for event := range signs {
+		if !slices.Contains(events, event) {
+			t.Errorf("the schema lacks the event %q", event)
+		}
+	}
+}
+
+func merged[A, B any](a map[string]A, b map[string]B) map[string]bool {
+	all := map[string]bool{}
+	for key := range a {
+		all[key] = true
+	}
+	for key := range b {
+		all[key] = true
+	}
+	return all
+}
+
+// xmllint fails the test unless a JUnit report is as its schema says.
+func xmllint(t *testing.T, file string) {
+	t.Helper()
+	if _, err := exec.LookPath("xmllint"); err != nil {
+		t.Skip("SKIPPED, THE SCHEMA OF JUNIT: there is no xmllint here: apt-get install libxml2-utils")
+	}
+	if out, err := exec.Command("xmllint", "--noout", "--schema", filepath.FromSlash("../docs/schema/junit.xsd"), file).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

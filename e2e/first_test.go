@@ -1,0 +1,83 @@
+package e2e_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// The first five minutes: init writes an inventory, and it works as it is.
+func TestInit(t *testing.T) {
+	w := newWorld(t, head+web1+app)
+	host := w.Inventory.Hosts[0]
+	token, err := os.ReadFile(w.Inventory.GitLab.Token.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GITLAB_TOKEN", strings.TrimSpace(string(token)))
+	dir := t.TempDir()
+	ca, file := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "first.toml")
+	if err := os.WriteFile(ca, w.Inventory.GitLab.CA, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"provision", "init", "--gitlab", w.Inventory.GitLab.URL, "--project", "transmogrify/frobnicator",
+		"--host", host.User + "@" + host.Address, "--ca-file", ca, "--identity", host.Identity, file}
+	run(t.Context(), args...).exits(t, 2).says(t, "nobody has said that the keys", "--accept-host-key")
+	for _, key := range append(host.HostKeys, w.Inventory.GitLab.HostKeys...) {
+		public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--accept-host-key", ssh.FingerprintSHA256(public))
+	}
+	run(t.Context(), args...).exits(t, 0).says(t, "project transmogrify/frobnicator is there, in group transmogrify", "next: provision check "+file)
+	run(t.Context(), "provision", "check", file).exits(t, 0).says(t, "1 host, 1 deployment")
+	run(t.Context(), "provision", "plan", "--exit-code", file).exits(t, 3)
+	run(t.Context(), "provision", "apply", file).exits(t, 0).says(t, "start the containers of frobnicator-production")
+	run(t.Context(), "provision", "apply", file).exits(t, 0).says(t, "nothing to do")
+}
+
+// The package installs, with all that comes with the program.
+func TestPackage(t *testing.T) {
+	if out, err := exec.CommandContext(t.Context(), "make", "-C", "..", "package").CombinedOutput(); err != nil {
+		t.Fatalf("make package: %v\n%s", err, out)
+	}
+	packages, err := filepath.Glob("../dist/provision_*.deb")
+	if err != nil || len(packages) == 0 {
+		t.Fatalf("make package made nothing: %v", err)
+	}
+	newest := packages[0]
+	for _, p := range packages {
+		if a, err := os.Stat(p); err == nil {
+			if b, err := os.Stat(newest); err == nil && a.ModTime().After(b.ModTime()) {
+				newest = p
+			}
+		}
+	}
+	text, err := os.ReadFile(newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, head+web1+app)
+	if err := os.WriteFile(w.Hosts["web1"].File("/root/provision.deb"), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := w.sh(t, "web1", `dpkg -i /root/provision.deb >/dev/null
+		provision version
+		for f in man/man1/provision.1.gz bash-completion/completions/provision zsh/vendor-completions/_provision \
+			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright; do
+			test -s "/usr/share/$f" || echo "$f is missing"
+		done
+		stat -c %a /
+		dpkg -V provision
+		dpkg -P provision >/dev/null
+		command -v provision || echo gone`)
+	lines := strings.Split(out, "\n")
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "provision ") || !strings.Contains(lines[0], "(commit ") || lines[1] != "755" || lines[2] != "gone" {
+		t.Errorf("it prints:\n%s", out)
+	}
+}

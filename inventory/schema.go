@@ -1,0 +1,118 @@
+package inventory
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+)
+
+// A schema is what is used here of JSON Schema, draft 7: editors of TOML know
+// no later one.
+type schema struct {
+	Schema               string             `json:"$schema,omitempty"`
+	Title                string             `json:"title,omitempty"`
+	Description          string             `json:"description,omitempty"`
+	Type                 any                `json:"type,omitempty"` // one, or several
+	Enum                 []string           `json:"enum,omitempty"`
+	Default              any                `json:"default,omitempty"`
+	MinLength            int                `json:"minLength,omitempty"`
+	MaxLength            int                `json:"maxLength,omitempty"`
+	Pattern              string             `json:"pattern,omitempty"`
+	Items                *schema            `json:"items,omitempty"`
+	MinItems             int                `json:"minItems,omitempty"`
+	UniqueItems          bool               `json:"uniqueItems,omitempty"`
+	Properties           map[string]*schema `json:"properties,omitempty"`
+	PropertyNames        *schema            `json:"propertyNames,omitempty"`
+	AdditionalProperties any                `json:"additionalProperties,omitempty"` // false, or a schema
+	MinProperties        int                `json:"minProperties,omitempty"`
+	MaxProperties        int                `json:"maxProperties,omitempty"`
+	Required             []string           `json:"required,omitempty"`
+	Not                  *schema            `json:"not,omitempty"`
+	OneOf                []*schema          `json:"oneOf,omitempty"`
+}
+
+// Schema returns the JSON Schema of an inventory, for editors. It lets pass
+// whatever [Load] does; but it looks at each value by itself, so it cannot find
+// all that [Load] finds.
+func Schema() []byte {
+	s := tableSchema("inventory")
+	s.Schema = "http://json-schema.org/draft-07/schema#"
+	s.Title = "an inventory of provision"
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(s); err != nil {
+		panic(err) // strings and numbers only
+	}
+	return b.Bytes()
+}
+
+// What a table must have, whatever stands in the defaults.
+var required = map[string][]string{
+	"inventory":  {"gitlab", "registry", "hosts"},
+	"gitlab":     {"url", "host_keys"},
+	"registry":   {"host"},
+	"credential": {"username", "password"},
+	"host":       {"address"},
+}
+
+func tableSchema(of string) *schema {
+	s := &schema{Type: "object", AdditionalProperties: false, Required: required[of], Properties: map[string]*schema{}}
+	for _, k := range keys[of] {
+		p := k.form.schema()
+		p.Description = k.about
+		s.Properties[k.name] = p
+	}
+	switch of {
+	case "secret": // which comes from one place
+		s.MinProperties, s.MaxProperties = 1, 1
+	case "variables":
+		s.OneOf = []*schema{{Required: []string{"group"}}, {Required: []string{"projects"}}}
+	case "deployment":
+		s.Not = &schema{Required: []string{"host", "hosts"}}
+	}
+	return s
+}
+
+func (f form) schema() *schema {
+	word := f.word()
+	switch f.kind {
+	case aList:
+		return &schema{Type: "array", Items: word, MinItems: 1, UniqueItems: true}
+	case anArgv:
+		return &schema{Type: "array", Items: word, MinItems: 1}
+	case aBool:
+		return &schema{Type: "boolean"}
+	case aTable:
+		return tableSchema(f.of)
+	case someTables:
+		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm.String()}, AdditionalProperties: tableSchema(f.of)}
+	case someValues:
+		return &schema{Type: "object", AdditionalProperties: &schema{Type: []string{"string", "integer", "boolean"}}}
+	case aCredential:
+		return &schema{OneOf: []*schema{word, tableSchema(f.of)}, Default: word.Default}
+	}
+	return word
+}
+
+// word is the schema of a string.
+func (f form) word() *schema {
+	if f.words != nil {
+		return &schema{Type: "string", Enum: f.words, Default: f.words[0]}
+	}
+	s := &schema{Type: "string", MinLength: 1, MaxLength: maxString, Pattern: source(f.pattern)}
+	if f.never != nil {
+		s.Not = &schema{Pattern: source(f.never)}
+	}
+	return s
+}
+
+// source returns a pattern as JSON Schema wants it, which RE2 and ECMAScript
+// read alike.
+func source(pattern *regexp.Regexp) string {
+	if pattern == nil {
+		return ""
+	}
+	return pattern.String()
+}
