@@ -221,6 +221,39 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
+// The map that is shown is the one of the example.
+func TestMap(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, inventory.Example); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	if code := cmd.Run(t.Context(), cmd.Env{Args: []string{"provision", "map", filepath.Join(dir, "example.toml")}, Stdout: &out, Stderr: &errs}); code != 0 {
+		t.Fatal(errs.String())
+	}
+	maps := 0
+	for _, p := range all(t) {
+		for _, part := range p.Parts {
+			if part.Info != "mermaid map" {
+				continue
+			}
+			maps++
+			switch {
+			case part.Text == out.String():
+			case *update:
+				if err := p.Replace(map[int]string{part.Line: out.String()}); err != nil {
+					t.Fatal(err)
+				}
+			default:
+				t.Errorf("%s:%d: that is not what map prints; -update writes it", p.Path, part.Line)
+			}
+		}
+	}
+	if maps != 1 {
+		t.Errorf("%d maps are shown", maps)
+	}
+}
+
 // troubleshooting.md has every error that a test has seen, as it is printed.
 func TestErrorsPage(t *testing.T) {
 	p, err := pages.Read("troubleshooting.md")
