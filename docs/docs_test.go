@@ -407,7 +407,7 @@ func copyProject(t *testing.T, dir string) {
 		switch {
 		case err != nil:
 			return err
-		case name == ".git" && d.IsDir(), name == "bin", name == "docs":
+		case d.IsDir() && slices.Contains([]string{".git", "bin", "dist"}, name):
 			return filepath.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(dir, name), 0o755)
