@@ -212,6 +212,7 @@ var everyTime = []replacement{
 	{regexp.MustCompile(`\b[0-9]{8}T[0-9]{6}Z\b`), "DATE"},
 	{regexp.MustCompile(`\b(process|port|\(id|token) [0-9]+`), "$1 0"},
 	{regexp.MustCompile(`\[[0-9]+\]:`), "[0]:"},
+	{regexp.MustCompile(`(?m)with provision .*\)$`), "with provision VERSION)"},
 	{regexp.MustCompile(`\b10\.213\.[0-9]+\.[0-9]+\b`), "ADDRESS"},
 	{regexp.MustCompile(`"(seconds|id|pid)":[0-9.]+`), `"$1":0`},
 	{regexp.MustCompile(`\b36[456] days\b`), "365 days"},
