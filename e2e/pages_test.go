@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -101,11 +102,11 @@ url = "https://git.example.com"
 host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0"]
 [registry]
 host = "registry.example.com"
-[hosts.web1]
+[hosts.deploy-host]
 address = "deploy-host.example.com"
 user = "admin"
 [deployments.frobnicator-staging]
-host = "web1"
+host = "deploy-host"
 project = "transmogrify/frobnicator"
 user = "deploy-frobnicator"
 directory = "frobnicator"
@@ -254,8 +255,10 @@ func (r *reader) job(t *testing.T, project, environment, command string) string 
 	return out
 }
 
-// converse runs a command at a terminal, and answers its questions: whatever
-// ends a line with a space and waits.
+// question is the end of one, behind which an answer is typed.
+var question = regexp.MustCompile(`[?)\]] $`)
+
+// converse runs a command at a terminal, and answers its questions.
 func (r *reader) converse(t *testing.T, command string, answers []string) string {
 	t.Helper()
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -287,7 +290,7 @@ func (r *reader) converse(t *testing.T, command string, answers []string) string
 	for {
 		n, err := terminal.Read(buffer)
 		out.Write(buffer[:n])
-		if n > 0 && buffer[n-1] == ' ' && len(answers) > 0 {
+		if question.MatchString(out.String()) && len(answers) > 0 {
 			fmt.Fprintln(terminal, answers[0])
 			answers = answers[1:]
 		}
