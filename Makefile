@@ -6,9 +6,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # For the lab (the list is lab.Packages; a test holds them equal), and for tests.
 LAB_PACKAGES  = busybox-static docker-registry git iproute2 mmdebstrap openssh-client systemd-container
+BENCH_PACKAGES = ansible-core git openssh-client
 TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
-.PHONY: build package rehearse test faults fuzz lint screenshots clean
+.PHONY: build package rehearse test faults bench fuzz lint screenshots clean
 build:
 	$(GO) build -trimpath -o bin/provision ./cmd/provision
 
@@ -35,6 +36,14 @@ test: lab-packages test-packages lint
 faults: lab-packages test-packages
 	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e -every-end
 
+# The program against what it costs to log in at all. pyinfra takes part where it
+# is there. For the pure parts: go test -run '^$$' -bench . -count 10 ./inventory
+# ./provision, which benchstat reads.
+bench: lab-packages bench-packages
+	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/provision ./cmd/provision
+	$(GO) build -o bin/bench ./e2e/bench
+	bin/bench bin/provision
+
 # Every fuzz target, for a while: a counterexample stays in testdata/fuzz.
 FUZZTIME = 5s
 fuzz:
@@ -55,10 +64,11 @@ screenshots: lab-packages
 clean:
 	rm -rf bin dist
 
-.PHONY: lab-packages test-packages
+.PHONY: lab-packages test-packages bench-packages
 lab-packages: PACKAGES = $(LAB_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
-lab-packages test-packages:
+bench-packages: PACKAGES = $(BENCH_PACKAGES)
+lab-packages test-packages bench-packages:
 	@missing=; \
 	for p in $(PACKAGES); do \
 		[ "$$(dpkg-query -W -f '$${db:Status-Status}' "$$p" 2>/dev/null)" = installed ] || missing="$$missing $$p"; \

@@ -46,7 +46,7 @@ func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf 
 	r := f.report(env, o)
 	var mu sync.Mutex
 	changes := map[string]int{}
-	errs := f.each(ctx, func(ctx context.Context, s site) error {
+	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
 		list, err := stepsOf(ctx, s)
 		if err != nil {
 			return err
@@ -60,6 +60,9 @@ func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf 
 			r.event(e)
 		})
 	})
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) { r.applied(h.Name, changes[h.Name]) })
 	r.summary("made", f)
 	if ctx.Err() != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -35,7 +37,7 @@ type fleetOptions struct {
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
-		&cli.IntFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: 10, Usage: "how many hosts at a time, `N`"},
+		&cli.StringFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: "10", Usage: "how many hosts at a time, `N`, or auto: as many as this machine can"},
 		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
 		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
 		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is fine, too"},
@@ -48,17 +50,32 @@ func lockWaitFlag() cli.Flag {
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
-	o = fleetOptions{limit: c.StringSlice("limit"), parallel: c.Int("parallel"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
+	o = fleetOptions{limit: c.StringSlice("limit"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
 	if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
 		return o, err
 	}
-	if o.parallel < 1 {
-		return o, usagef("--parallel wants a number of hosts, at least 1")
+	if o.parallel, err = breadth(c.String("parallel")); err != nil {
+		return o, err
 	}
 	if o.output != "text" && o.output != "json" {
 		return o, usagef("--output is text or json, not %q", o.output)
 	}
 	return o, nil
+}
+
+// breadth reads how many hosts are worked on at a time. Most of the time a host
+// is waited for, but while it is logged in to it takes a core of this machine
+// for some milliseconds, and a login that waits for too many others runs into
+// the patience of its server.
+func breadth(parallel string) (int, error) {
+	if parallel == "auto" {
+		return min(16*runtime.GOMAXPROCS(0), 128), nil
+	}
+	n, err := strconv.Atoi(parallel)
+	if err != nil || n < 1 {
+		return 0, usagef("--parallel wants a number of hosts, at least 1, or auto")
+	}
+	return n, nil
 }
 
 // A fleet is the part of an inventory that one run is about, and what its
@@ -67,6 +84,7 @@ type fleet struct {
 	inv    *inventory.Inventory
 	given  steps.Given
 	forge  forge.Forge
+	check  func() error // waits for what GitLab says of the token
 	dialer *remote.Dialer
 	ask    *asker
 	live   *live
@@ -79,8 +97,9 @@ type fleet struct {
 	timeout     time.Duration // see Env
 }
 
-// muster loads the inventory and looks at the GitLab token, which has to have
-// one of the scopes. Nothing is connected to a host yet.
+// muster loads the inventory and begins to look at the GitLab token, which has
+// to have one of the scopes, see [fleet.admitted]. Nothing is connected to a
+// host yet.
 func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fleet, error) {
 	f, err := assemble(env, o)
 	if err != nil {
@@ -89,8 +108,8 @@ func muster(ctx context.Context, env Env, o fleetOptions, scopes ...string) (*fl
 	return f, f.signIn(ctx, scopes...)
 }
 
-// signIn reads the secrets that the inventory refers to, and looks at the
-// GitLab token.
+// signIn reads the secrets that the inventory refers to, and begins to look at
+// the GitLab token.
 func (f *fleet) signIn(ctx context.Context, scopes ...string) (err error) {
 	if c := f.inv.Registry.Credential; c.Kind == inventory.Named {
 		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
@@ -146,7 +165,8 @@ func (f *fleet) only(deployments []*inventory.Deployment) {
 	}
 }
 
-// connect looks at the token before anything else is done with it.
+// connect begins to look at the token. Hosts are connected to meanwhile, but
+// nothing else is done before [fleet.admitted].
 func (f *fleet) connect(ctx context.Context, token secret.Value, scopes ...string) error {
 	g := f.inv.GitLab
 	client, err := gitlab.New(gitlab.Options{URL: g.URL, Token: token, CA: g.CA, UserAgent: "provision/" + version(), Timeout: f.timeout, Trace: f.trace.gitlab})
@@ -154,7 +174,17 @@ func (f *fleet) connect(ctx context.Context, token secret.Value, scopes ...strin
 		return err
 	}
 	f.forge = client
-	return client.CheckToken(ctx, scopes...)
+	f.check = sync.OnceValue(func() error { return client.CheckToken(ctx, scopes...) })
+	go f.check()
+	return nil
+}
+
+// admitted waits until it is known whether the token will do.
+func (f *fleet) admitted() error {
+	if f.check == nil {
+		return nil
+	}
+	return f.check()
 }
 
 func (f *fleet) close() { f.dialer.Close() }
@@ -174,14 +204,25 @@ func (s site) steps(given steps.Given) []provision.Step {
 }
 
 // each connects to every host, and works on a bounded number of them side by
-// side. A host that fails does not stop the others.
-func (f *fleet) each(ctx context.Context, work func(context.Context, site) error) map[*inventory.Host]error {
-	return f.sideBySide(ctx, func(ctx context.Context, h *inventory.Host) error {
+// side. A host that fails does not stop the others, but a token that will not
+// do stops them all: then nothing was looked at.
+func (f *fleet) each(ctx context.Context, work func(context.Context, site) error) (map[*inventory.Host]error, error) {
+	ctx, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	go func() {
+		if f.admitted() != nil {
+			hangUp()
+		}
+	}()
+	errs := f.sideBySide(ctx, func(ctx context.Context, h *inventory.Host) error {
 		conn, err := f.dialer.Dial(ctx, f.target(h))
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
+		if err := f.admitted(); err != nil {
+			return err
+		}
 		f.live.doing(h.Name, "look")
 		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
 		return work(ctx, site{provision.Target{
@@ -189,6 +230,7 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 			By: admin() + " with provision " + version(), Trace: f.trace.conversation(h.Name),
 		}, f, h, f.deployments[h]})
 	})
+	return errs, f.admitted()
 }
 
 func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inventory.Host) error) map[*inventory.Host]error {

@@ -151,9 +151,13 @@ func (l *live) print(out io.Writer, text string) {
 	}
 }
 
+// wipe erases all from the line of the cursor on. It does so in two parts: when a
+// whole screen is erased at once, some terminals keep it above.
+const wipe = "\r\x1b[K\n\x1b[J\x1b[A"
+
 func (l *live) erase() {
 	if l.shown > 0 {
-		io.WriteString(l.terminal, "\r\x1b[J")
+		io.WriteString(l.terminal, wipe)
 		l.shown = 0
 	}
 }
@@ -166,10 +170,10 @@ func (l *live) write(out io.Writer, text string) {
 		return
 	}
 	var b strings.Builder
-	b.WriteByte('\r')
 	if text != "" {
-		b.WriteString("\x1b[J" + text)
+		b.WriteString(wipe + text)
 	}
+	b.WriteByte('\r')
 	for i, line := range lines {
 		if i > 0 {
 			b.WriteByte('\n')

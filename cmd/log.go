@@ -71,10 +71,10 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 		return err
 	}
 	defer f.close()
-	r := newReport(env.Stdout, o.output)
+	r := f.report(env, o)
 	logs := map[string]hostLog{}
 	var mu sync.Mutex
-	errs := f.each(ctx, func(ctx context.Context, s site) error {
+	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
 		journal := steps.Journal(since.Unix())
 		seen, err := provision.Look(ctx, s.Target, []provision.Step{journal})
 		if err != nil {
@@ -89,6 +89,9 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 		logs[s.Name] = l
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	lines := 0
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
 		r.log(h.Name, logs[h.Name])

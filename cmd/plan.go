@@ -52,7 +52,7 @@ func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf f
 	r := f.report(env, o)
 	plans, lists := make(map[string]provision.Plan, len(f.hosts)), make(map[string][]provision.Step, len(f.hosts))
 	var mu sync.Mutex
-	errs := f.each(ctx, func(ctx context.Context, s site) error {
+	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
 		list, err := stepsOf(ctx, s)
 		if err != nil {
 			return err
@@ -63,6 +63,9 @@ func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf f
 		plans[s.Name], lists[s.Name] = plan, list
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		return 0, err
+	}
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
 		r.plan(h.Name, plans[h.Name])
 		if r.verbose {

@@ -196,6 +196,9 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 		if err := f.connect(ctx, token, "api", "read_api"); err != nil {
 			return nil, err
 		}
+		if err := f.admitted(); err != nil {
+			return nil, err
+		}
 	}
 	file := o.key
 	if file == "" {

@@ -108,7 +108,7 @@ variables = { projects = ["transmogrify/tool"] }
 			t.Errorf("none of the %d processes that were seen is %q: the sampler proves nothing", len(seen), want)
 		}
 	}
-	for _, want := range []string{"web1: user deploy-user: began: ", `"event":"began"`} {
+	for _, want := range []string{"web1: user deploy-user: began: ", "web1: containers app: output: ", `"event":"began"`} {
 		if !strings.Contains(printed.String(), want) {
 			t.Errorf("nothing that was printed is %q", want)
 		}

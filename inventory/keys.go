@@ -3,7 +3,6 @@ package inventory
 import (
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // A key is one that may stand in a table of the file. The reader holds its
@@ -17,11 +16,11 @@ type key struct {
 // A form says what the value of a key looks like.
 type form struct {
 	kind    kind
-	of      string         // of a table, or of named ones: which of keys
-	words   []string       // one of these; the first is the default
-	rule    rule           // of a string, or of each of a list
-	pattern *regexp.Regexp // fits whatever rule lets pass, and often more; an editor can know no more
-	never   *regexp.Regexp // fits nothing that rule lets pass
+	of      string                // of a table, or of named ones: which of keys
+	words   []string              // one of these; the first is the default
+	rule    rule                  // of a string, or of each of a list
+	pattern func() *regexp.Regexp // fits whatever rule lets pass, and often more; an editor can know no more
+	never   func() *regexp.Regexp // fits nothing that rule lets pass
 }
 
 // A kind of value.
@@ -53,16 +52,16 @@ var keys = map[string][]key{
 	},
 	"gitlab": {
 		{"url", "Where GitLab is, with the path if it lives below one: https://example.com/gitlab. Plain http:// is for this machine alone.",
-			form{rule: gitlabURL, pattern: regexp.MustCompile(`^[Hh][Tt][Tt][Pp][Ss]?://[^@#?]+$`)}},
+			form{rule: gitlabURL, pattern: pattern(`^[Hh][Tt][Tt][Pp][Ss]?://[^@#?]+$`)}},
 		{"token", "Where the admin's token is found; it needs the scope api. Without it: the environment's GITLAB_TOKEN.", form{kind: aTable, of: "secret"}},
 		{"ca_file", "A file with the certificates of a private CA, in PEM.", form{}},
 		{"ssh", "Where git is served over SSH, if not by git@ at port 22 of the host of the url: ssh://git@git.example.com:2222.",
-			form{rule: gitOverSSH, pattern: regexp.MustCompile(`^[Ss][Ss][Hh]://.+$`)}},
+			form{rule: gitOverSSH, pattern: pattern(`^[Ss][Ss][Hh]://.+$`)}},
 		{"host_keys", "The keys of git over SSH. The hosts trust these and no others: take them from GitLab's page Help > Instance configuration, or from /etc/ssh/*.pub on the server.", hostKeys},
 	},
 	"registry": {
 		{"host", "The registry as it stands in the names of images, with the port if there is one.",
-			form{rule: registryHost, pattern: regexp.MustCompile(`^[^/@A-Z]+$`)}},
+			form{rule: registryHost, pattern: pattern(`^[^/@A-Z]+$`)}},
 		{"ca_file", "A file with the certificates of a private CA, in PEM.", form{}},
 		{"credential", "What the hosts log in with: a group access token or a deploy token of their own, which can do nothing but read images, or a login of yours. GitLab.com has group access tokens from Premium on.",
 			form{kind: aCredential, of: "credential", words: []string{string(GroupAccessToken), string(DeployToken)}}},
@@ -87,23 +86,23 @@ var keys = map[string][]key{
 		{"host", "The host that it runs on.", form{pattern: nameForm}},
 		{"hosts", "The hosts that it runs on, each with a key and with variables of its own.", form{kind: aList, pattern: nameForm}},
 		{"project", "The full path of the GitLab project that holds the compose.yaml.",
-			form{rule: projectPath, pattern: regexp.MustCompile(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
-		{"user", "The Unix user that owns the deployment. It is made if it is not there.", form{rule: unixUser, pattern: unixUserForm, never: regexp.MustCompile(`^root$`)}},
+			form{rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
+		{"user", "The Unix user that owns the deployment. It is made if it is not there.", form{rule: unixUser, pattern: unixUserForm, never: pattern(`^root$`)}},
 		{"directory", "Where the project is cloned to, in the home of the user. It is also the name of the Compose project.", form{rule: composeName, pattern: directoryForm}},
 		{"environment", "The environment in GitLab that CI's variables are meant for. Without it they are meant for all.",
-			form{rule: environment, pattern: environmentForm, never: regexp.MustCompile(`^/|/$`)}},
+			form{rule: environment, pattern: environmentForm, never: pattern(`^/|/$`)}},
 		{"branch", "The branch that is deployed. Without it: the default branch of the project.", form{rule: branch, never: badBranch}},
 		{"variables", "Where the variables of CI go: to a group or to projects. Environments of variables of a group need GitLab Premium; those of projects are in every tier.",
 			form{kind: aTable, of: "variables"}},
 		{"override", "A file that becomes the compose.override.yaml of the deployment. In it @{port} stands for the parameter port.", form{}},
 		{"parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.", form{kind: someValues}},
 		{"wait", "How long a deploy waits for the containers to be healthy, from 1s to 1h. Without it, a deploy is done when they are started.",
-			form{rule: waiting, pattern: regexp.MustCompile(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`)}},
+			form{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`)}},
 		{"rollback", "Whether a deploy that fails puts the images back that ran before. Needs wait.", form{kind: aBool}},
 	},
 	"variables": {
 		{"group", "A group: all its projects see the variables.", group},
-		{"projects", "Projects that see the variables.", form{kind: aList, rule: projectPath, pattern: regexp.MustCompile(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
+		{"projects", "Projects that see the variables.", form{kind: aList, rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
 		{"prefix", "Stands before the names of the variables, to keep apart what would have the same name and environment.", form{rule: variablePrefix, pattern: prefixForm}},
 	},
 }
@@ -120,9 +119,9 @@ var shared = []key{
 }
 
 var (
-	addressForm = regexp.MustCompile(`^(` + strings.Trim(hostForm.String(), "^$") + `|\[[^\]]+\])(:[0-9]+)?$`)
-	hostKeys    = form{kind: aList, rule: publicKey, pattern: regexp.MustCompile(`^(@cert-authority +)?[^ ]+ +[A-Za-z0-9+/]+=*( .*)?$`), never: regexp.MustCompile(`PRIVATE KEY`)}
-	group       = form{rule: groupPath, pattern: regexp.MustCompile(`^` + pathPart + `(/` + pathPart + `)*$`), never: badPath}
+	addressForm = pattern(`^(` + hostName + `|\[[^\]]+\])(:[0-9]+)?$`)
+	hostKeys    = form{kind: aList, rule: publicKey, pattern: pattern(`^(@cert-authority +)?[^ ]+ +[A-Za-z0-9+/]+=*( .*)?$`), never: pattern(`PRIVATE KEY`)}
+	group       = form{rule: groupPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)*$`), never: badPath}
 )
 
 func words[T ~string](all ...T) form {

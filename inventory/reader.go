@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -98,7 +97,7 @@ func invalid(s string) int {
 
 // quotation matches what a message of the library may quote from the file:
 // something between quotation marks, or a long number.
-var quotation = regexp.MustCompile(`(?s)'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[0-9][^ ]{3,}`)
+var quotation = pattern(`(?s)'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[0-9][^ ]{3,}`)
 
 // syntax reports a syntax error. What the library quotes may be a secret that
 // stands there without its quotation marks, so that only its own words are
@@ -118,7 +117,7 @@ func (r *reader) syntax(err error) {
 			p.Key, p.What = shorten(rest[:end]), rest[end+2:]
 		} else {
 			message = strings.Replace(message, "Invalid ", "invalid ", 1)
-			p.What += ": " + quotation.ReplaceAllStringFunc(message, func(q string) string {
+			p.What += ": " + quotation().ReplaceAllStringFunc(message, func(q string) string {
 				if len(q) <= len(`'\n'`) && q == printable(q) {
 					return q
 				}

@@ -7,31 +7,38 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
+// pattern is a regular expression that is compiled when it is first needed: all
+// of them take longer than the rest of the start of the program.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 // The rules for single values. None repeats a value in which a secret may hide.
 
 // Names of hosts and deployments stand in comments of keys, file names and
 // the argument of a forced command.
-var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+var nameForm = pattern(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 // What useradd(8) accepts everywhere, and at most 32 characters.
-var unixUserForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+var unixUserForm = pattern(`^[a-z_][a-z0-9_-]{0,31}$`)
 
 // The login of an admin may come from a directory, with a realm or a domain.
 // It stands in arguments of ssh(1).
-var loginForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}\$?$`)
+var loginForm = pattern(`^[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}\$?$`)
 
 // The name of a Compose project:
 // https://docs.docker.com/compose/how-tos/project-name/
-var directoryForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+var directoryForm = pattern(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 // The name of an environment in GitLab:
 // https://docs.gitlab.com/api/environments/
-var environmentForm = regexp.MustCompile(`^[A-Za-z0-9_/${}. -]+$`)
+var environmentForm = pattern(`^[A-Za-z0-9_/${}. -]+$`)
 
 const maxEnvironment = 255
 
@@ -40,23 +47,25 @@ const maxEnvironment = 255
 const pathPart = `[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}`
 
 var (
-	pathPartForm = regexp.MustCompile(`^` + pathPart + `$`)
-	badPath      = regexp.MustCompile(`(\.|\.git|\.atom)(/|$)`)
+	pathPartForm = pattern(`^` + pathPart + `$`)
+	badPath      = pattern(`(\.|\.git|\.atom)(/|$)`)
 )
 
 // The key of a variable in GitLab is [a-zA-Z0-9_]{1,255}. A shell cannot read
 // one that begins with a digit, and the program's own names need some room.
-var prefixForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`)
+var prefixForm = pattern(`^[A-Za-z_][A-Za-z0-9_]{0,199}$`)
+
+const hostName = `[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?`
 
 var (
-	envForm      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
-	hostForm     = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
-	badBranch    = regexp.MustCompile(`[ ~^:?*\[\\]|\.\.|@\{|//|^[-/.]|/\.|[/.]$|\.lock(/|$)|^@$`)
-	pathPrefixOK = regexp.MustCompile(`^(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
+	envForm      = pattern(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+	hostForm     = pattern(`^` + hostName + `$`)
+	badBranch    = pattern(`[ ~^:?*\[\\]|\.\.|@\{|//|^[-/.]|/\.|[/.]$|\.lock(/|$)|^@$`)
+	pathPrefixOK = pattern(`^(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$`)
 )
 
 func goodName(s string) (what, hint string) {
-	if !nameForm.MatchString(s) {
+	if !nameForm().MatchString(s) {
 		return "a name like this does not work", "write up to 63 of a-z, 0-9, dot, underscore and hyphen, a letter or digit first"
 	}
 	return "", ""
@@ -66,14 +75,14 @@ func unixUser(s string) (what, hint string) {
 	switch {
 	case s == "root":
 		return "is root, who could do anything", `write a user of the deployment's own, like "deploy-user"`
-	case !unixUserForm.MatchString(s):
+	case !unixUserForm().MatchString(s):
 		return quote(s) + " is no name that useradd(8) accepts", "write up to 32 of a-z, 0-9, underscore and hyphen, a letter or underscore first"
 	}
 	return "", ""
 }
 
 func login(s string) (what, hint string) {
-	if !loginForm.MatchString(s) {
+	if !loginForm().MatchString(s) {
 		return quote(s) + " is not the name of a login", "write letters, digits and . _ - @ +, a letter, digit or underscore first"
 	}
 	return "", ""
@@ -83,7 +92,7 @@ func composeName(s string) (what, hint string) {
 	switch {
 	case strings.Contains(s, "/"):
 		return quote(s) + " is a path", "write one name: the directory lies in the home of the user and names the Compose project"
-	case !directoryForm.MatchString(s):
+	case !directoryForm().MatchString(s):
 		return quote(s) + " cannot name a Compose project, as the directory does", "write up to 63 of a-z, 0-9, underscore and hyphen, a letter or digit first"
 	}
 	return "", ""
@@ -93,14 +102,14 @@ func environment(s string) (what, hint string) {
 	switch {
 	case len(s) > maxEnvironment:
 		return "is longer than 255 characters", "GitLab takes no more"
-	case !environmentForm.MatchString(s) || s[0] == '/' || s[len(s)-1] == '/':
+	case !environmentForm().MatchString(s) || s[0] == '/' || s[len(s)-1] == '/':
 		return quote(s) + " is no environment of GitLab", "write letters, digits, spaces and - _ / $ { } . without a slash first or last"
 	}
 	return "", ""
 }
 
 func branch(s string) (what, hint string) {
-	if len(s) > 255 || badBranch.MatchString(s) {
+	if len(s) > 255 || badBranch().MatchString(s) {
 		return quote(s) + " is no name of a branch", "see git-check-ref-format(1)"
 	}
 	return "", ""
@@ -121,7 +130,7 @@ func waiting(s string) (what, hint string) {
 }
 
 func variablePrefix(s string) (what, hint string) {
-	if !prefixForm.MatchString(s) {
+	if !prefixForm().MatchString(s) {
 		return quote(s) + " cannot begin the name of a variable", "write up to 200 letters, digits and underscores, not a digit first"
 	}
 	return "", ""
@@ -135,7 +144,7 @@ func groupPath(s string) (what, hint string) {
 		return "is longer than 1024 characters", ""
 	}
 	for part := range strings.SplitSeq(s, "/") {
-		if !pathPartForm.MatchString(part) || badPath.MatchString(part) {
+		if !pathPartForm().MatchString(part) || badPath().MatchString(part) {
 			return quote(s) + " is no path in GitLab", `write it as in the address bar, without a slash first or last and without ".git"`
 		}
 	}
@@ -158,14 +167,14 @@ func address(s string) (host string, port int, ok bool) {
 	if strings.HasPrefix(s, "[") {
 		host, rest, ok = strings.Cut(s[1:], "]")
 		ip, err := netip.ParseAddr(host)
-		if !ok || err != nil || !ip.Is6() || ip.Zone() != "" && !hostForm.MatchString(ip.Zone()) {
+		if !ok || err != nil || !ip.Is6() || ip.Zone() != "" && !hostForm().MatchString(ip.Zone()) {
 			return "", 0, false
 		}
 	} else {
 		if at := strings.IndexByte(s, ':'); at >= 0 {
 			host, rest = s[:at], s[at:]
 		}
-		if !hostForm.MatchString(host) {
+		if !hostForm().MatchString(host) {
 			return "", 0, false
 		}
 	}
@@ -219,7 +228,7 @@ func serverURL(s string) (u *url.URL, what, hint string) {
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	switch {
-	case !pathPrefixOK.MatchString(u.Path) || u.RawPath != "":
+	case !pathPrefixOK().MatchString(u.Path) || u.RawPath != "":
 		return nil, "has a path that GitLab cannot live below", hint + `, or "https://example.com/gitlab"`
 	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
 		return u, "", ""
@@ -245,7 +254,7 @@ func publicKey(s string) (what, hint string) {
 }
 
 func envName(s string) (what, hint string) {
-	if !envForm.MatchString(s) {
+	if !envForm().MatchString(s) {
 		// Not repeated: the secret itself may stand here.
 		return "is no name of an environment variable", "write letters, digits and underscores, not a digit first"
 	}
@@ -269,7 +278,7 @@ func sshServer(s string) (server SSHServer, what, hint string) {
 		if _, ok := u.User.Password(); ok {
 			return SSHServer{}, "holds a password", hint + ": git logs in with keys"
 		}
-		if server.User = u.User.Username(); !loginForm.MatchString(server.User) {
+		if server.User = u.User.Username(); !loginForm().MatchString(server.User) {
 			return SSHServer{}, "has no login that could work", hint
 		}
 	}

@@ -87,7 +87,7 @@ func (f form) schema() *schema {
 	case aTable:
 		return tableSchema(f.of)
 	case someTables:
-		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm.String()}, AdditionalProperties: tableSchema(f.of)}
+		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm().String()}, AdditionalProperties: tableSchema(f.of)}
 	case someValues:
 		return &schema{Type: "object", AdditionalProperties: &schema{Type: []string{"string", "integer", "boolean"}}}
 	case aCredential:
@@ -110,9 +110,9 @@ func (f form) word() *schema {
 
 // source returns a pattern as JSON Schema wants it, which RE2 and ECMAScript
 // read alike.
-func source(pattern *regexp.Regexp) string {
+func source(pattern func() *regexp.Regexp) string {
 	if pattern == nil {
 		return ""
 	}
-	return pattern.String()
+	return pattern().String()
 }

@@ -56,7 +56,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 	}
 	jobs, probes := installed(steps, user)
 	nonce := strings.TrimPrefix(newMark(), "@")
-	prog := &program{marks: map[string]span{nonce: {0, len(jobs)}}, digest: Digest(text)}
+	prog := &program{marks: map[string]span{nonce + " ": {0, len(jobs)}}, digest: Digest(text)}
 
 	asked := ask(ctx, t, steps)
 	seen, err := converse(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {

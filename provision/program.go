@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"provision/templates"
 )
@@ -26,7 +27,7 @@ type job struct {
 // when the host answers.
 type program struct {
 	text  []byte
-	marks map[string]span
+	marks map[string]span // by a mark and the space behind it
 	jobs  []job
 
 	before []Script
@@ -51,7 +52,7 @@ type span struct{ from, to int }
 // program, before any job.
 func newProgram(jobs []job, before ...Script) (*program, error) {
 	p := &program{marks: map[string]span{}, jobs: jobs, before: before, mark: newMark(), inner: map[int]string{}}
-	p.marks[p.mark] = span{0, len(jobs)}
+	p.marks[p.mark+" "] = span{0, len(jobs)}
 	var err error
 	p.text, err = p.write(jobs, 0, "", "'"+p.mark+"'", before...)
 	return p, err
@@ -123,7 +124,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 			mark := p.inner[first+i]
 			if mark == "" {
 				mark = newMark()
-				p.marks[mark] = span{first + i, first + end}
+				p.marks[mark+" "] = span{first + i, first + end}
 				p.inner[first+i] = mark
 			}
 			inner, err := p.write(jobs[i:end], first+i, jobs[i].script.User, "'"+mark+"'")
@@ -288,6 +289,9 @@ type result struct {
 
 const keepLines = 40
 
+// readers are kept for the next host.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxLine) }}
+
 // listen reads what a host answers to a program of n jobs. It calls began,
 // said and ended as it goes; each may be nil. Text outside of all jobs is
 // returned as stray. The error is about reading only.
@@ -308,7 +312,9 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 			tell(current, Said, line)
 		}
 	}
-	lines := bufio.NewReaderSize(&bounded{r, maxHeard}, maxLine)
+	lines := readers.Get().(*bufio.Reader)
+	defer readers.Put(lines)
+	lines.Reset(&bounded{r, maxHeard})
 	for {
 		line, err := readLine(lines)
 		if line == "" && err == io.EOF {
@@ -392,7 +398,7 @@ func (b *bounded) Read(p []byte) (int, error) {
 // before it.
 func (p *program) cut(line string) (before, word, rest string, of span) {
 	for mark, s := range p.marks {
-		before, after, ok := strings.Cut(line, mark+" ")
+		before, after, ok := strings.Cut(line, mark)
 		if !ok {
 			continue
 		}

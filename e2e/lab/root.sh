@@ -11,7 +11,7 @@ root=$1/root
 shift
 
 pool='auditd dbus-user-session docker-cli docker-compose docker.io git
-	golang-docker-credential-helpers mksh opendoas rootlesskit slirp4netns uidmap'
+	golang-docker-credential-helpers mksh opendoas python3 rootlesskit slirp4netns uidmap'
 
 mmdebstrap --mode=root --variant=important --format=directory --skip=cleanup/apt \
 	--include=bash,ca-certificates,curl,dash,dbus,iproute2,libpam-systemd,openssh-server,sudo,systemd-sysv \

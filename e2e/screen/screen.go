@@ -120,6 +120,9 @@ func (s *Screen) control(parameters string, final byte) {
 	case 'K':
 		clear()
 	case 'J':
+		if s.x == 0 && s.y == 0 {
+			s.unknown = append(s.unknown, "the whole screen is erased, which some terminals keep above it")
+		}
 		clear()
 		s.rows = s.rows[:s.y+1]
 	case '~':
@@ -130,7 +133,7 @@ func (s *Screen) control(parameters string, final byte) {
 		for _, c := range parameters {
 			n = n*10 + int(c-'0')
 		}
-		s.y = max(0, s.y-n)
+		s.y = max(0, s.y-max(n, 1))
 	default:
 		s.unknown = append(s.unknown, "\x1b["+parameters+string(final))
 	}

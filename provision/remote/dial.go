@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/melbahja/goph"
@@ -173,6 +175,9 @@ type link struct {
 	ctx     context.Context // ends with the connection; its cause is why
 	end     context.CancelCauseFunc
 	watches sync.WaitGroup
+
+	mu   sync.Mutex
+	next <-chan opened // see ahead
 }
 
 var (
@@ -181,12 +186,70 @@ var (
 	errHandshake = errors.New("the host did not finish the SSH handshake")
 )
 
+const (
+	// loginsAtOnce is how many logins one server is asked for at a time, be it
+	// by many names or as the jump host of many: sshd(8) begins to hang up at
+	// random when ten are under way (MaxStartups of sshd_config(5)).
+	loginsAtOnce = 8
+
+	// redials is how often a server is tried again that hung up before it said
+	// who it is: it has other logins to deal with.
+	redials   = 2
+	firstWait = 500 * time.Millisecond
+)
+
 // link connects to an endpoint, through via unless that is nil.
 func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error) {
-	known, err := hostKeysOf(e)
+	known, err := d.hostKeysOf(e)
 	if err != nil {
 		return nil, err
 	}
+	turn := d.turn(e)
+	for n := 0; ; n++ {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		l, err := d.login(ctx, e, via, known)
+		<-turn
+		if !errors.Is(err, errBusy) || n == redials {
+			return l, err
+		}
+		wait := firstWait << n
+		clock := time.NewTimer(wait + rand.N(wait)) // those that were refused together do not come back together
+		select {
+		case <-clock.C:
+		case <-ctx.Done():
+			clock.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// turn returns what bounds the logins to a server. Of a ProxyCommand that is
+// whoever the command goes through, which has the same words for all hosts.
+func (d *Dialer) turn(e endpoint) chan struct{} {
+	server := e.address()
+	if e.proxyCommand != "" {
+		server = e.proxyCommand
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.turns == nil {
+		d.turns = make(map[string]chan struct{})
+	}
+	if d.turns[server] == nil {
+		d.turns[server] = make(chan struct{}, loginsAtOnce)
+	}
+	return d.turns[server]
+}
+
+// errBusy tells that a server hung up before it said who it is.
+var errBusy = errors.New("the host hung up before the SSH handshake")
+
+// login connects and authenticates.
+func (d *Dialer) login(ctx context.Context, e endpoint, via *link, known *hostKeys) (*link, error) {
 	conn, err := d.transport(ctx, e, via)
 	if err != nil {
 		return nil, unreachable(e, err)
@@ -292,6 +355,8 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		refusal := known.refusal()
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
+	case hostKey == nil && ctx.Err() == nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return nil, nil, fmt.Errorf("connect to %s: %w: %w", e.address(), errBusy, err)
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
 		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}

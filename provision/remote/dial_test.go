@@ -42,6 +42,8 @@ Host a
 	ProxyJump none
 Host v6
 	ProxyJump [2001:db8::1]:23
+Host v4
+	ProxyJump boss@192.0.2.1:24
 Host round
 	ProxyJump trip
 Host trip
@@ -59,6 +61,7 @@ Host *
 		{Target{Address: "b", User: "you", Port: 24}, "me@a:22 > you@b.example.com:24"},
 		{Target{Address: "a"}, "me@a:22"},
 		{Target{Address: "v6"}, "me@[2001:db8::1]:23 > me@v6:22"},
+		{Target{Address: "v4"}, "boss@192.0.2.1:24 > me@v4:22"},
 		{Target{Address: "::1"}, "me@[::1]:22"},
 	} {
 		if got, err := routeOf(t, config, test.target); err != nil || got != test.want {

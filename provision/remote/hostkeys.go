@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
@@ -63,75 +64,118 @@ func (e *HostKeyError) Error() string {
 
 // hostKeys are the keys by which one host may be known.
 type hostKeys struct {
-	db    *knownhosts.HostKeyDB
-	files map[string]string // what errors call a file
-	host  string            // "name:port", as the ssh packages want it
-	keys  []knownhosts.PublicKey
+	callback ssh.HostKeyCallback
+	files    map[string]string // what errors call a file
+	host     string            // "name:port", as the ssh packages want it
+	keys     []knownhosts.PublicKey
 
 	// otherwise is where ssh(1) looks a host up that listens on another port
 	// than 22 and is not known with it: the bare name.
 	otherwise string
 }
 
-// hostKeysOf reads what is known of an endpoint: its pinned keys alone, or
-// else the known_hosts files.
-func hostKeysOf(e endpoint) (*hostKeys, error) {
+// hostKeysOf returns what is known of an endpoint: its pinned keys alone, or
+// else what the known_hosts files say.
+func (d *Dialer) hostKeysOf(e endpoint) (*hostKeys, error) {
 	known := &hostKeys{host: e.address()}
 	if e.keyAlias != "" {
 		known.host = net.JoinHostPort(strings.ToLower(e.keyAlias), "22")
-	} else if e.port != 22 && len(e.pinned) == 0 {
-		known.otherwise = net.JoinHostPort(e.host, "22")
 	}
-	sources := make(map[string][]byte)
 	if len(e.pinned) > 0 {
-		lines, err := pinnedLines(known.host, e.pinned)
-		if err != nil {
-			return nil, err
-		}
-		sources["host_keys"] = lines
-	} else {
-		for _, file := range e.knownHosts {
-			lines, err := os.ReadFile(file)
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			sources[file] = lines
-		}
+		var err error
+		known.keys, known.callback, err = pinned(e.pinned)
+		known.files = map[string]string{pinnedFile: pinnedFile}
+		return known, err
 	}
-	var err error
-	if known.db, known.files, err = readKnownHosts(sources); err != nil {
+	read, err := d.knownHosts(e.knownHosts)
+	if err != nil {
 		return nil, err
 	}
-	known.keys = known.db.HostKeys(known.host)
-	if len(known.keys) == 0 && known.otherwise != "" {
-		known.keys = known.db.HostKeys(known.otherwise)
-	} else {
-		known.otherwise = ""
+	known.callback, known.files = read.db.HostKeyCallback(), read.files
+	known.keys = read.db.HostKeys(known.host)
+	if len(known.keys) == 0 && e.keyAlias == "" && e.port != 22 {
+		otherwise := net.JoinHostPort(e.host, "22")
+		if known.keys = read.db.HostKeys(otherwise); len(known.keys) > 0 {
+			known.otherwise = otherwise
+		}
 	}
 	return known, nil
 }
 
-// pinnedLines makes lines of a known_hosts file from keys of the inventory.
-func pinnedLines(host string, keys []string) ([]byte, error) {
-	var lines bytes.Buffer
-	for _, key := range keys {
-		marker := ""
-		words := strings.Fields(key)
-		if len(words) > 0 && words[0] == "@cert-authority" {
-			marker, words = "@cert-authority ", words[1:]
+// pinnedFile is what errors call the inventory as a source of keys.
+const pinnedFile = "host_keys"
+
+// pinned reads keys of the inventory. They are those of one host, whatever its
+// name.
+func pinned(lines []string) ([]knownhosts.PublicKey, ssh.HostKeyCallback, error) {
+	var keys []knownhosts.PublicKey
+	mismatch := &xknownhosts.KeyError{}
+	for i, text := range lines {
+		line := "* " + text
+		if rest, ok := strings.CutPrefix(text, "@cert-authority"); ok {
+			line = "@cert-authority * " + rest
 		}
-		if len(words) < 2 {
-			return nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", key)
-		}
-		line := fmt.Sprintf("%s%s %s %s\n", marker, knownhosts.Normalize(host), words[0], words[1])
 		if !readable([]byte(line)) {
-			return nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", key)
+			return nil, nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", text)
 		}
-		lines.WriteString(line)
+		marker, _, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
+		if err != nil {
+			return nil, nil, err
+		}
+		keys = append(keys, knownhosts.PublicKey{PublicKey: key, Cert: marker != ""})
+		mismatch.Want = append(mismatch.Want, xknownhosts.KnownKey{Key: key, Filename: pinnedFile, Line: i + 1})
 	}
-	return lines.Bytes(), nil
+	among := func(key ssh.PublicKey, authority bool) bool {
+		return slices.ContainsFunc(keys, func(k knownhosts.PublicKey) bool {
+			return k.Cert == authority && bytes.Equal(k.Marshal(), key.Marshal())
+		})
+	}
+	checker := &ssh.CertChecker{
+		IsHostAuthority: func(authority ssh.PublicKey, _ string) bool { return among(authority, true) },
+		HostKeyFallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			if among(key, false) {
+				return nil
+			}
+			return mismatch
+		},
+	}
+	return keys, checker.CheckHostKey, nil
+}
+
+// A knownFiles is what some known_hosts files said when they were first needed.
+type knownFiles struct {
+	once  sync.Once
+	db    *knownhosts.HostKeyDB
+	files map[string]string // what errors call a file
+	err   error
+}
+
+// knownHosts reads known_hosts files, each once in a run.
+func (d *Dialer) knownHosts(files []string) (*knownFiles, error) {
+	name := strings.Join(files, "\x00")
+	d.mu.Lock()
+	if d.known == nil {
+		d.known = make(map[string]*knownFiles)
+	}
+	known := d.known[name]
+	if known == nil {
+		known = &knownFiles{}
+		d.known[name] = known
+	}
+	d.mu.Unlock()
+	known.once.Do(func() {
+		sources := make(map[string][]byte)
+		for _, file := range files {
+			lines, err := os.ReadFile(file)
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				known.err = err
+				return
+			}
+			sources[file] = lines
+		}
+		known.db, known.files, known.err = readKnownHosts(sources)
+	})
+	return known, known.err
 }
 
 // readKnownHosts builds a database from the contents of known_hosts files.
@@ -214,7 +258,7 @@ func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 		host = k.otherwise
 	}
 	// The address is of no interest: a key belongs to a name.
-	err := k.db.HostKeyCallback()(host, &net.TCPAddr{IP: net.IPv4zero}, key)
+	err := k.callback(host, &net.TCPAddr{IP: net.IPv4zero}, key)
 	if err == nil {
 		return nil
 	}
@@ -242,7 +286,7 @@ func (k *hostKeys) refusal() *HostKeyError {
 	if k.otherwise != "" {
 		host = k.otherwise
 	}
-	err := k.db.HostKeyCallback()(host, &net.TCPAddr{IP: net.IPv4zero}, nobody{})
+	err := k.callback(host, &net.TCPAddr{IP: net.IPv4zero}, nobody{})
 	if errors.As(err, &mismatch) {
 		for _, known := range mismatch.Want {
 			refusal.Known = append(refusal.Known, fmt.Sprintf("%s %s (%s:%d)",
@@ -269,7 +313,7 @@ func (d *Dialer) KnownHostKeys(host string, port int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := hostKeysOf(e)
+	known, err := d.hostKeysOf(e)
 	if err != nil {
 		return nil, err
 	}

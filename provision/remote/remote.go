@@ -103,6 +103,14 @@ type Dialer struct {
 
 	mu    sync.Mutex
 	jumps map[string]*jump
+	turns map[string]chan struct{}
+	known map[string]*knownFiles
+
+	// What ssh_config(5) says, see settings.
+	once    sync.Once
+	alike   bool
+	lines   hostLines
+	answers answers
 
 	keys keyring
 }

@@ -110,7 +110,7 @@ func (c *Conn) start(ctx context.Context, command string) (*shell, error) {
 	if c.link == nil {
 		return local(command)
 	}
-	return c.link.session(ctx, "exec", command)
+	return c.link.sessionOn(ctx, c.link.ahead, "exec", command)
 }
 
 // framed writes a program as the wrapper reads it.

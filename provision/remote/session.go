@@ -33,18 +33,74 @@ var errDenied = errors.New("the host refuses to run commands")
 // only when every process has let go of the output: a daemon that a program
 // left behind would hold us for ever.
 func (l *link) session(ctx context.Context, request, command string) (*shell, error) {
+	return l.sessionOn(ctx, l.open, request, command)
+}
+
+// An opened session has no command yet. Its requests are answered, as sshd(8)
+// may ask in any session whether we are alive.
+type opened struct {
+	ssh.Channel
+	exits <-chan exit
+	err   error
+}
+
+func (l *link) open() opened {
+	channel, requests, err := l.client.OpenChannel("session", nil)
+	if err != nil {
+		return opened{err: err}
+	}
+	exits := make(chan exit, 1)
+	l.watches.Go(func() { l.serve(requests, exits) })
+	return opened{channel, exits, nil}
+}
+
+// ahead returns a session that was opened while the one before was at work,
+// and has the next one opened: so each program but the first takes a round trip
+// less. Where MaxSessions of sshd_config(5) does not allow that, a session is
+// opened when it is needed.
+func (l *link) ahead() opened {
+	l.mu.Lock()
+	next := l.next
+	l.next = nil
+	l.mu.Unlock()
+	session := opened{err: errNone}
+	if next != nil {
+		session = <-next
+		select {
+		case <-session.exits: // the host has closed it
+			session.err = errNone
+		default:
+		}
+	}
+	if session.err != nil {
+		session = l.open()
+	}
+	if session.err != nil {
+		return session
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == nil {
+		next := make(chan opened, 1)
+		l.next = next
+		l.watches.Go(func() { next <- l.open() })
+	}
+	return session
+}
+
+var errNone = errors.New("none was opened ahead")
+
+func (l *link) sessionOn(ctx context.Context, open func() opened, request, command string) (*shell, error) {
 	// A host that does not answer this can be left only by hanging up.
 	undo := context.AfterFunc(ctx, func() {
 		l.end(errClosed)
 		l.client.Close()
 	})
 	defer undo()
-	channel, requests, err := l.client.OpenChannel("session", nil)
-	if err != nil {
-		return nil, l.unstarted(ctx, err)
+	channel := open()
+	if channel.err != nil {
+		return nil, l.unstarted(ctx, channel.err)
 	}
-	exits := make(chan exit, 1)
-	l.watches.Go(func() { l.serve(requests, exits) })
 	ok, err := channel.SendRequest(request, true, ssh.Marshal(struct{ Command string }{command}))
 	if err == nil && !ok {
 		err = errDenied
@@ -54,10 +110,10 @@ func (l *link) session(ctx context.Context, request, command string) (*shell, er
 		return nil, l.unstarted(ctx, err)
 	}
 	return &shell{
-		in:     input{channel},
+		in:     input{channel.Channel},
 		out:    channel,
 		stderr: channel.Stderr(),
-		exit:   exits,
+		exit:   channel.exits,
 		close:  func() { channel.Close() },
 	}, nil
 }

@@ -89,6 +89,11 @@ func (d *Dialer) route(ctx context.Context, t Target) ([]endpoint, error) {
 
 // parseJump reads one item of ProxyJump: [user@]host[:port] or an ssh URI.
 func parseJump(spec string) (host, user string, port int, err error) {
+	if before, rest, ok := strings.Cut(spec, "["); ok { // ssh -G prints IPv4 addresses like IPv6 ones
+		if inside, after, _ := strings.Cut(rest, "]"); !strings.Contains(inside, ":") {
+			spec = before + inside + after
+		}
+	}
 	if !strings.HasPrefix(spec, "ssh://") {
 		spec = "ssh://" + spec
 	}
@@ -125,6 +130,18 @@ func (d *Dialer) resolve(ctx context.Context, address, login string, port int, i
 		return e, e.defaults(login, port)
 	}
 
+	printed, err := d.settings(ctx, ssh, address, login, port)
+	if err == nil {
+		err = e.parse(printed)
+	}
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("ssh -G %s: %w", address, err)
+	}
+	return e, err
+}
+
+// askSSH runs ssh -G.
+func (d *Dialer) askSSH(ctx context.Context, ssh, address, login string, port int) ([]byte, error) {
 	args := []string{"-G"}
 	if d.SSHConfig != "" {
 		args = append(args, "-F", d.SSHConfig)
@@ -141,15 +158,12 @@ func (d *Dialer) resolve(ctx context.Context, address, login string, port int, i
 	cmd.Stderr = &stderr
 	printed, err := cmd.Output()
 	if ctx.Err() != nil {
-		return e, ctx.Err()
+		return nil, ctx.Err()
 	}
 	if err != nil {
-		return e, fmt.Errorf("ssh -G %s: %w: %s", address, err, visible(stderr.Bytes()))
+		return nil, fmt.Errorf("%w: %s", err, visible(stderr.Bytes()))
 	}
-	if err := e.parse(printed); err != nil {
-		return e, fmt.Errorf("ssh -G %s: %w", address, err)
-	}
-	return e, nil
+	return printed, nil
 }
 
 // parse reads what ssh -G prints: a keyword and its value on each line.

@@ -86,8 +86,13 @@ func (r *run) drain() {
 	}
 }
 
+// buffers are kept for the next program.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
 func (r *run) copy(from io.Reader, to func([]byte)) {
-	buffer := make([]byte, 32<<10)
+	kept := buffers.Get().(*[]byte)
+	defer buffers.Put(kept)
+	buffer := *kept
 	for {
 		n, err := from.Read(buffer)
 		to(buffer[:n])

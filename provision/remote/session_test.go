@@ -1,0 +1,60 @@
+package remote
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"provision/e2e/sshtest"
+)
+
+// The session of a program is opened while the one before is at work, if the
+// host allows that.
+func TestSessionsAreOpenedAhead(t *testing.T) {
+	for _, max := range []int{0, 1} {
+		var servers *sshtest.Servers
+		programs := 0
+		servers, err := sshtest.New(sshtest.Programs(func(program []byte) []byte {
+			programs++
+			for max == 0 && servers.Count().Sessions <= programs { // for ever, if it is not opened now
+				runtime.Gosched()
+			}
+			return bytes.ToUpper(program)
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer servers.Close()
+		servers.MaxSessions = max
+		addresses, err := servers.Listen(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		identity, err := servers.Identity(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, text, _ := net.SplitHostPort(addresses[0])
+		port, _ := strconv.Atoi(text)
+		d := newDialer(t, "")
+		conn, err := d.Dial(t.Context(), Target{Name: "h", Address: host, Port: port, User: "root", Identity: identity, HostKeys: []string{servers.HostKey}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			var out bytes.Buffer
+			if err := conn.Run(t.Context(), strings.NewReader("program"), io.Writer(&out)); err != nil || !strings.HasPrefix(out.String(), "PROGRAM") {
+				t.Fatalf("MaxSessions %d: %q, %v", max, &out, err)
+			}
+		}
+		conn.Close()
+		count := servers.Count()
+		if programs != 4 || count.Logins != 1 || max == 0 && count.Sessions != 5 || max == 1 && count.Sessions != 4 {
+			t.Errorf("MaxSessions %d: %+v, %d programs; want four, and a session ahead where there may be one", max, count, programs)
+		}
+	}
+}

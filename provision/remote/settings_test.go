@@ -1,0 +1,88 @@
+package remote
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// countSSH puts an ssh into the path that counts how often it runs.
+func countSSH(t *testing.T) (runs func() int) {
+	t.Helper()
+	ssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	log := filepath.Join(dir, "runs")
+	script := fmt.Sprintf("#!/bin/sh\necho run >>'%s'\nexec '%s' \"$@\"\n", log, ssh)
+	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() int {
+		text, _ := os.ReadFile(log)
+		return strings.Count(string(text), "\n")
+	}
+}
+
+// What ssh -G said of one host holds for those that are like it, and whatever
+// ssh_config(5) says, every host gets what ssh -G says of it.
+func TestSettingsAreShared(t *testing.T) {
+	addresses := []string{"a", "b.example.com", "c.example.com", "UPPER.example.com", "d.lab", "e.lab", "10.0.0.1", "::1", "not.example.com"}
+	included := writeFile(t, "included", "Host *.lab\n\tIdentityFile ~/.ssh/included\n")
+	for name, test := range map[string]struct {
+		config string
+		runs   int // for all addresses, each twice
+	}{
+		"nothing":      {"", 1},
+		"for all":      {"Host *\n\tUser me\n\tControlPath ~/.ssh/%r@%h:%p\n", 1},
+		"by pattern":   {"Port 2222\nHost *.example.com !not.example.com\n\tUser boss\n\tProxyJump a\nHost ?.lab\n\tUser lab\n", 3},
+		"HostName":     {"Host b.example.com c.example.com\n\tHostName b.example.com\n", 1 + 4},
+		"HostName=":    {"Host *.lab\nHostName=%h.example.com\n", 1 + 4},
+		"for everyone": {"HostName one.example.com\n", 18},
+		"token":        {"Host *.lab\n\tIdentityFile ~/.ssh/%h\n", 1 + 4},
+		"quotation":    {"Host \"a\"\n\tUser quoted\n", 18},
+		"Match":        {"Match host d.lab\n\tUser matched\n", 18},
+		"Match again":  {"Host a\n\tUser x\nMatch originalhost e.lab\n\tPort 99\n", 18},
+		"include":      {"Include " + included + "\nHost a\n\tUser me\n", 3},
+		"in a block":   {"Host d.lab\n\tInclude " + included + "\n", 3},
+		"canonical":    {"CanonicalizeHostname no\n", 18},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runs := countSSH(t)
+			d := newDialer(t, test.config)
+			got := map[string]endpoint{}
+			for _, login := range []string{"", "admin"} {
+				for _, address := range addresses {
+					e, err := d.resolve(t.Context(), address, login, 0, "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					got[login+"@"+address] = e
+				}
+			}
+			if n := runs(); n != test.runs {
+				t.Errorf("ssh -G ran %d times, want %d", n, test.runs)
+			}
+			for _, login := range []string{"", "admin"} {
+				for _, address := range addresses {
+					printed, err := d.askSSH(t.Context(), "ssh", address, login, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					own := endpoint{alias: address}
+					if err := own.parse(printed); err != nil {
+						t.Fatal(err)
+					}
+					if e := got[login+"@"+address]; fmt.Sprintf("%+v", e) != fmt.Sprintf("%+v", own) {
+						t.Errorf("%q of %s: %+v\nwant %+v", login, address, e, own)
+					}
+				}
+			}
+		})
+	}
+}
