@@ -52,6 +52,8 @@ func TestSame(t *testing.T) {
 		{"a\n…\nd\n", "a\nb\nc\n", false},
 		{"1 host, 0.2 s\n", "1 host, 11.9 s\n", true},
 		{"1 host, 0.2 s\n", "2 hosts, 0.2 s\n", false},
+		{"web2: a\nweb1: b\nweb1: c\nend\n", "web1: b\nweb2: a\nweb1: c\nend\n", true},
+		{"web1: b\nweb1: c\n", "web1: c\nweb1: b\n", false},
 		{"until 2026-01-01\n", "until 2027-11-30\n", true},
 		{"ssh-ed25519 AAAA…\n", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0\n", true},
 	} {
