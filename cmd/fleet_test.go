@@ -190,7 +190,7 @@ func TestFleetBehindOneJumpHost(t *testing.T) {
 // not so often at a time that it begins to hang up.
 func TestFleetBehindOneServer(t *testing.T) {
 	f := newFleet(t, 40, bareHost, "Host 127.77.*\n\tProxyCommand RELAY\n")
-	f.servers.MaxStartups = 10
+	f.servers.MaxStartups(10)
 	f.plan(t, t.Context(), "--parallel", "40")
 	count := f.servers.Count()
 	if count.Dropped != 0 || count.Startups > 8 || count.Logins != 40 {
@@ -201,9 +201,9 @@ func TestFleetBehindOneServer(t *testing.T) {
 // A server that hangs up because it has too many logins is asked again.
 func TestFleetIsPatient(t *testing.T) {
 	f := newFleet(t, 12, bareHost, "Host 127.77.*\n\tProxyCommand RELAY\n")
-	f.servers.MaxStartups = 4
+	f.servers.Refuse(5)
 	s, _, _ := f.plan(t, t.Context(), "--parallel", "12")
-	if s.Failed != 0 {
+	if s.Failed != 0 || f.servers.Count().Dropped != 5 {
 		t.Errorf("a busy server: %+v, %+v", s, f.servers.Count())
 	}
 }

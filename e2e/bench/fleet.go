@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,9 @@ func (b *bench) many(ctx context.Context) error {
 	if err := plan("--limit", "h0").run(ctx); err != nil {
 		return err
 	}
+	if err := b.look(ctx, f); err != nil {
+		return err
+	}
 	requests := func(c *command) (n int, s summary, err error) {
 		before := len(world.GitLab.Requests())
 		if err := c.run(ctx); err != nil {
@@ -103,8 +107,8 @@ func (b *bench) many(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	logins := &command{name: "logins", args: []string{self, "-logins", list}, env: []string{"BENCH_KEY=" + identity}}
-	all := plan()
+	logins := &command{name: "logins", args: []string{self, "-logins", list, "-width", fmt.Sprint(16 * runtime.NumCPU())}, env: []string{"BENCH_KEY=" + identity}}
+	all := plan("--parallel", "auto")
 	if err := interleave(ctx, 5, logins, all); err != nil {
 		return err
 	}
@@ -167,23 +171,45 @@ func (f *fleet) serve(command string, in io.Reader, out, stderr io.Writer) uint3
 	})(command, in, out, stderr)
 }
 
-// ask runs a program on a real host.
+// ask runs a program on the real host.
 func ask(host *lab.Host, l *lab.Lab, program []byte) ([]byte, error) {
-	identity, err := l.Identity()
+	login, err := loginTo(host, l)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command("ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", identity,
-		host.Admin+"@"+netip.Addr(host.Address).String(), "sudo -n /bin/sh -s")
-	// The last line of what was sent marks its end, and is no shell.
-	end := bytes.LastIndexByte(program, '\n')
-	cmd.Stdin = bytes.NewReader(program[:end+1])
+	cmd := exec.Command(login[0], append(login[1:], "sudo -n /bin/sh -s")...)
+	cmd.Stdin = bytes.NewReader(text(program))
 	return cmd.Output()
+}
+
+// text is what the shell runs of what was sent: the last line marks the end.
+func text(program []byte) []byte { return program[:bytes.LastIndexByte(program, '\n')+1] }
+
+func loginTo(host *lab.Host, l *lab.Lab) ([]string, error) {
+	identity, err := l.Identity()
+	return []string{"ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", identity,
+		host.Admin + "@" + host.Address.String()}, err
+}
+
+// look measures what looking costs the host itself: the same program, given to
+// a shell by ssh(1).
+func (b *bench) look(ctx context.Context, f *fleet) error {
+	login, err := loginTo(f.world.Hosts["web1"], f.world.Lab)
+	if err != nil {
+		return err
+	}
+	ssh := &command{name: "ssh true", args: append(slices.Clip(login), "true")}
+	look := &command{name: "ssh look", args: append(slices.Clip(login), "sudo -n /bin/sh -s"), in: text(f.program)}
+	if err := interleave(ctx, rounds, ssh, look); err != nil {
+		return err
+	}
+	b.table.note("the probes alone: `ssh HOST sudo sh` with the program of a look", fmt.Sprintf("%s: × %.2f of `ssh HOST true`", ms(look.median()), look.against(ssh)))
+	return nil
 }
 
 // shards measures four verifications side by side, each of a quarter.
 func (b *bench) shards(ctx context.Context, file string) error {
-	whole := &command{name: "verify", args: []string{b.program, "verify", "--as", "admin", "--output", "json", file}, exit: 3}
+	whole := &command{name: "verify", args: []string{b.program, "verify", "--as", "admin", "--parallel", "auto", "--output", "json", file}, exit: 3}
 	if err := whole.run(ctx); err != nil {
 		return err
 	}
@@ -193,7 +219,7 @@ func (b *bench) shards(ctx context.Context, file string) error {
 	start := time.Now()
 	for i := range shards {
 		shards[i] = &command{name: "shard", exit: 3,
-			args: []string{b.program, "verify", "--as", "admin", "--output", "json", "--shard", fmt.Sprintf("%d/%d", i+1, len(shards)), file}}
+			args: []string{b.program, "verify", "--as", "admin", "--parallel", "auto", "--output", "json", "--shard", fmt.Sprintf("%d/%d", i+1, len(shards)), file}}
 		wg.Go(func() { errs[i] = shards[i].run(ctx) })
 	}
 	wg.Wait()

@@ -19,6 +19,7 @@ type command struct {
 	args []string
 	exit int // the status that it is to end with
 	env  []string
+	in   []byte // what it reads
 
 	every int // it takes part in every so many rounds; 0: in all
 
@@ -39,7 +40,7 @@ func (c *command) run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	cmd.Env = append(os.Environ(), c.env...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(c.in), &out, &errs
 	start := time.Now()
 	err := cmd.Run()
 	took := time.Since(start)

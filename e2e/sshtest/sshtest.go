@@ -37,10 +37,6 @@ type Servers struct {
 	config  *ssh.ServerConfig
 	answer  Answer
 
-	// MaxStartups is how many connections may be in the handshake; the server
-	// hangs up on one more. 0: any number. It must not change after Listen.
-	MaxStartups int
-
 	// MaxSessions is how many sessions a connection may have; 0: any number. It
 	// must not change after Listen.
 	MaxSessions int
@@ -48,6 +44,8 @@ type Servers struct {
 	connections, logins, sessions, commands, forwards, dropped atomic.Int64
 
 	mu        sync.Mutex
+	limit     int // see MaxStartups
+	refuse    int // see Refuse
 	startups  int
 	most      int // startups at a time
 	listeners []net.Listener
@@ -55,7 +53,8 @@ type Servers struct {
 	closed    bool
 }
 
-// New makes servers that answer commands with answer.
+// New makes servers that answer commands with answer, or refuse them all if that
+// is nil.
 func New(answer Answer) (*Servers, error) {
 	s := &Servers{answer: answer, conns: map[net.Conn]bool{}}
 	_, host, err := ed25519.GenerateKey(rand.Reader)
@@ -139,7 +138,7 @@ type Count struct {
 	Sessions    int // that were opened
 	Commands    int
 	Forwards    int // to other hosts
-	Dropped     int // connections, because of MaxStartups
+	Dropped     int // connections, because of MaxStartups and Refuse
 	Startups    int // the most that were in the handshake at a time
 	Open        int // connections, at the moment
 }
@@ -165,6 +164,21 @@ func (s *Servers) accept(l net.Listener) {
 	}
 }
 
+// MaxStartups bounds how many connections may be in the handshake; of more the
+// server hangs up. 0 is no bound.
+func (s *Servers) MaxStartups(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = n
+}
+
+// Refuse hangs up on the next n connections.
+func (s *Servers) Refuse(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = n
+}
+
 // begin counts a connection in, unless there are too many.
 func (s *Servers) begin(conn net.Conn) bool {
 	s.mu.Lock()
@@ -172,7 +186,8 @@ func (s *Servers) begin(conn net.Conn) bool {
 	if s.closed {
 		return false
 	}
-	if s.MaxStartups > 0 && s.startups >= s.MaxStartups {
+	if s.refuse > 0 || s.limit > 0 && s.startups >= s.limit {
+		s.refuse = max(0, s.refuse-1)
 		s.dropped.Add(1)
 		return false
 	}
@@ -238,7 +253,7 @@ func (s *Servers) session(offered ssh.NewChannel) {
 	defer channel.Close()
 	for r := range requests {
 		var exec struct{ Command string }
-		if r.Type != "exec" || ssh.Unmarshal(r.Payload, &exec) != nil {
+		if s.answer == nil || r.Type != "exec" || ssh.Unmarshal(r.Payload, &exec) != nil {
 			if r.WantReply {
 				_ = r.Reply(false, nil)
 			}

@@ -110,7 +110,7 @@ func (c *Conn) start(ctx context.Context, command string) (*shell, error) {
 	if c.link == nil {
 		return local(command)
 	}
-	return c.link.sessionOn(ctx, c.link.ahead, "exec", command)
+	return c.link.command(ctx, command)
 }
 
 // framed writes a program as the wrapper reads it.
@@ -138,8 +138,21 @@ func (c *Conn) converse(ctx context.Context, r *run, program []byte) error {
 		hesitates = clock.C
 	}
 	asked := false
+	heard := r.shell.heard
+	var late <-chan time.Time
 	for {
 		select {
+		case <-heard:
+			heard = nil
+			if r.prompt == "" && !r.isReady() {
+				clock := time.NewTimer(c.dialer.handshake())
+				defer clock.Stop()
+				late = clock.C
+			}
+		case <-late:
+			if !r.isReady() {
+				return fmt.Errorf("%w: no shell within %v", errDenied, c.dialer.handshake()) // nothing runs that could be waited for
+			}
 		case <-shellReady:
 			shellReady, prompted, hesitates = nil, nil, nil
 			r.start(program)

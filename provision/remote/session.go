@@ -15,6 +15,10 @@ type shell struct {
 	out, stderr io.Reader
 	exit        <-chan exit // gets one value, as soon as the command ends
 	close       func()      // gives up on the command and ends the streams
+
+	// heard, if not nil, is closed when the host has seen the command: one that
+	// has said nothing long after that was not started.
+	heard <-chan struct{}
 }
 
 // exit is how a command ended. With an err there is no status.
@@ -33,7 +37,62 @@ var errDenied = errors.New("the host refuses to run commands")
 // only when every process has let go of the output: a daemon that a program
 // left behind would hold us for ever.
 func (l *link) session(ctx context.Context, request, command string) (*shell, error) {
-	return l.sessionOn(ctx, l.open, request, command)
+	// A host that does not answer this can be left only by hanging up.
+	undo := context.AfterFunc(ctx, func() {
+		l.end(errClosed)
+		l.client.Close()
+	})
+	defer undo()
+	channel := l.open()
+	if channel.err != nil {
+		return nil, l.unstarted(ctx, channel.err)
+	}
+	ok, err := channel.SendRequest(request, true, ssh.Marshal(struct{ Command string }{command}))
+	if err == nil && !ok {
+		err = errDenied
+	}
+	if err != nil {
+		channel.Close()
+		return nil, l.unstarted(ctx, err)
+	}
+	return channel.shell(), nil
+}
+
+func (o opened) shell() *shell {
+	return &shell{
+		in:     input{o.Channel},
+		out:    o,
+		stderr: o.Stderr(),
+		exit:   o.exits,
+		close:  func() { o.Close() },
+	}
+}
+
+// command starts a command without waiting for the word that it runs: what it
+// reads may be sent at once. See shell.heard.
+func (l *link) command(ctx context.Context, command string) (*shell, error) {
+	undo := context.AfterFunc(ctx, func() {
+		l.end(errClosed)
+		l.client.Close()
+	})
+	defer undo()
+	session := l.ahead()
+	if session.err != nil {
+		return nil, l.unstarted(ctx, session.err)
+	}
+	if _, err := session.SendRequest("exec", false, ssh.Marshal(struct{ Command string }{command})); err != nil {
+		session.Close()
+		return nil, l.unstarted(ctx, err)
+	}
+	sh := session.shell()
+	heard := make(chan struct{})
+	sh.heard = heard
+	l.watches.Go(func() {
+		defer close(heard)
+		// Requests are answered in their order, this one by a no.
+		_, _ = session.SendRequest("keepalive@openssh.com", true, nil)
+	})
+	return sh, nil
 }
 
 // An opened session has no command yet. Its requests are answered, as sshd(8)
@@ -89,34 +148,6 @@ func (l *link) ahead() opened {
 }
 
 var errNone = errors.New("none was opened ahead")
-
-func (l *link) sessionOn(ctx context.Context, open func() opened, request, command string) (*shell, error) {
-	// A host that does not answer this can be left only by hanging up.
-	undo := context.AfterFunc(ctx, func() {
-		l.end(errClosed)
-		l.client.Close()
-	})
-	defer undo()
-	channel := open()
-	if channel.err != nil {
-		return nil, l.unstarted(ctx, channel.err)
-	}
-	ok, err := channel.SendRequest(request, true, ssh.Marshal(struct{ Command string }{command}))
-	if err == nil && !ok {
-		err = errDenied
-	}
-	if err != nil {
-		channel.Close()
-		return nil, l.unstarted(ctx, err)
-	}
-	return &shell{
-		in:     input{channel.Channel},
-		out:    channel,
-		stderr: channel.Stderr(),
-		exit:   channel.exits,
-		close:  func() { channel.Close() },
-	}, nil
-}
 
 // unstarted explains why there is no command.
 func (l *link) unstarted(ctx context.Context, err error) error {

@@ -2,12 +2,14 @@ package remote
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"provision/e2e/sshtest"
 )
@@ -30,21 +32,7 @@ func TestSessionsAreOpenedAhead(t *testing.T) {
 		}
 		defer servers.Close()
 		servers.MaxSessions = max
-		addresses, err := servers.Listen(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		identity, err := servers.Identity(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		host, text, _ := net.SplitHostPort(addresses[0])
-		port, _ := strconv.Atoi(text)
-		d := newDialer(t, "")
-		conn, err := d.Dial(t.Context(), Target{Name: "h", Address: host, Port: port, User: "root", Identity: identity, HostKeys: []string{servers.HostKey}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := dialTest(t, newDialer(t, ""), servers)
 		for range 4 {
 			var out bytes.Buffer
 			if err := conn.Run(t.Context(), strings.NewReader("program"), io.Writer(&out)); err != nil || !strings.HasPrefix(out.String(), "PROGRAM") {
@@ -56,5 +44,40 @@ func TestSessionsAreOpenedAhead(t *testing.T) {
 		if programs != 4 || count.Logins != 1 || max == 0 && count.Sessions != 5 || max == 1 && count.Sessions != 4 {
 			t.Errorf("MaxSessions %d: %+v, %d programs; want four, and a session ahead where there may be one", max, count, programs)
 		}
+	}
+}
+
+func dialTest(t *testing.T, d *Dialer, servers *sshtest.Servers) *Conn {
+	t.Helper()
+	addresses, err := servers.Listen(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := servers.Identity(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, text, _ := net.SplitHostPort(addresses[0])
+	port, _ := strconv.Atoi(text)
+	conn, err := d.Dial(t.Context(), Target{Name: "h", Address: host, Port: port, User: "root", Identity: identity, HostKeys: []string{servers.HostKey}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// The word that a command runs is not waited for, so a host that starts none
+// is one that stays silent after it has seen the command.
+func TestNoCommands(t *testing.T) {
+	servers, err := sshtest.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer servers.Close()
+	d := newDialer(t, "")
+	d.Handshake = time.Second
+	conn := dialTest(t, d, servers)
+	if err := conn.Run(t.Context(), strings.NewReader("program"), io.Discard); !errors.Is(err, errDenied) {
+		t.Errorf("a host without commands: %v", err)
 	}
 }
