@@ -177,8 +177,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		p := f.Get("public " + owner.String())
 		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
-			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)),
-				"give this deployment another environment or a variables.prefix, or delete the variable")
+			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)), takenHint)
 		}
 		if p != "" && !slices.Contains(strings.Split(s.retire, "\n"), p) && !known && (public == "" || letIn) {
 			public, from, known = p, owner, letIn

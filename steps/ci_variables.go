@@ -19,6 +19,10 @@ import (
 // secret is there.
 type ciVariables struct{ ci }
 
+// takenHint is for a deployment whose variables belong to another one, or to
+// itself on another host.
+const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
+
 func ciVariablesSteps(w wish) []provision.Step {
 	return each(w, func(d *inventory.Deployment) ciVariables { return ciVariables{ciOf(d)} })
 }
@@ -105,8 +109,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		case target == "" || ours:
 			set(targetVariable, s.target(), owner, target != "", true)
 		default:
-			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), provision.Visible(target)),
-				"give this deployment another environment or a variables.prefix, or delete the variable")
+			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), provision.Visible(target)), takenHint)
 		}
 
 		there := f.Get(knownHostsVariable + " " + owner.String())

@@ -57,6 +57,8 @@ var rules = []rule{
 	{"provision/cmd", "provision/… golang.org/x/term golang.org/x/text/width github.com/jstemmer/go-junit-report/v2/junit go.yaml.in/yaml/v3 " + cli, "",
 		"here it all comes together; the libraries behind it are used through the parts"},
 	{"provision/cmd/provision", "provision/cmd", "", "main calls Main"},
+	{"provision/e2e/pages", "", "provision/provision os/exec net", "it reads and writes the documentation, and runs nothing of it"},
+	{"provision/docs", "", "", "tests alone"},
 	{"provision/e2e/gitlabtest", "provision/provision/secret github.com/golang-jwt/jwt/v5 " + ssh, "provision/provision provision/steps provision/inventory provision/provision/forge " + client,
 		"a stand-in that shared code with what it tests would share its errors"},
 	{"provision/e2e/lab", ssh + " golang.org/x/net/dns/dnsmessage", "provision/provision provision/steps provision/inventory " + goph,
