@@ -140,7 +140,12 @@ func (f *fleetTest) plan(t *testing.T, ctx context.Context, flags ...string) (s 
 		t.Fatalf("%v\n%s%s", err, &out, &errs)
 	}
 	if code != exitFine && ctx.Err() == nil {
-		t.Errorf("exit code %d\n%s%s", code, lines[0], &errs)
+		for _, l := range lines {
+			if strings.Contains(l, `"event":"error"`) {
+				t.Errorf("exit code %d\n%s%s", code, l, &errs)
+				break
+			}
+		}
 	}
 	return s, code, len(f.gitlab.Requests()) - before
 }

@@ -248,6 +248,12 @@ func (d *Dialer) turn(e endpoint) chan struct{} {
 // errBusy tells that a server hung up before it said who it is.
 var errBusy = errors.New("the host hung up before the SSH handshake")
 
+// hungUp tells whether the other side ended a connection, or a ProxyCommand
+// ended with it.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // login connects and authenticates.
 func (d *Dialer) login(ctx context.Context, e endpoint, via *link, known *hostKeys) (*link, error) {
 	conn, err := d.transport(ctx, e, via)
@@ -355,7 +361,7 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		refusal := known.refusal()
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
-	case hostKey == nil && ctx.Err() == nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+	case hostKey == nil && ctx.Err() == nil && hungUp(err):
 		return nil, nil, fmt.Errorf("connect to %s: %w: %w", e.address(), errBusy, err)
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
 		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
