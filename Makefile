@@ -36,9 +36,9 @@ test: lab-packages test-packages lint
 faults: lab-packages test-packages
 	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e -every-end
 
-# The program against what it costs to log in at all. pyinfra takes part where it
-# is there. For the pure parts: go test -run '^$$' -bench . -count 10 ./inventory
-# ./provision, which benchstat reads.
+# The program against what it costs to log in at all, and to Ansible; pyinfra takes
+# part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10
+# ./inventory ./provision ./steps, which benchstat reads.
 bench: lab-packages bench-packages
 	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/provision ./cmd/provision
 	$(GO) build -o bin/bench ./e2e/bench

@@ -1,18 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,293 +21,347 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"provision/e2e/lab"
-	"provision/e2e/rehearsal"
-	"provision/e2e/sshtest"
+	"provision/e2e/gitlabtest"
+	"provision/inventory"
+	"provision/provision/secret"
 )
 
-// A fleet is many servers that answer as one real host did.
+// A fleet is many SSH servers in this process, each with an address and a key
+// of its own, that all answer as web1 does. Each program that comes is run on
+// web1 once, and whoever sends it again is given the same answer, with the
+// marks of its own. So a host costs its handshakes and its bytes, and no
+// shells, for which this machine would be too small.
 type fleet struct {
-	servers   *sshtest.Servers
-	addresses []string
-	world     *rehearsal.World
+	inventory string
+	hosts     []*endpoint
 
-	program, answer []byte       // of the real host
-	slow            atomic.Bool  // nobody answers
-	seen            atomic.Int64 // programs that arrived
+	// What web1 answers to a program, and its gate to a nonce.
+	run  func(command string, program []byte) (out []byte, status int, err error)
+	gate func(nonce string) (string, error)
+
+	silent atomic.Bool  // nobody answers a program, until its sender gives up
+	asked  atomic.Int64 // programs that arrived
+
+	mu      sync.Mutex
+	answers map[string]*answer
 }
 
-// many measures what is done to a fleet. Its hosts are logged in to and looked
-// at as any host, and say what the real one said, which is that all is in
-// place; GitLab, though, knows none of them. So this is a plan, which is an
-// apply up to its first change.
-func (b *bench) many(ctx context.Context) error {
-	world, err := b.world(ctx)
-	if err != nil {
-		return err
-	}
-	defer world.Close()
-	near, err := b.write(world, "one-of-many.toml")
-	if err != nil {
-		return err
-	}
-	if err := (&command{name: "apply", args: []string{b.program, "apply", near}}).run(ctx); err != nil {
-		return err
-	}
-	f := &fleet{world: world}
-	if f.servers, err = sshtest.New(f.serve); err != nil {
-		return err
-	}
-	defer f.servers.Close()
-	if f.addresses, err = f.servers.Listen(b.fleet); err != nil {
-		return err
-	}
-	identity, err := f.servers.Identity(b.dir)
-	if err != nil {
-		return err
-	}
-	file := filepath.Join(b.dir, "fleet.toml")
-	if err := os.WriteFile(file, []byte(f.inventory(near, identity)), 0o644); err != nil {
-		return err
-	}
-
-	// The first one asks the real host.
-	plan := func(flags ...string) *command {
-		return &command{name: "plan", args: append(append([]string{b.program, "plan", "--output", "json"}, flags...), file)}
-	}
-	if err := plan("--limit", "h0").run(ctx); err != nil {
-		return err
-	}
-	if err := b.look(ctx, f); err != nil {
-		return err
-	}
-	requests := func(c *command) (n int, s summary, err error) {
-		before := len(world.GitLab.Requests())
-		if err := c.run(ctx); err != nil {
-			return 0, s, err
-		}
-		n = len(world.GitLab.Requests()) - before
-		return n, s, json.Unmarshal([]byte(lastLine(c.out)), &s)
-	}
-	some := plan("--limit", "h?", "--limit", "h??")
-	n100, s100, err := requests(some)
-	if err != nil {
-		return err
-	}
-	n1, _, err := requests(plan("--limit", "h0"))
-	if err != nil {
-		return err
-	}
-	b.table.add("GitLab: 100 deployments of one group", fmt.Sprintf("%d hosts, %d requests; for one of them %d", s100.Hosts, n100, n1), "pages and changes", n100 == n1)
-
-	list := filepath.Join(b.dir, "addresses")
-	if err := os.WriteFile(list, []byte(strings.Join(f.addresses, "\n")+"\n"), 0o644); err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	logins := &command{name: "logins", args: []string{self, "-logins", list, "-width", fmt.Sprint(16 * runtime.NumCPU())}, env: []string{"BENCH_KEY=" + identity}}
-	all := plan("--parallel", "auto")
-	if err := interleave(ctx, 5, logins, all); err != nil {
-		return err
-	}
-	var s summary
-	if err := json.Unmarshal([]byte(lastLine(all.out)), &s); err != nil {
-		return err
-	}
-	ratio := all.against(logins)
-	b.table.add(fmt.Sprintf("%d hosts, to as many bare logins", b.fleet), fmt.Sprintf("%s to %s: × %.2f (%d connections, %d trips; CPU %s to %s)",
-		ms(all.median()), ms(logins.median()), ratio, s.Connections, s.Trips, ms(all.cpu), ms(logins.cpu)), "≤ × 1.2", ratio <= 1.2)
-	b.table.add(fmt.Sprintf("memory for %d hosts", b.fleet), mib(all.memory), "≤ 150 MiB", all.memory <= 150<<20)
-
-	if err := b.shards(ctx, file); err != nil {
-		return err
-	}
-	return b.interrupt(ctx, f, file)
+// An endpoint is one server.
+type endpoint struct {
+	address string // with a port
+	key     ssh.Signer
+	token   string // the user name of its deploy token
 }
 
-type summary struct{ Hosts, Failed, Connections, Trips int }
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
+// line is what package ssh takes for a known key.
+func (e *endpoint) line() string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(e.key.PublicKey())))
 }
 
-// inventory is that of the real host, with a fleet in place of it.
-func (f *fleet) inventory(near, identity string) string {
-	head, _, _ := strings.Cut(read(near), `[hosts.`)
-	var b strings.Builder
-	b.WriteString(head)
-	fmt.Fprintf(&b, "[defaults.host]\nuser = \"root\"\nbecome = \"none\"\nhost_keys = [%q]\nidentity = %q\n", f.servers.HostKey, identity)
-	var hosts []string
-	for i, address := range f.addresses {
-		fmt.Fprintf(&b, "[hosts.h%d]\naddress = %q\n", i, address)
-		hosts = append(hosts, fmt.Sprintf("%q", fmt.Sprintf("h%d", i)))
+// An answer is what web1 said to a program, and the marks of that one.
+type answer struct {
+	once   sync.Once
+	marks  []string
+	out    []byte
+	status int
+	err    error
+}
+
+// theFleet returns the fleet, converged.
+func (b *bench) theFleet() (*fleet, error) {
+	if b.fleet != nil {
+		return b.fleet, nil
 	}
-	_, tail, _ := strings.Cut(oneHost, "[deployments.app]\nhost = \"web1\"\n")
-	fmt.Fprintf(&b, "[deployments.app]\nhosts = [%s]\n%s", strings.Join(hosts, ", "), tail)
-	return b.String()
-}
-
-func (f *fleet) serve(command string, in io.Reader, out, stderr io.Writer) uint32 {
-	if command == "true" {
-		return 0
-	}
-	f.seen.Add(1)
-	return sshtest.Programs(func(program []byte) []byte {
-		if f.slow.Load() {
-			_, _ = io.Copy(io.Discard, in) // until somebody gives up
-			return nil
-		}
-		if f.answer == nil {
-			var err error
-			if f.answer, err = ask(f.world.Hosts["web1"], f.world.Lab, program); err != nil {
-				return []byte(err.Error())
-			}
-			f.program = program
-		}
-		return sshtest.Replay(f.program, f.answer)(program)
-	})(command, in, out, stderr)
-}
-
-// ask runs a program on the real host.
-func ask(host *lab.Host, l *lab.Lab, program []byte) ([]byte, error) {
-	login, err := loginTo(host, l)
-	if err != nil {
+	f := &fleet{answers: map[string]*answer{}}
+	if err := b.dialWeb1(f); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(login[0], append(login[1:], "sudo -n /bin/sh -s")...)
-	cmd.Stdin = bytes.NewReader(text(program))
-	return cmd.Output()
-}
-
-// text is what the shell runs of what was sent: the last line marks the end.
-func text(program []byte) []byte { return program[:bytes.LastIndexByte(program, '\n')+1] }
-
-func loginTo(host *lab.Host, l *lab.Lab) ([]string, error) {
-	identity, err := l.Identity()
-	return []string{"ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", identity,
-		host.Admin + "@" + host.Address.String()}, err
-}
-
-// look measures what looking costs the host itself: the same program, given to
-// a shell by ssh(1).
-func (b *bench) look(ctx context.Context, f *fleet) error {
-	login, err := loginTo(f.world.Hosts["web1"], f.world.Lab)
-	if err != nil {
-		return err
-	}
-	ssh := &command{name: "ssh true", args: append(slices.Clip(login), "true")}
-	look := &command{name: "ssh look", args: append(slices.Clip(login), "sudo -n /bin/sh -s"), in: text(f.program)}
-	if err := interleave(ctx, rounds, ssh, look); err != nil {
-		return err
-	}
-	b.table.note("the probes alone: `ssh HOST sudo sh` with the program of a look", fmt.Sprintf("%s: × %.2f of `ssh HOST true`", ms(look.median()), look.against(ssh)))
-	return nil
-}
-
-// shards measures four verifications side by side, each of a quarter.
-func (b *bench) shards(ctx context.Context, file string) error {
-	whole := &command{name: "verify", args: []string{b.program, "verify", "--as", "admin", "--parallel", "auto", "--output", "json", file}, exit: 3}
-	if err := whole.run(ctx); err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	shards := make([]*command, 4)
-	errs := make([]error, len(shards))
-	start := time.Now()
-	for i := range shards {
-		shards[i] = &command{name: "shard", exit: 3,
-			args: []string{b.program, "verify", "--as", "admin", "--parallel", "auto", "--output", "json", "--shard", fmt.Sprintf("%d/%d", i+1, len(shards)), file}}
-		wg.Go(func() { errs[i] = shards[i].run(ctx) })
-	}
-	wg.Wait()
-	took := time.Since(start)
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	var connections []string
-	for _, c := range shards {
-		var s summary
-		if err := json.Unmarshal([]byte(lastLine(c.out)), &s); err != nil {
-			return err
+	config, d := b.world.Inventory, b.world.Inventory.Deployments[0]
+	web1 := b.world.Hosts["web1"]
+	key, _ := b.world.GitLab.Variable(group, "SSH_AUTH", d.Environment)
+	var hosts []*inventory.Host
+	var deployments []*inventory.Deployment
+	for i := range *many {
+		name, address := fmt.Sprintf("h%04d", i), fmt.Sprintf("127.1.%d.%d", i/250, 1+i%250)
+		e, err := f.listen(net.JoinHostPort(address, "22"))
+		if err != nil {
+			return nil, err
 		}
-		connections = append(connections, fmt.Sprint(s.Connections))
+		h := with(config.Hosts[0], name, address)
+		h.CIAddress, h.HostKeys = "", []string{e.line()}
+		hosts = append(hosts, h)
+		one := *d
+		one.Host, one.Environment = h, "fleet"
+		deployments = append(deployments, &one)
+
+		// GitLab's side of it.
+		id, _ := b.world.GitLab.AddDeployToken(group, d.User+"@"+name, "", time.Time{}, "read_registry")
+		e.token = deployToken + strconv.FormatInt(id, 10)
+		var known []string
+		for _, key := range web1.HostKeys {
+			known = append(known, address+" "+key)
+		}
+		slices.Sort(known)
+		for _, v := range []gitlabtest.Variable{
+			{Key: "SSH_AUTH", Value: key.Value, File: true, Protected: true},
+			{Key: "SSH_KNOWN_HOSTS", Value: secret.New(strings.Join(known, "\n") + "\n")},
+			{Key: "SSH_DEPLOY_TARGET", Value: secret.New("ssh://" + d.User + "@" + address)},
+		} {
+			v.Raw, v.Scope, v.Description = true, "fleet/"+name, "Set by provision for "+d.Name+" on "+name+"."
+			b.world.GitLab.AddVariable(group, v)
+		}
 	}
-	b.table.note("4 shards of `verify` side by side, on this one machine", fmt.Sprintf("%s, %s hosts; all in one %s", ms(took), strings.Join(connections, " + "), ms(whole.median())))
-	return nil
+	var err error
+	if f.inventory, err = b.write("many", hosts, deployments); err != nil {
+		return nil, err
+	}
+	if _, err := b.command(0, b.program, "plan", "--exit-code", "--parallel", width, f.inventory); err != nil {
+		return nil, fmt.Errorf("the fleet is not converged: %w", err)
+	}
+	b.fleet = f
+	return f, nil
 }
 
-// interrupt measures how long a run lives on after Ctrl-C.
-func (b *bench) interrupt(ctx context.Context, f *fleet, file string) error {
-	f.slow.Store(true)
-	defer f.slow.Store(false)
-	f.seen.Store(0)
-	cmd := exec.CommandContext(ctx, b.program, "plan", file)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	for f.seen.Load() == 0 {
-		time.Sleep(10 * time.Millisecond)
-	}
-	time.Sleep(200 * time.Millisecond)
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		return err
-	}
-	start := time.Now()
-	_ = cmd.Wait()
-	took := time.Since(start)
-	b.table.add(fmt.Sprintf("Ctrl-C, %d hosts under way or not begun", b.fleet), ms(took), "≤ 1 s", took <= time.Second)
-	return nil
-}
-
-// logInToAll is what a fleet costs at the least: the same library logs in and
-// runs true.
-func logInToAll(list string, width int) error {
-	text, err := os.ReadFile(os.Getenv("BENCH_KEY"))
+// dialWeb1 makes the ways to the host that answers for all.
+func (b *bench) dialWeb1(f *fleet) error {
+	web1 := b.world.Hosts["web1"]
+	pem, err := os.ReadFile(b.identity)
 	if err != nil {
 		return err
 	}
-	signer, err := ssh.ParsePrivateKey(text)
+	key, err := ssh.ParsePrivateKey(pem)
 	if err != nil {
 		return err
 	}
-	addresses := strings.Fields(read(list))
-	if width == 0 {
-		width = 10
+	hostKey, _, _, _, err := ssh.ParseAuthorizedKey([]byte(web1.HostKeys[0]))
+	if err != nil {
+		return err
 	}
-	slots := make(chan struct{}, width)
-	errs := make([]error, len(addresses))
-	var wg sync.WaitGroup
-	for i, address := range addresses {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			errs[i] = logIn(address, signer)
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-func logIn(address string, signer ssh.Signer) error {
-	client, err := ssh.Dial("tcp", address, &ssh.ClientConfig{
-		User: "root", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
-		// Whom it logs in to is of no interest here: these are our own servers.
-		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
+	client, err := ssh.Dial("tcp", net.JoinHostPort(web1.Address.String(), "22"), &ssh.ClientConfig{
+		User: login, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
+		HostKeyCallback: ssh.FixedHostKey(hostKey), HostKeyAlgorithms: []string{hostKey.Type()},
 	})
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	session, err := client.NewSession()
-	if err != nil {
-		return err
+	f.run = func(command string, program []byte) ([]byte, int, error) { return runOn(client, command, program) }
+	f.gate = func(nonce string) (string, error) {
+		d := b.world.Inventory.Deployments[0]
+		return web1.Exec(b.ctx, `runuser -u "$1" -- env SSH_ORIGINAL_COMMAND="verify $3" /usr/local/lib/provision/gate "$2" none`, d.User, d.Name, nonce)
 	}
-	defer session.Close()
-	return session.Run("true")
+	return nil
+}
+
+// listen adds a server, which lets any key in: that its owner has it is
+// proved, as everywhere.
+func (f *fleet) listen(address string) (*endpoint, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	e := &endpoint{}
+	if e.key, err = ssh.NewSignerFromKey(private); err != nil {
+		return nil, err
+	}
+	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	config.AddHostKey(e.key)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	e.address = l.Addr().String()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go f.serve(e, conn, config)
+		}
+	}()
+	f.hosts = append(f.hosts, e)
+	return e, nil
+}
+
+func (f *fleet) serve(e *endpoint, conn net.Conn, config *ssh.ServerConfig) {
+	defer conn.Close()
+	c, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		return
+	}
+	go ssh.DiscardRequests(requests) // which says no
+	for asked := range channels {
+		if asked.ChannelType() != "session" {
+			asked.Reject(ssh.Prohibited, "")
+			continue
+		}
+		channel, requests, err := asked.Accept()
+		if err != nil {
+			return
+		}
+		go f.session(e, c.User(), channel, requests)
+	}
+}
+
+// session answers the one command of a session. As with sshd and a deploy key,
+// a subsystem is a command, and all other requests are denied.
+func (f *fleet) session(e *endpoint, user string, channel ssh.Channel, requests <-chan *ssh.Request) {
+	defer channel.Close()
+	for r := range requests {
+		ok := r.Type == "exec" || r.Type == "subsystem"
+		if r.WantReply {
+			r.Reply(ok, nil)
+		}
+		if !ok {
+			continue
+		}
+		var exec struct{ Command string }
+		if ssh.Unmarshal(r.Payload, &exec) != nil {
+			return
+		}
+		go ssh.DiscardRequests(requests)
+		status, err := f.command(e, user, exec.Command, channel)
+		if err != nil {
+			fmt.Fprintln(channel.Stderr(), err)
+			status = 1
+		}
+		channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
+		return
+	}
+}
+
+const refusal = "provision: refused: a deploy key can deploy, ask for the status and verify, and nothing else\n"
+
+func (f *fleet) command(e *endpoint, user, command string, channel ssh.Channel) (status int, err error) {
+	nonce, verify := strings.CutPrefix(command, "verify ")
+	var a *answer
+	var marks []string
+	switch {
+	case user == login && command == "true":
+		return 0, nil
+	case user == login:
+		io.WriteString(channel.Stderr(), readyLine)
+		program, err := readProgram(channel)
+		if err != nil {
+			return 0, err
+		}
+		f.asked.Add(1)
+		if f.silent.Load() {
+			_, err := io.Copy(io.Discard, channel)
+			return 1, err
+		}
+		a, marks = f.answer(program, func(a *answer) { a.out, a.status, a.err = f.run(command, program) })
+	case verify && !strings.ContainsAny(nonce, " ;"):
+		marks = []string{nonce}
+		a, _ = f.answer([]byte("verify"), func(a *answer) {
+			var out string
+			out, a.err = f.gate(nonce)
+			a.out, a.marks = []byte(out), marks
+		})
+	default:
+		io.WriteString(channel.Stderr(), refusal)
+		return 126, nil
+	}
+	if a.err != nil {
+		return 0, a.err
+	}
+	pairs := []string{webToken(a), e.token}
+	for i, mark := range a.marks {
+		pairs = append(pairs, mark, marks[i])
+	}
+	replace := strings.NewReplacer(pairs...)
+	replace.WriteString(channel, string(a.out))
+	return a.status, nil
+}
+
+// readyLine is what the shell says that waits for a program.
+const readyLine = "provision: the shell is ready\n"
+
+// readProgram reads a program as the shell on a host does: a line with the
+// number of bytes and a mark, then the bytes.
+func readProgram(r io.Reader) ([]byte, error) {
+	in := bufio.NewReader(r)
+	head, err := in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	number, _, _ := strings.Cut(head, " ")
+	size, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, size)
+	_, err = io.ReadFull(in, body)
+	return append([]byte(head), body...), err
+}
+
+var (
+	markOf  = regexp.MustCompile(`@[0-9a-f]{32}`)
+	saltOf  = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
+	tokenOf = regexp.MustCompile(`\Q` + deployToken + `\E[0-9]+`)
+)
+
+const deployToken = "gitlab+deploy-token-"
+
+// webToken returns the user name with which web1 is logged in.
+func webToken(a *answer) string {
+	if name := tokenOf.Find(a.out); name != nil {
+		return string(name)
+	}
+	return deployToken + "none"
+}
+
+// answer returns the answer to a program, which is made when it is first asked
+// for, and the marks of this one. Programs that differ in marks and salts are
+// the same.
+func (f *fleet) answer(program []byte, run func(*answer)) (*answer, []string) {
+	var marks []string
+	seen := map[string]string{}
+	key := markOf.ReplaceAllFunc(program, func(mark []byte) []byte {
+		number, ok := seen[string(mark)]
+		if !ok {
+			number = "@" + strconv.Itoa(len(marks))
+			seen[string(mark)] = number
+			marks = append(marks, string(mark))
+		}
+		return []byte(number)
+	})
+	sum := sha256.Sum256(saltOf.ReplaceAll(key, nil))
+	f.mu.Lock()
+	a := f.answers[string(sum[:])]
+	if a == nil {
+		a = &answer{marks: marks}
+		f.answers[string(sum[:])] = a
+	}
+	f.mu.Unlock()
+	a.once.Do(func() { run(a) })
+	return a, marks
+}
+
+// runOn gives a program to a host, and keeps the stream open that it came by:
+// its end would end the program.
+func runOn(client *ssh.Client, command string, program []byte) (out []byte, status int, err error) {
+	s, err := client.NewSession()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer s.Close()
+	in, err := s.StdinPipe()
+	if err != nil {
+		return nil, 0, err
+	}
+	var b bytes.Buffer
+	s.Stdout = &b
+	if err := s.Start(command); err != nil {
+		return nil, 0, err
+	}
+	if _, err := in.Write(program); err != nil {
+		return nil, 0, err
+	}
+	err = s.Wait()
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		status, err = exit.ExitStatus(), nil
+	}
+	return b.Bytes(), status, err
 }

@@ -1,6 +1,12 @@
-// Bench measures the program against what it costs to log in at all: it runs
-// in the lab, interleaves what it compares, and prints a table of medians and
-// ratios. The program is given as its argument, built as it is released.
+// Command bench measures the program beside what nothing that uses SSH can go
+// below, and prints a table: what it costs for one host, over a slow line, for
+// a bare host, for many hosts, in GitLab, and to start. It runs in a lab, see
+// package lab.
+//
+//	bench [flags] PROVISION
+//
+// PROVISION is the program as it is shipped. What is compared is run in turns,
+// so what else the machine does meets both, and of all runs the median counts.
 package main
 
 import (
@@ -10,37 +16,54 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
+	"time"
 
 	"provision/e2e/lab"
 )
 
-// A bench is one run of all measurements.
-type bench struct {
-	program string
-	lab     *lab.Lab
-	dir     string
-	table   table
-	fleet   int // how many hosts a fleet has
-}
+// The bench runs itself as these, for what must be a process of its own.
+const (
+	loginsCommand  = "logins"  // see logins
+	measureCommand = "measure" // see measure
+)
+
+var (
+	rounds = flag.Int("rounds", 15, "how often to run what takes less than a second; the rest is run less often")
+	many   = flag.Int("hosts", 500, "how many hosts are many")
+	only   = flag.String("only", "", "only the parts whose name this `REGEXP` matches")
+)
 
 func main() {
 	log.SetFlags(0)
-	only := flag.String("only", "", "measure only these, e.g. start,host: "+strings.Join(names(), ", "))
-	fleet := flag.Int("fleet", 500, "how many hosts a fleet has")
-	logins := flag.String("logins", "", "do nothing but log in to all addresses of `FILE`")
-	width := flag.Int("width", 0, "how many logins at a time")
-	flag.Parse()
-	if *logins != "" {
-		if err := logInToAll(*logins, *width); err != nil {
-			log.Fatal(err)
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case loginsCommand:
+			if err := logins(os.Args[2:]); err != nil {
+				log.Fatal(err)
+			}
+			return
+		case measureCommand:
+			os.Exit(measure(os.Args[2:]))
 		}
-		return
+	}
+	flag.Usage = func() {
+		fmt.Fprintln(os.Stderr, "usage: bench [flags] PROVISION")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	parts, err := regexp.Compile(*only)
+	if flag.NArg() != 1 || err != nil || *rounds < 1 || *many < 2 {
+		flag.Usage()
+		os.Exit(2)
 	}
 	program, err := filepath.Abs(flag.Arg(0))
-	if err != nil || flag.NArg() != 1 {
-		log.Fatal("usage: bench [flags] PROGRAM")
+	if err != nil {
+		log.Fatal(err)
 	}
 	l, code, err := lab.Enter(context.Background(), os.Stderr)
 	if err != nil {
@@ -49,47 +72,101 @@ func main() {
 	if l == nil {
 		os.Exit(code)
 	}
-	b := &bench{program: program, lab: l, fleet: *fleet}
-	if b.dir, err = os.MkdirTemp("/run", "bench-"); err != nil {
+	err = run(context.Background(), l, program, parts)
+	if err := errors.Join(err, l.Close()); err != nil {
 		log.Fatal(err)
 	}
-	var errs []error
-	for _, m := range measurements {
-		if *only != "" && !strings.Contains(","+*only+",", ","+m.name+",") {
+}
+
+// A part measures something, and returns rows of the table.
+type part struct {
+	name string
+	run  func(*bench) ([]row, error)
+}
+
+var parts = []part{
+	{"start", (*bench).start},
+	{"one", (*bench).oneHost},
+	{"slow", (*bench).slowLine},
+	{"bare", (*bench).bareHost},
+	{"many", (*bench).manyHosts},
+	{"shards", (*bench).shards},
+	{"gitlab", (*bench).requests},
+	{"interrupt", (*bench).interrupt},
+	{"ansible", (*bench).ansible},
+	{"pyinfra", (*bench).pyinfra},
+}
+
+func run(ctx context.Context, l *lab.Lab, program string, chosen *regexp.Regexp) error {
+	begin := time.Now()
+	b, err := newBench(ctx, l, program)
+	if err != nil {
+		return err
+	}
+	defer b.world.Close()
+	var rows []row
+	for _, p := range parts {
+		if !chosen.MatchString(p.name) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "bench: %s\n", m.what)
-		if err := m.run(b, context.Background()); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
+		start := time.Now()
+		some, err := p.run(b)
+		if err != nil {
+			log.Printf("%s: %v", p.name, err)
+			some = append(some, row{what: p.name, ours: "not measured", why: err})
+		}
+		log.Printf("%s: %.0f s", p.name, time.Since(start).Seconds())
+		rows = append(rows, some...)
+	}
+	printTable(rows, program, time.Since(begin))
+	return nil
+}
+
+// A row is one line of the table.
+type row struct {
+	what, ours, floor, compared string
+	target                      string // "": none, the row is there to compare
+	met                         bool
+	why                         error // why there is nothing
+}
+
+func printTable(rows []row, program string, took time.Duration) {
+	fmt.Printf("%s, %d cores, Linux %s, %s; commit %s; medians; all of it took %.0f s.\n\n",
+		cpu(), runtime.NumCPU(), strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), commit(), took.Seconds())
+	fmt.Println("| what | measured | floor | compared | target | met |")
+	fmt.Println("|---|---|---|---|---|---|")
+	for _, r := range rows {
+		met := ""
+		switch {
+		case r.why != nil:
+			r.compared, _, _ = strings.Cut(r.why.Error(), "\n")
+		case r.target != "" && r.met:
+			met = "yes"
+		case r.target != "":
+			met = "**no**"
+		}
+		fmt.Printf("| %s | %s | %s | %s | %s | %s |\n", r.what, r.ours, r.floor, r.compared, r.target, met)
+	}
+}
+
+func read(file string) string {
+	text, _ := os.ReadFile(file)
+	return string(text)
+}
+
+func cpu() string {
+	for line := range strings.Lines(read("/proc/cpuinfo")) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
 		}
 	}
-	b.table.print(os.Stdout)
-	errs = append(errs, l.Close())
-	if err := errors.Join(errs...); err != nil {
-		log.Fatal(err)
-	}
+	return runtime.GOARCH
 }
 
-// The measurements, in the order of the table.
-var measurements []measurement
-
-func init() {
-	measurements = []measurement{
-		{"start", "start-up, and a large inventory", (*bench).start},
-		{"host", "one host", (*bench).host},
-		{"fleet", "many hosts", (*bench).many},
+func commit() string {
+	out, err := exec.Command("git", "-c", "safe.directory=*", "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return "unknown"
 	}
-}
-
-type measurement struct {
-	name, what string
-	run        func(*bench, context.Context) error
-}
-
-func names() []string {
-	var all []string
-	for _, m := range measurements {
-		all = append(all, m.name)
-	}
-	return all
+	return strings.TrimSpace(string(out))
 }

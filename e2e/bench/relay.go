@@ -1,66 +1,62 @@
 package main
 
 import (
-	"io"
 	"net"
+	"sync"
 	"time"
 )
 
-// relay passes connections on to an address, and holds every byte back for
-// delay, each way, as a long way would.
-func relay(l net.Listener, to string, delay time.Duration) {
+// relay passes connections on to an address, over a line that is long, and
+// as wide as the machine can: whatever is sent arrives half a round trip
+// later, and any amount can be under way.
+func relay(l net.Listener, to string, roundTrip time.Duration) {
 	for {
 		near, err := l.Accept()
 		if err != nil {
 			return
 		}
 		go func() {
-			// A connection is there after a round trip.
-			time.Sleep(2 * delay)
+			time.Sleep(roundTrip) // in which TCP would shake hands
 			far, err := net.Dial("tcp", to)
 			if err != nil {
 				near.Close()
 				return
 			}
-			go pass(far, near, delay)
-			go pass(near, far, delay)
+			var both sync.WaitGroup
+			both.Go(func() { carry(near, far, roundTrip/2) })
+			both.Go(func() { carry(far, near, roundTrip/2) })
+			both.Wait()
+			near.Close()
+			far.Close()
 		}()
 	}
 }
 
-// pass copies what it reads, later. However much is on the way, nothing waits
-// for it.
-func pass(to, from net.Conn, delay time.Duration) {
+// carry passes on what comes from one side, until that ends.
+func carry(to, from net.Conn, delay time.Duration) {
 	type parcel struct {
-		bytes []byte
 		due   time.Time
+		bytes []byte
 	}
-	way := make(chan parcel, 1<<12)
+	line := make(chan parcel, 4096)
 	go func() {
-		for p := range way {
-			time.Sleep(time.Until(p.due))
-			if _, err := to.Write(p.bytes); err != nil {
-				break
+		defer close(line)
+		for {
+			buffer := make([]byte, 16<<10)
+			n, err := from.Read(buffer)
+			if n > 0 {
+				line <- parcel{time.Now().Add(delay), buffer[:n]}
 			}
-		}
-		if c, ok := to.(*net.TCPConn); ok {
-			_ = c.CloseWrite()
-		}
-		for range way {
+			if err != nil {
+				return
+			}
 		}
 	}()
-	defer close(way)
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			way <- parcel{append([]byte(nil), buffer[:n]...), time.Now().Add(delay)}
-		}
-		if err != nil {
-			if err != io.EOF {
-				from.Close()
-			}
-			return
+	for p := range line {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.bytes); err != nil {
+			from.Close() // ends the reader, and so this loop
 		}
 	}
+	to.(*net.TCPConn).CloseWrite()
 }
