@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"provision/cmd"
@@ -31,6 +33,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "\n\n\t*** SKIPPED, ALL END-TO-END TESTS: %v ***\n\n", err)
 		os.Exit(0)
 	}
+	if err := keepCaches(); err != nil {
+		log.Fatal(err)
+	}
 	l, code, err := lab.Enter(context.Background(), os.Stderr)
 	if err != nil {
 		log.Fatal(err)
@@ -44,4 +49,20 @@ func TestMain(m *testing.M) {
 		log.Fatal(err)
 	}
 	os.Exit(code)
+}
+
+// keepCaches has go find its modules in the lab, where there is another home and
+// no network.
+func keepCaches() error {
+	for _, name := range []string{"GOMODCACHE", "GOCACHE"} {
+		if os.Getenv(name) != "" {
+			continue
+		}
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			return fmt.Errorf("go env %s: %w", name, err)
+		}
+		os.Setenv(name, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
