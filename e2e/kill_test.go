@@ -53,6 +53,7 @@ func TestEnded(t *testing.T) {
 				been[point] = !*everyEnd && i%len(ends) != n
 			}
 			for {
+				link.mend()
 				point, code := w.applyUntil(t, p, been, func(program *os.Process) { end.now(link, program) }, end.lost)
 				if point == "" {
 					if code != 0 {

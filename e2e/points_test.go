@@ -192,9 +192,9 @@ type relay struct {
 	listener net.Listener
 	to       string
 
-	mu     sync.Mutex
-	conns  []net.Conn
-	doomed bool // the next connection is cut at once
+	mu    sync.Mutex
+	conns []net.Conn
+	isCut bool
 }
 
 // newRelay leads the way to a host through a relay. CI goes straight on.
@@ -230,8 +230,7 @@ func (r *relay) serve() {
 			continue
 		}
 		r.mu.Lock()
-		if r.doomed {
-			r.doomed = false
+		if r.isCut {
 			near.Close()
 			far.Close()
 			r.mu.Unlock()
@@ -252,11 +251,18 @@ func (r *relay) serve() {
 	}
 }
 
-// cut cuts all connections, or else the next one.
+// mend lets connections through again.
+func (r *relay) mend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.isCut = false
+}
+
+// cut cuts all connections, and those to come.
 func (r *relay) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.doomed = len(r.conns) == 0
+	r.isCut = true
 	for _, c := range r.conns {
 		c.Close()
 	}

@@ -16,6 +16,7 @@ before=$(sum)
 file=/dev/null
 [ -z "$before" ] || file=$config
 
+rm -rf .docker/login.?????? # of a run that was killed
 trial=$(mktemp -u .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
 mkdir -m 700 "$trial"
