@@ -10,8 +10,10 @@ BENCH_PACKAGES = ansible-core git openssh-client
 TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
 .PHONY: build package rehearse test faults bench fuzz lint screenshots clean
+# Static, and without what the library for commands has for manual pages.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs
 build:
-	$(GO) build -trimpath -o bin/provision ./cmd/provision
+	$(BUILD) -ldflags '-s -w' -o bin/provision ./cmd/provision
 
 # A Debian package in dist. It takes no network; the same commit gives the same
 # bytes. Releases for other systems are made by .goreleaser.yaml.
@@ -20,7 +22,7 @@ ARCH    = $(shell $(GO) env GOARCH)
 package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 package:
 	mkdir -p dist
-	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -buildvcs=false -o dist/provision-$(ARCH) \
+	GOARCH=$(ARCH) $(BUILD) -buildvcs=false -o dist/provision-$(ARCH) \
 		-ldflags '-s -w -buildid= -X "provision/cmd.Version=$(VERSION) (commit $(shell git rev-parse --short=12 HEAD))"' ./cmd/provision
 	NATIVE=dist/provision-$(shell $(GO) env GOHOSTARCH) packaging/deb.sh '$(VERSION)' $(ARCH) dist/provision-$(ARCH) dist
 
@@ -39,8 +41,7 @@ faults: lab-packages test-packages
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes
 # part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10
 # ./inventory ./provision ./steps, which benchstat reads.
-bench: lab-packages bench-packages
-	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w' -o bin/provision ./cmd/provision
+bench: lab-packages bench-packages build
 	$(GO) build -o bin/bench ./e2e/bench
 	bin/bench bin/provision
 
