@@ -56,6 +56,7 @@ fuzz:
 lint:
 	@test -z "$$(gofmt -l .)" || { echo 'gofmt wants:'; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/provision
 	$(GO) run $(STATICCHECK) ./...
 
 # The pictures of the documents, from real runs.

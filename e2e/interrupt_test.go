@@ -16,7 +16,7 @@ import (
 
 // A tripwire is an output that stops the command when some changes are done.
 type tripwire struct {
-	bytes.Buffer
+	text bytes.Buffer
 	left int
 	trip func()
 }
@@ -27,8 +27,10 @@ func (w *tripwire) Write(p []byte) (int, error) {
 			w.trip()
 		}
 	}
-	return w.Buffer.Write(p)
+	return w.text.Write(p)
 }
+
+func (w *tripwire) String() string { return w.text.String() }
 
 // An apply that is interrupted as soon as one change is done, then two, then
 // three, gets to the end all the same, with one of everything.

@@ -219,7 +219,9 @@ func makePlace() error {
 	if err := syscall.Sethostname([]byte("control")); err != nil {
 		return err
 	}
-	return ip("link set lo up", "link add "+bridge+" type bridge", "link set "+bridge+" up",
+	// Without an address of its own a bridge takes that of one of its ports, and
+	// the hosts lose the control machine when that port goes.
+	return ip("link set lo up", "link add "+bridge+" address 02:00:00:00:00:01 type bridge", "link set "+bridge+" up",
 		fmt.Sprintf("address add %s/%d dev %s", controlAddress, network.Bits(), bridge))
 }
 

@@ -1,0 +1,246 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"provision/e2e/lab"
+	"provision/e2e/rehearsal"
+	"provision/inventory"
+)
+
+func runRehearse(ctx context.Context, env Env, o rehearseOptions) error {
+	if o.inventory == "" {
+		dir, err := os.MkdirTemp("", "provision-example-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if err := os.CopyFS(dir, inventory.Example); err != nil {
+			return err
+		}
+		o.inventory = filepath.Join(dir, "example.toml")
+	}
+	inv, err := inventory.Load(o.inventory)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := lab.Check(); err != nil {
+		return err
+	}
+	l, code, err := lab.Enter(ctx, env.Stderr)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		if code != exitFine {
+			return exitCode(code)
+		}
+		return nil
+	}
+	err = rehearse(ctx, env, o, l, inv)
+	if ctx.Err() != nil && !o.keep {
+		return errors.New("interrupted; everything of the rehearsal is gone")
+	}
+	return err
+}
+
+// A play is a rehearsal under way.
+type play struct {
+	ctx   context.Context
+	env   Env
+	world *rehearsal.World
+	file  string // the inventory, as it is in the lab
+}
+
+func rehearse(ctx context.Context, env Env, o rehearseOptions, l *lab.Lab, inv *inventory.Inventory) error {
+	p := &play{ctx: ctx, env: env}
+	p.say("the hosts boot, with a registry and a stand-in for GitLab beside them")
+	start := time.Now()
+	var err error
+	if p.world, err = rehearsal.New(ctx, l, inv, rehearsal.Options{}); err != nil {
+		return err
+	}
+	defer p.world.Close()
+	if p.file, err = p.world.Write(); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stdout, "%s up in %s\n", count(len(p.world.Hosts), "host"), seconds(time.Since(start)))
+
+	for _, scene := range []func(*play) error{
+		(*play).plan,
+		(*play).apply,
+		(*play).deploy,
+		(*play).refuse,
+		(*play).applyAgain,
+		(*play).verify,
+		(*play).rotate,
+		(*play).verifyAgain,
+	} {
+		if err := scene(p); err != nil {
+			return err
+		}
+	}
+	if o.keep {
+		return p.keep(l)
+	}
+	return nil
+}
+
+func (p *play) say(text string) { fmt.Fprintf(p.env.Stdout, "\n# %s\n", text) }
+
+// run runs a command of this program as it would be typed, and returns what
+// it printed.
+func (p *play) run(args ...string) (string, error) {
+	fmt.Fprintf(p.env.Stdout, "$ provision %s inventory.toml\n", strings.Join(args, " "))
+	var out strings.Builder
+	env := p.env
+	env.Args = append(append([]string{"provision"}, args...), p.file)
+	env.Stdout = io.MultiWriter(p.env.Stdout, &out)
+	if code := Run(p.ctx, env); code != exitFine {
+		return out.String(), exitCode(code)
+	}
+	return out.String(), nil
+}
+
+func (p *play) plan() error {
+	p.say("what is missing? nothing is changed yet")
+	_, err := p.run("plan")
+	return err
+}
+
+func (p *play) apply() error {
+	p.say("make it")
+	_, err := p.run("apply")
+	return err
+}
+
+func (p *play) deploy() error {
+	p.say("a pipeline pushes version 2 of the image, and its deploy job runs ssh with the variables that GitLab has now")
+	inv := p.world.Inventory
+	before := map[*inventory.Deployment]string{}
+	var pushed []string
+	for _, d := range inv.Deployments {
+		version, err := p.world.Version(p.ctx, d)
+		if err != nil {
+			return err
+		}
+		before[d] = version
+		if !slices.Contains(pushed, d.Project) {
+			pushed = append(pushed, d.Project)
+			if err := p.world.Push(p.ctx, d.Project, "2"); err != nil {
+				return err
+			}
+		}
+	}
+	for _, d := range inv.Deployments {
+		if out, err := p.world.CI(p.ctx, d, ""); err != nil {
+			return fmt.Errorf("%s: %s: the deploy failed: %w\n%s", d.Host.Name, d.Name, err, out)
+		}
+		after, err := p.world.Version(p.ctx, d)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.env.Stdout, "%s: %s: version %s became version %s\n", d.Host.Name, d.Name, before[d], after)
+		if after != "2" {
+			return fmt.Errorf("%s: %s: runs version %q after the deploy, not 2", d.Host.Name, d.Name, after)
+		}
+	}
+	return nil
+}
+
+func (p *play) refuse() error {
+	p.say("the same key opens nothing else")
+	d := p.world.Inventory.Deployments[0]
+	for _, words := range []string{"id", "deploy; id", "sh"} {
+		out, err := p.world.CI(p.ctx, d, words)
+		if err == nil || strings.Contains(out, "uid=") {
+			return fmt.Errorf("%s: %s: the deploy key ran %q: %s", d.Host.Name, d.Name, words, out)
+		}
+		fmt.Fprintf(p.env.Stdout, "%s: %s: ssh %q is refused\n", d.Host.Name, d.Name, words)
+	}
+	return nil
+}
+
+func (p *play) applyAgain() error {
+	p.say("apply once more: nothing to do")
+	out, err := p.run("apply")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(out, ", 0 changes made, ") {
+		return errors.New("the second apply changed something")
+	}
+	return nil
+}
+
+func (p *play) verify() error {
+	p.say("what CI runs every night, without rights of an admin: is all as it should be, and can the deploy keys do nothing else?")
+	_, err := p.run("verify")
+	return err
+}
+
+// rotate replaces every credential while somebody deploys all the time.
+func (p *play) rotate() error {
+	p.say("rotate every key and token, while deploys go on without a pause")
+	ctx, stop := context.WithCancel(p.ctx)
+	defer stop()
+	inv := p.world.Inventory
+	deploys := make([]int, len(inv.Deployments))
+	errs := make([]error, len(inv.Deployments))
+	var wg sync.WaitGroup
+	for i, d := range inv.Deployments {
+		wg.Go(func() {
+			for ctx.Err() == nil && errs[i] == nil {
+				// A deploy that has begun is waited for.
+				if out, err := p.world.CI(p.ctx, d, ""); err != nil {
+					errs[i] = fmt.Errorf("%s: %s: a deploy during the rotation failed: %w\n%s", d.Host.Name, d.Name, err, out)
+				} else {
+					deploys[i]++
+				}
+			}
+		})
+	}
+	_, err := p.run("rotate-key")
+	stop()
+	wg.Wait()
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return err
+	}
+	total := 0
+	for _, n := range deploys {
+		total += n
+	}
+	fmt.Fprintf(p.env.Stdout, "%s meanwhile, none failed\n", count(total, "deploy"))
+	return nil
+}
+
+func (p *play) verifyAgain() error {
+	p.say("and all is as it should be")
+	_, err := p.run("verify")
+	return err
+}
+
+// keep waits for an interrupt.
+func (p *play) keep(l *lab.Lab) error {
+	p.say("everything stays up until an interrupt; from another terminal of this machine:")
+	for name, h := range p.world.Hosts {
+		fmt.Fprintf(p.env.Stdout, "%s: %s -c 'ssh -t -i %s -o StrictHostKeyChecking=accept-new -p %d %s@%s'\n",
+			name, l.Shell(), p.world.Inventory.Host(name).Identity, h.Port, h.Admin, h.Name)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.env.Stdout, "this program: %s -c '%s plan %s'\n", l.Shell(), self, p.file)
+	<-p.ctx.Done()
+	return nil
+}
