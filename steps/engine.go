@@ -37,10 +37,15 @@ done
 	fact version "${VERSION_ID-}"
 	fact name "${PRETTY_NAME-}"
 )
-dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-compose docker-compose-v2 containerd runc git 2>/dev/null |
-	grep -E '^(unpacked|half-installed|half-configured) ' | cut -d ' ' -f 2 | facts unfinished
 # dpkg also knows what is not installed, where other packages speak of it.
-[ "$(dpkg-query -W -f '${db:Status-Status}' docker-ce 2>/dev/null)" != installed ] || fact has docker-ce
+dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-compose docker-compose-v2 containerd runc git docker-ce 2>/dev/null |
+	while read -r status package; do
+		case $status:$package in
+		installed:docker-ce) fact has docker-ce ;;
+		*:docker-ce) ;;
+		unpacked:* | half-installed:* | half-configured:*) fact unfinished "$package" ;;
+		esac
+	done
 `}}
 }
 

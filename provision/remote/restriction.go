@@ -22,8 +22,9 @@ type Attempt struct {
 const (
 	// sideBySide is how many attempts are under way at the same time. sshd(8)
 	// lets a connection have ten sessions (MaxSessions of sshd_config(5)), and
-	// one that has ended counts until it has noticed.
-	sideBySide = 4
+	// one that has ended counts until it has noticed. Seven make three turns of
+	// all attempts.
+	sideBySide = 7
 
 	answerKept = 512 // bytes of an answer, for a report
 
