@@ -207,10 +207,21 @@ func (s *Servers) serve(conn net.Conn) {
 		defer s.mu.Unlock()
 		delete(s.conns, conn)
 	}()
-	server, channels, requests, err := ssh.NewServerConn(conn, s.config)
-	s.mu.Lock()
-	s.startups--
-	s.mu.Unlock()
+	// Before the client knows that it is let in, so that no login after it can be
+	// counted as one beside it.
+	letIn := sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.startups--
+	})
+	config := *s.config
+	config.AuthLogCallback = func(_ ssh.ConnMetadata, _ string, err error) {
+		if err == nil {
+			letIn()
+		}
+	}
+	server, channels, requests, err := ssh.NewServerConn(conn, &config)
+	letIn()
 	if err != nil {
 		return
 	}
