@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 			gitlab: func(t *testing.T, w *world) {
 				changeVariable(t, w, "SSH_DEPLOY_TARGET", func(v *gitlabtest.Variable) { v.Value, v.Description = secret.New("ssh://they@elsewhere"), "Mine." })
 			},
-			says: []string{"SSH_DEPLOY_TARGET of group transmogrify for production is ssh://they@elsewhere: another deployment uses it", "hint: give this deployment another environment or a variables.prefix"}},
+			says: []string{"SSH_DEPLOY_TARGET of group transmogrify for production is ssh://they@elsewhere: another deployment uses it", "hint: if it was on another host before, remove it there first; else give it another environment or a variables.prefix"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Something else to do, which must not be done.
