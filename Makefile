@@ -30,7 +30,7 @@ rehearse: lab-packages build
 	bin/provision rehearse
 
 test: lab-packages test-packages lint
-	$(GO) test -race -timeout 60m -parallel 3 ./...
+	$(GO) test -race -timeout 60m ./...
 	$(MAKE) fuzz
 	@$(GO) test -count=1 -run '^TestPage$$' -v ./e2e ./cmd | grep SKIPPED || :
 

@@ -194,8 +194,9 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 
 // What a program of the host prints reaches the terminal only in a form that
 // steers nothing, and only so much of it that no memory fills.
+//
+// It runs by itself: what a process has used counts its parent's memory too.
 func TestHostileOutput(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	steer := `printf '` + strings.NewReplacer("\x1b", `\033`, "\a", `\007`, "\x9b", `\233`, "\xe2\x80\xae", `\342\200\256`, "\r", `\r`, "\b", `\b`).Replace(steering) + `'`
