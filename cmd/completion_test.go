@@ -55,7 +55,7 @@ func shellIn(t *testing.T, dir, shell string, args ...string) *exec.Cmd {
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, path, args...)
 	c.Dir = dir
-	c.Env = []string{programVariable + "=yes", "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir, "TERM=dumb", "LC_ALL=C.UTF-8"}
+	c.Env = []string{programVariable + "=yes", "PATH=" + filepath.Join(dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dir, "TERM=dumb", "LC_ALL=C.UTF-8", "GORACE=" + os.Getenv("GORACE")}
 	return c
 }
 
