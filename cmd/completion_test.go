@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,9 @@ func beside(t *testing.T) string {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.CopyFS(filepath.Join(dir, "ci keys"), inventory.Example); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -72,16 +76,14 @@ func output(t *testing.T, c *exec.Cmd) string {
 // presses Tab, and answers with what it would put in, without what it means.
 var completers = map[string]func(t *testing.T, dir, line string) string{
 	"bash": func(t *testing.T, dir, line string) string {
-		return output(t, shellIn(t, dir, "bash", "--norc", "-c", `
+		return output(t, shellIn(t, dir, "bash", append([]string{"--norc", "-c", `
 			source <(provision completion bash)
 			shopt -s extglob
-			# bash splits at = too.
-			read -ra COMP_WORDS <<<"${1//=/ = }"
-			[[ $1 != *[\ =] ]] || COMP_WORDS+=("")
+			COMP_WORDS=("$@")
 			COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
 			complete -p provision >/dev/null || exit
 			_provision provision "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-			[ ${#COMPREPLY[@]} -eq 0 ] || printf '%s\n' "${COMPREPLY[@]}"`, "bash", line))
+			[ ${#COMPREPLY[@]} -eq 0 ] || printf '%s\n' "${COMPREPLY[@]}"`, "bash"}, bashWords(line)...)...))
 	},
 	"fish": func(t *testing.T, dir, line string) string {
 		out := output(t, shellIn(t, dir, "fish", "--no-config", "-c", `
@@ -136,6 +138,15 @@ var completers = map[string]func(t *testing.T, dir, line string) string{
 	},
 }
 
+// bashWords splits a line as bash does: at = too, and with the quotes left in.
+func bashWords(line string) []string {
+	words := regexp.MustCompile(`(?:\\.|'[^']*'|[^ =\\'])+|=`).FindAllString(line, -1)
+	if strings.HasSuffix(line, " ") || strings.HasSuffix(line, "=") {
+		words = append(words, "")
+	}
+	return words
+}
+
 func TestCompletion(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell, func(t *testing.T) {
@@ -148,6 +159,8 @@ func TestCompletion(t *testing.T) {
 				"provision plan inventory.toml -l we":                          {"web1", "web2"},
 				"provision plan --limit nobody inventory.toml --limit f":       {"frobnicator-staging", "frobnicator-production"},
 				"provision plan --limit web1,frobnicator-s":                    {"web1,frobnicator-staging"},
+				`provision plan ci\ keys/example.toml --limit we`:              {"web1", "web2"},
+				`provision plan 'ci keys/example.toml' --limit we`:             {"web1", "web2"},
 				"provision remove --deployment ":                               {"frobnicator-staging", "frobnicator-production"},
 				"provision remove --deployment frobnicator-staging --output j": {"json"},
 				"provision render ":                                            {"ci", "gate", "override", "authorized-key", "config"},

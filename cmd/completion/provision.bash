@@ -1,7 +1,9 @@
 # bash completion of provision; needs nothing else, and works with bash 3.2.
 
 _provision() {
-	local line ending cur=${COMP_WORDS[COMP_CWORD]}
+	local line ending quotes=$'[\\\\"\']' # words stand here as they were typed
+	local words=("${COMP_WORDS[@]//$quotes/}")
+	local cur=${words[COMP_CWORD]}
 	COMPREPLY=()
 	[ "$cur" != = ] || cur=
 	while IFS= read -r line; do
@@ -20,7 +22,7 @@ _provision() {
 			;;
 		?*) COMPREPLY+=("${line%%$'\t'*}") ;;
 		esac
-	done < <("${1/#\~/$HOME}" __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" "$cur" 2>/dev/null)
+	done < <("${1/#\~/$HOME}" __complete "${words[@]:1:COMP_CWORD-1}" "$cur" 2>/dev/null)
 }
 
 complete -F _provision provision
