@@ -115,6 +115,7 @@ func (v *verification) add(host string, verdicts ...verdict) {
 // print prints what is not fine, host by host, and how much is.
 func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
 	var counts verdictCounts
+	var gaps []gap
 	for _, h := range f.hosts {
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
@@ -125,7 +126,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 				v.tell("wrong", at, w)
 			}
 			if len(verdict.unchecked) > 0 {
-				v.tell("unchecked", at, strings.Join(verdict.unchecked, "; "))
+				gaps = append(gaps, gap{at, strings.Join(verdict.unchecked, "; ")})
 			}
 			for _, n := range verdict.notes {
 				v.tell("note", at, n)
@@ -148,15 +149,19 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		}
 		v.tally.Hosts++
 	}
+	v.gaps(gaps)
 	text := fmt.Sprintf("%s, %s fine", count(v.tally.Hosts+v.tally.Failed, "host"), count(counts.fine, "step"))
 	if counts.wrong > 0 {
-		text += fmt.Sprintf(", %d NOT AS IT SHOULD BE", counts.wrong)
+		text += fmt.Sprintf(", %d WRONG", counts.wrong)
 	}
-	if counts.breaches > 0 {
-		text += fmt.Sprintf(", %d THINGS THAT A KEY MUST NOT DO", counts.breaches)
+	switch {
+	case counts.breaches == 1:
+		text += ", 1 BREACH"
+	case counts.breaches > 1:
+		text += fmt.Sprintf(", %d BREACHES", counts.breaches)
 	}
 	if counts.unchecked > 0 {
-		text += fmt.Sprintf(", %d of them not fully checked", counts.unchecked)
+		text += fmt.Sprintf(", %d not fully checked", counts.unchecked)
 	}
 	if counts.refused > 0 {
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)
@@ -165,6 +170,33 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", count(v.tally.Failed, "host"))
 	}
 	v.last(text, f)
+}
+
+// A gap is what could not be looked at, and where.
+type gap struct {
+	line
+	what string
+}
+
+// gaps prints what could not be looked at. To be read by somebody, what is the
+// same in many places is said once.
+func (v *verification) gaps(gaps []gap) {
+	places := map[string][]line{}
+	for _, g := range gaps {
+		places[g.what] = append(places[g.what], g.line)
+	}
+	for _, g := range gaps {
+		same := places[g.what]
+		if len(same) == 1 || v.json || v.verbose {
+			v.tell("unchecked", g.line, g.what)
+			continue
+		}
+		delete(places, g.what) // said
+		if len(same) > 0 {
+			hosts := slices.CompactFunc(same, func(a, b line) bool { return a.Host == b.Host })
+			v.tell("unchecked", line{}, fmt.Sprintf("%d steps of %s: %s", len(same), count(len(hosts), "host"), g.what))
+		}
+	}
 }
 
 // tell prints one finding.

@@ -151,7 +151,7 @@ func TestVerdicts(t *testing.T) {
 			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J"}, notes: []string{"mind this"}},
 			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
 		)
-		v.add("web3", verdict{step: "gate"})
+		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unchecked: []string{"its password", "its shell"}})
 		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
 		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: errors.New("web2: nobody answers")})
 		return v, &out, &errs
@@ -163,11 +163,12 @@ func TestVerdicts(t *testing.T) {
 	}
 	got := out.String()
 	got = got[:strings.LastIndex(got, ", ")]
-	want := `web1: app: user u: not checked: its password; its shell
-web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
+	want := `web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
 web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the deploy key was let do what it must not: a shell: uid=0
-3 hosts, 3 steps fine, 2 NOT AS IT SHOULD BE, 1 THINGS THAT A KEY MUST NOT DO, 1 of them not fully checked, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+not checked: 2 steps of 2 hosts: its password; its shell
+web3: gate: not checked: who else writes there
+3 hosts, 4 steps fine, 2 WRONG, 1 BREACH, 3 not fully checked, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
 	if got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}
@@ -214,8 +215,9 @@ web1: app: restriction app: BREACH: the deploy key was let do what it must not: 
 		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J||`,
 		"web1|web1.app|restriction app|a shell: uid=0||",
 		"web2|web2|look||web2: nobody answers|",
-		"web3|web3|gate|||",
-	}; !slices.Equal(cases, want) || suites.Tests != 6 || suites.Failures != 2 || suites.Errors != 1 {
+		"web3|web3|gate|||not checked: who else writes there",
+		"web3|web3|docker|||not checked: its password; its shell",
+	}; !slices.Equal(cases, want) || suites.Tests != 7 || suites.Failures != 2 || suites.Errors != 1 {
 		t.Errorf("%d tests, %d failures, %d errors:\n%s\nwant\n%s", suites.Tests, suites.Failures, suites.Errors, strings.Join(cases, "\n"), strings.Join(want, "\n"))
 	}
 }
