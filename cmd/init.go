@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/secret"
 )
 
 type initOptions struct {
@@ -220,17 +222,15 @@ func (d *draft) lookUp(ctx context.Context) error {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("the project %s and your rights there: %v", d.project, err))
 		return d.registryWithout(ctx)
 	}
-	var ca []byte
-	if d.caFile != "" {
-		if ca, err = os.ReadFile(d.caFile); err != nil {
-			return usageError{err}
+	client, err := d.connect(ctx, token)
+	var stranger x509.UnknownAuthorityError
+	if errors.As(err, &stranger) && d.caFile == "" && d.ask.terminal() {
+		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visibleLines(d.gitlab))
+		if d.caFile, err = d.line(ctx, "which file has the certificate of that CA?", ""); err == nil {
+			client, err = d.connect(ctx, token)
 		}
 	}
-	client, err := gitlab.New(gitlab.Options{URL: d.gitlab, Token: token, CA: ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
 	if err != nil {
-		return usageError{err}
-	}
-	if err := client.CheckToken(ctx, "api"); err != nil {
 		return err
 	}
 	p, err := client.Project(ctx, d.project)
@@ -257,6 +257,21 @@ func (d *draft) lookUp(ctx context.Context) error {
 		d.registry = p.Registry
 	}
 	return d.registryWithout(ctx)
+}
+
+// connect returns a client of GitLab with a token that works there.
+func (d *draft) connect(ctx context.Context, token secret.Value) (client *gitlab.Client, err error) {
+	var ca []byte
+	if d.caFile != "" {
+		if ca, err = os.ReadFile(d.caFile); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	client, err = gitlab.New(gitlab.Options{URL: d.gitlab, Token: token, CA: ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return client, client.CheckToken(ctx, "api")
 }
 
 // registryWithout is for when GitLab has not said where the registry is.
