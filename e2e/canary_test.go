@@ -52,11 +52,10 @@ func find(canaries []canary, text string) []string {
 
 const sudoPassword = "Kanarienvogel im Bergwerk 7431"
 
-// No secret is ever seen in what is printed, among the arguments or in the
-// environment of any process, in a log, or in any file but the one that it
-// belongs into; neither in a run that works nor in one that fails.
-func TestSecrets(t *testing.T) {
-	t.Parallel()
+// canaryWorld is one with secrets of all kinds; the canaries are those that are
+// there from the beginning.
+func canaryWorld(t *testing.T) (*world, []canary) {
+	t.Helper()
 	w := newWorld(t, livedIn+`
 [deployments.tool]
 host = "web1"
@@ -71,10 +70,18 @@ variables = { projects = ["transmogrify/tool"] }
 	if err != nil {
 		t.Fatal(err)
 	}
-	canaries := []canary{
+	return w, []canary{
 		{name: "the password of sudo", texts: []string{sudoPassword, "Kanarienvogel"}},
 		{name: "the token of GitLab", texts: []string{string(token), base64.StdEncoding.EncodeToString(token)}},
 	}
+}
+
+// No secret is ever seen in what is printed, among the arguments or in the
+// environment of any process, in a log, or in any file but the one that it
+// belongs into; neither in a run that works nor in one that fails.
+func TestSecrets(t *testing.T) {
+	t.Parallel()
+	w, canaries := canaryWorld(t)
 	temp := t.TempDir()
 	var printed strings.Builder
 	traces := 0

@@ -14,8 +14,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"provision/e2e/lab"
 )
 
 // confine runs a command where no file can be written but below $TMPDIR.
@@ -107,24 +105,7 @@ func (c cell) written(t *testing.T) []string {
 // none into a file, not even for a moment.
 func TestSecretsOfRotation(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, livedIn+`
-[deployments.tool]
-host = "web1"
-project = "transmogrify/tool"
-user = "deploy-tool"
-directory = "tool"
-environment = "staging"
-variables = { projects = ["transmogrify/tool"] }
-`, hosts(func(_ string, o *lab.Options) { o.Password = sudoPassword }))
-	w.Inventory.Host("web1").BecomePassword = w.secretFile(t, sudoPassword)
-	token, err := os.ReadFile(w.Inventory.GitLab.Token.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	canaries := []canary{
-		{name: "the password of sudo", texts: []string{sudoPassword, "Kanarienvogel"}},
-		{name: "the token of GitLab", texts: []string{string(token)}},
-	}
+	w, canaries := canaryWorld(t)
 	var printed strings.Builder
 	run := func(wants int, command *exec.Cmd, out, errors *bytes.Buffer) {
 		t.Helper()
