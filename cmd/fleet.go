@@ -92,6 +92,7 @@ type fleet struct {
 
 	hosts       []*inventory.Host
 	deployments map[*inventory.Host][]*inventory.Deployment
+	gone        bool // the hosts: nobody connects to them
 	parallel    int
 	lockWait    time.Duration
 	timeout     time.Duration // see Env
@@ -189,7 +190,7 @@ func (f *fleet) admitted() error {
 
 func (f *fleet) close() { f.dialer.Close() }
 
-// A site is one host of a fleet, connected.
+// A site is one host of a fleet, connected unless it is gone.
 type site struct {
 	provision.Target
 	fleet       *fleet
@@ -215,20 +216,20 @@ func (f *fleet) each(ctx context.Context, work func(context.Context, site) error
 		}
 	}()
 	errs := f.sideBySide(ctx, func(ctx context.Context, h *inventory.Host) error {
-		conn, err := f.dialer.Dial(ctx, f.target(h))
-		if err != nil {
-			return err
+		t := provision.Target{Name: h.Name, Forge: f.forge, By: admin() + " with provision " + version(), Trace: f.trace.conversation(h.Name)}
+		if !f.gone {
+			conn, err := f.dialer.Dial(ctx, f.target(h))
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			t.Host, t.Lock = conn, &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
 		}
-		defer conn.Close()
 		if err := f.admitted(); err != nil {
 			return err
 		}
 		f.live.doing(h.Name, "look")
-		lock := &provision.Lock{Hold: conn.Hold, Owner: whoami(), Wait: f.lockWait}
-		return work(ctx, site{provision.Target{
-			Name: h.Name, Host: conn, Forge: f.forge, Lock: lock,
-			By: admin() + " with provision " + version(), Trace: f.trace.conversation(h.Name),
-		}, f, h, f.deployments[h]})
+		return work(ctx, site{t, f, h, f.deployments[h]})
 	})
 	return errs, f.admitted()
 }

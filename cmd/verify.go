@@ -359,7 +359,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	if plan != nil {
 		verdicts, err := judge(d.Host.Name, d.Name, list, plan, err)
 		if f.forge == nil {
-			unseenInJob(verdicts, "ci-key "+d.Name)
+			unseenInJob(verdicts, d)
 		}
 		v.add(d.Host.Name, verdicts...)
 		return err
@@ -402,11 +402,14 @@ func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
 	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
 }
 
-// unseenInJob says of the step what a job of CI cannot know of its variables.
-func unseenInJob(verdicts []verdict, step string) {
+// unseenInJob says of the steps what a job of CI cannot know of variables.
+func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
 	for i := range verdicts {
-		if verdicts[i].step == step {
-			verdicts[i].unchecked = append(verdicts[i].unchecked, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
+		switch v := &verdicts[i]; {
+		case v.step == "ci-key "+d.Name:
+			v.unchecked = append(v.unchecked, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
+		case v.step == "ci-moved "+d.Name && v.unchecked == nil:
+			v.unchecked = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
 		}
 	}
 }

@@ -64,7 +64,7 @@ var traces = map[string]string{
 
 func (w *world) everything(t *testing.T) everything {
 	t.Helper()
-	e := everything{w.snapshot(t, "web1"), map[string]string{}}
+	e := everything{w.snapshot(t, "web1"), w.inGitLab(t)}
 	for name := range e.files {
 		for trace := range traces {
 			if name == trace || strings.HasSuffix(trace, "/") && strings.HasPrefix(name, trace) ||
@@ -73,13 +73,20 @@ func (w *world) everything(t *testing.T) everything {
 			}
 		}
 	}
+	return e
+}
+
+// inGitLab returns what there is in GitLab, by what it is and where.
+func (w *world) inGitLab(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	var paths []string
 	for _, d := range w.Inventory.Deployments {
 		paths = append(paths, d.Project)
 		for _, k := range w.GitLab.DeployKeys(d.Project) {
-			e.gitlab[fmt.Sprintf("deploy key %d of %s", k.ID, d.Project)] = fmt.Sprint(k.Title, k.Key, k.CanPush)
+			all[fmt.Sprintf("deploy key %d of %s", k.ID, d.Project)] = fmt.Sprint(k.Title, k.Key, k.CanPush)
 		}
-		e.gitlab["branches of "+d.Project] = fmt.Sprint(w.GitLab.ProtectedBranches(d.Project))
+		all["branches of "+d.Project] = fmt.Sprint(w.GitLab.ProtectedBranches(d.Project))
 	}
 	for _, path := range append(paths, "transmogrify") {
 		for _, v := range w.GitLab.Variables(path) {
@@ -87,15 +94,15 @@ func (w *world) everything(t *testing.T) everything {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e.gitlab["variable "+v.Key+" of "+path+" for "+v.Scope] = fmt.Sprint(text, v.File, v.Protected, v.Raw, v.Description)
+			all["variable "+v.Key+" of "+path+" for "+v.Scope] = fmt.Sprint(text, v.File, v.Protected, v.Raw, v.Description)
 		}
 		for _, token := range w.GitLab.Tokens(path) {
 			if token.Active { // GitLab lists those that are revoked for ever
-				e.gitlab[fmt.Sprintf("token %d of %s", token.ID, path)] = fmt.Sprint(token.Name, token.Scopes, token.Expires)
+				all[fmt.Sprintf("token %d of %s", token.ID, path)] = fmt.Sprint(token.Name, token.Scopes, token.Expires)
 			}
 		}
 	}
-	return e
+	return all
 }
 
 func (e everything) compare(t *testing.T, now everything) {

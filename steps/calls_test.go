@@ -508,6 +508,29 @@ func TestVariablesByHand(t *testing.T) {
 	}
 }
 
+// What a deployment has left under another environment or prefix goes; what is
+// another's, or somebody's own, stays.
+func TestMovedVariables(t *testing.T) {
+	const target = "ssh://deploy-frobnicator@deploy-host.example.com"
+	const ours = "Set by provision for frobnicator-production on web1."
+	f := newFake()
+	for _, v := range []struct{ prefix, scope, target, description string }{
+		{"", "production", target, ours},
+		{"", "old", target, ours},
+		{"OLD_", "production", target, ours},
+		{"", "of a namesake", "ssh://deploy-frobnicator@elsewhere.example.com", ours},
+		{"", "by hand", target, ""},
+	} {
+		f.Vars[group] = append(f.Vars[group],
+			forge.Variable{Key: v.prefix + "SSH_DEPLOY_TARGET", Scope: v.scope, Value: secret.New(v.target), Description: v.description},
+			forge.Variable{Key: v.prefix + "SSH_AUTH", Scope: v.scope, Value: secret.New("key"), Description: v.description})
+	}
+	done, err := converge(t, stepOf(t, "", "", "ci-moved frobnicator-production"), f, &host{})
+	checkDone(t, done, err,
+		"RemoveVariable group transmogrify SSH_AUTH old", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET old",
+		"RemoveVariable group transmogrify OLD_SSH_AUTH production", "RemoveVariable group transmogrify OLD_SSH_DEPLOY_TARGET production")
+}
+
 func TestVariablesThatNobodySees(t *testing.T) {
 	f := newFake()
 	f.Vars[group] = []forge.Variable{{Key: "SSH_DEPLOY_TARGET", Scope: "production", Hidden: true}}

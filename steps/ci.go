@@ -1,7 +1,10 @@
 package steps
 
 import (
+	"context"
+
 	"provision/inventory"
+	"provision/provision"
 	"provision/provision/forge"
 )
 
@@ -51,11 +54,33 @@ func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool)
 	return forge.Variable{}, false
 }
 
-// where names a variable for people.
+// where names one of our variables for people.
 func (c ci) where(base string, owner forge.Owner) string {
-	name := c.variables.Key(base) + " of " + owner.String()
-	if c.scope != "*" {
-		name += " for " + c.scope
+	return called(forge.Variable{Key: c.variables.Key(base), Scope: c.scope}, owner)
+}
+
+// called names a variable for people.
+func called(v forge.Variable, owner forge.Owner) string {
+	name := v.Key + " of " + owner.String()
+	if v.Scope != "*" {
+		name += " for " + v.Scope
 	}
 	return name
+}
+
+// unset removes the variable that is called so, if it is still among those that
+// are chosen.
+func unset(owner forge.Owner, name string, choose func([]forge.Variable) []forge.Variable) provision.Change {
+	return call(func(ctx context.Context, g forge.Forge) error {
+		variables, err := g.Variables(ctx, owner)
+		if err != nil {
+			return err
+		}
+		for _, v := range choose(variables) {
+			if called(v, owner) == name {
+				return g.RemoveVariable(ctx, owner, v.Key, v.Scope)
+			}
+		}
+		return nil
+	}, "remove %s", name)
 }

@@ -26,17 +26,14 @@ func (l leaving) key() provision.Step {
 func (l leaving) variables() provision.Step {
 	c := ciOf(l.Deployment)
 	keys := []string{keyVariable, targetVariable, knownHostsVariable}
-	name := func(v forge.Variable, owner forge.Owner) string {
-		if v.Scope == "*" {
-			return v.Key + " of " + owner.String()
-		}
-		return v.Key + " of " + owner.String() + " for " + v.Scope
-	}
 	// Without a scope it is a deployment that the inventory does not name:
 	// then what GitLab has to say about a variable is all there is to go by.
 	ours := func(v forge.Variable) bool {
 		named := c.scope == "" || v.Scope == c.scope && slices.ContainsFunc(keys, func(base string) bool { return v.Key == c.variables.Key(base) })
 		return named && v.Description == c.description()
+	}
+	choose := func(variables []forge.Variable) []forge.Variable {
+		return slices.DeleteFunc(slices.Clone(variables), func(v forge.Variable) bool { return !ours(v) })
 	}
 	ask := func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}
@@ -49,14 +46,12 @@ func (l leaving) variables() provision.Step {
 			if err != nil {
 				return nil, err
 			}
-			for _, v := range variables {
-				if ours(v) {
-					facts.Add("ours "+owner.String(), name(v, owner))
-				}
+			for _, v := range choose(variables) {
+				facts.Add("ours "+owner.String(), called(v, owner))
 			}
 			for _, base := range keys {
 				if v, ok := c.find(variables, base); ok && !ours(v) {
-					facts.Add("foreign", name(v, owner))
+					facts.Add("foreign", called(v, owner))
 				}
 			}
 		}
@@ -66,18 +61,7 @@ func (l leaving) variables() provision.Step {
 		var changes []provision.Change
 		for _, owner := range c.owners {
 			for _, what := range f["ours "+owner.String()] {
-				changes = append(changes, call(func(ctx context.Context, g forge.Forge) error {
-					variables, err := g.Variables(ctx, owner)
-					if err != nil {
-						return err
-					}
-					for _, v := range variables {
-						if ours(v) && name(v, owner) == what {
-							return g.RemoveVariable(ctx, owner, v.Key, v.Scope)
-						}
-					}
-					return nil
-				}, "remove %s", what))
+				changes = append(changes, unset(owner, what, choose))
 			}
 		}
 		for _, what := range f["foreign"] {

@@ -10,6 +10,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
 )
 
 // TestRemovals reads testdata/remove, as TestPlans reads testdata/plan: what was
@@ -112,6 +113,44 @@ func TestRemoveOrder(t *testing.T) {
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the order is\n%s, not\n%s", got, want)
 	}
+}
+
+// Of a host that is gone everything goes that it has in GitLab, whatever its
+// users have in common, and no host is asked.
+func TestForget(t *testing.T) {
+	inv, given := inventoryOf(t, "two-deployments")
+	f := newFake()
+	const name = "deploy-frobnicator@web1"
+	key := forge.DeployKey{Title: name, Key: "ssh-ed25519 AAAA " + name}
+	for _, project := range []string{"transmogrify/frobnicator", "transmogrify/other"} {
+		if err := f.AddDeployKey(t.Context(), project, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range inv.Deployments {
+		for _, base := range []string{keyVariable, targetVariable} {
+			f.Vars[group] = append(f.Vars[group], forge.Variable{Key: base, Scope: d.Scope, Description: ciOf(d).description()})
+		}
+	}
+	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: keyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
+	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: name, Description: "Made by provision for " + name + "."}); err != nil {
+		t.Fatal(err)
+	}
+	var done []string
+	for _, s := range Forget(inv, inv.Hosts[0], inv.Deployments, given) {
+		if s.Probe().Script.Text != "" {
+			t.Errorf("%s asks the host", s.Name())
+		}
+		calls, err := converge(t, s, f, &host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done = append(done, calls...)
+	}
+	checkDone(t, done, nil,
+		"RemoveVariable group transmogrify SSH_AUTH production", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET production",
+		"RemoveVariable group transmogrify SSH_AUTH staging", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET staging",
+		"RevokeToken group transmogrify access token 107", "RemoveDeployKey transmogrify/frobnicator 105", "RemoveDeployKey transmogrify/other 106")
 }
 
 func kindOf(s provision.Step) string {

@@ -78,6 +78,7 @@ func (w wish) steps() []provision.Step {
 		overrideSteps,
 		ciVariablesSteps,
 		ciKeySteps,
+		ciMovedSteps,
 	} {
 		steps = append(steps, of(w)...)
 	}
