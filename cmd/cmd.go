@@ -61,6 +61,7 @@ func (f helpFlag) Apply(set *flag.FlagSet) error {
 
 func init() {
 	cli.HelpFlag = helpFlag{&cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "show help", DisableDefaultText: true}}
+	cli.FlagStringer = flagLine
 }
 
 // Main runs the program and returns its exit code. An interrupt ends what is
@@ -139,13 +140,17 @@ func newApp(env Env) *cli.App {
 		Reader:                env.Stdin,
 		Writer:                env.Stdout,
 		ErrWriter:             env.Stderr,
+		Flags:                 []cli.Flag{cli.HelpFlag, &cli.BoolFlag{Name: "version", Usage: "print the version"}},
 		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				return printVersion(env)
+			}
 			if c.Args().Present() {
 				return noCommand(c.App, c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
-		OnUsageError:   onUsageError,
+		OnUsageError:   onAppUsageError,
 		ExitErrHandler: func(*cli.Context, error) {}, // the library's own would end the process
 		HideVersion:    true,
 	}

@@ -72,7 +72,8 @@ USAGE:
 DESCRIPTION:
    {{template "descriptionTemplate" .}}{{end}}
 ` + section("EXAMPLE", examples[c.Name]) + `
-FLAGS:{{template "visibleFlagCategoryTemplate" .}}` + section("EXIT CODES", exitCodes(c.Name))
+FLAGS:{{if .VisibleFlagCategories}}{{template "visibleFlagCategoryTemplate" .}}{{else}}{{template "visibleFlagTemplate" .}}
+{{end}}` + section("EXIT CODES", exitCodes(c.Name))
 }
 
 // appHelp is the help of the program: its commands, by their groups.
@@ -119,6 +120,60 @@ func noCommand(app *cli.App, name string) error {
 		names = append(names, c.Name)
 	}
 	return usagef("there is no command %q%s\nhint: provision help lists them", name, didYouMean(name, names))
+}
+
+// flagLine is how the help shows a flag: its names with what it wants, a tab,
+// and what it is for.
+func flagLine(f cli.Flag) string {
+	text := strings.Join(flagWords(f), ", ")
+	if takesValue(f) {
+		text += " " + placeholder(f)
+	}
+	text += "\t" + meaning(f)
+	if otherwise := defaultOf(f); otherwise != "" {
+		text += " (default: " + otherwise + ")"
+	}
+	return text
+}
+
+// meaning returns what a flag is for. What it wants stands before that already.
+func meaning(f cli.Flag) string {
+	return strings.TrimPrefix(strings.ReplaceAll(usageOf(f), "`", ""), placeholder(f)+": ")
+}
+
+// flagWords returns the names of a flag as they are typed.
+func flagWords(f cli.Flag) []string {
+	var words []string
+	for _, n := range f.Names() {
+		dashes := "--"
+		if len(n) == 1 {
+			dashes = "-"
+		}
+		words = append(words, dashes+n)
+	}
+	return words
+}
+
+// defaultOf returns what holds without a flag, or "" where that is nothing.
+func defaultOf(f cli.Flag) string {
+	d, ok := f.(cli.DocGenerationFlag)
+	if !ok || !takesValue(f) {
+		return ""
+	}
+	switch value := strings.Trim(d.GetValue(), `"[]`); value {
+	case "0", "0s":
+		return ""
+	default:
+		return value
+	}
+}
+
+// onAppUsageError is for flags before the command: there are hardly any.
+func onAppUsageError(_ *cli.Context, err error, _ bool) error {
+	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
+		err = fmt.Errorf("there is no flag --%s before a command: flags stand behind it", strings.TrimLeft(name, "-"))
+	}
+	return usagef("%w\nhint: provision help lists the commands", err)
 }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {

@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,16 @@ func TestHelp(t *testing.T) {
 		if c.Name != "help" && (code != exitFine || !strings.Contains(said, "\nEXIT CODES:\n   0  fine\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
 			t.Errorf("provision %s --help: exit code %d\n%s", c.Name, code, said)
 		}
+		for _, f := range c.VisibleFlags() {
+			for _, word := range flagWords(f) {
+				if c.Name != "help" && word != "--help" && word != "-h" && !regexp.MustCompile(`(?m)^   .*`+word+`\b.*  \S`).MatchString(said) {
+					t.Errorf("provision %s --help does not tell of %s:\n%s", c.Name, word, said)
+				}
+			}
+			if takesValue(f) && placeholder(f) == "" {
+				t.Errorf("%s: what does --%s want?", c.Name, f.Names()[0])
+			}
+		}
 		if len(examples[c.Name]) == 0 {
 			t.Errorf("%s has no example", c.Name)
 		}
@@ -39,6 +50,28 @@ func TestHelp(t *testing.T) {
 					t.Errorf("%q: there is no flag %s", e, w)
 				}
 			}
+		}
+	}
+}
+
+// What somebody types first, who has read nothing.
+func TestFirstWords(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitFine, "\nCOMMANDS:\n"},
+		{[]string{"-h"}, exitFine, "\nCOMMANDS:\n"},
+		{[]string{"--help"}, exitFine, "\nCOMMANDS:\n"},
+		{[]string{"help"}, exitFine, "\nCOMMANDS:\n"},
+		{[]string{"--version"}, exitFine, "provision "},
+		{[]string{"version"}, exitFine, "provision "},
+		{[]string{"help", "plan"}, exitFine, "\nFLAGS:\n"},
+		{[]string{"--verbose", "plan"}, exitUsage, "there is no flag --verbose before a command: flags stand behind it\n  hint: provision help lists the commands\n"},
+	} {
+		if code, said := say(t, c.args...); code != c.code || !strings.Contains(said, c.want) {
+			t.Errorf("provision %v: exit code %d\n%s", c.args, code, said)
 		}
 	}
 }

@@ -71,24 +71,16 @@ func writeMan(w io.Writer, app *cli.App) {
 
 func manFlag(p func(string, ...any), f cli.Flag) {
 	var names []string
-	for _, n := range f.Names() {
-		dashes := "--"
-		if len(n) == 1 {
-			dashes = "-"
-		}
-		names = append(names, `\fB`+roff(dashes+n)+`\fR`)
+	for _, word := range flagWords(f) {
+		names = append(names, `\fB`+roff(word)+`\fR`)
 	}
 	text := strings.Join(names, ", ")
 	if takesValue(f) {
-		value := placeholder(f)
-		if value == "" {
-			value = "VALUE"
-		}
-		text += ` \fI` + roff(value) + `\fR`
+		text += ` \fI` + roff(placeholder(f)) + `\fR`
 	}
-	p(".TP\n%s\n%s", text, roff(strings.ReplaceAll(usageOf(f), "`", "")))
-	if d, ok := f.(cli.DocGenerationFlag); ok && takesValue(f) && strings.Trim(d.GetValue(), `"[]`) != "" && d.GetValue() != "0s" && d.GetValue() != "0" {
-		p("(default: %s)", roff(d.GetValue()))
+	p(".TP\n%s\n%s", text, roff(meaning(f)))
+	if otherwise := defaultOf(f); otherwise != "" {
+		p("(default: %s)", roff(otherwise))
 	}
 }
 

@@ -21,7 +21,7 @@ func mapCommand(env Env) *cli.Command {
 			"draws mermaid in its own pages, in a block of code ```mermaid; dot is for\n" +
 			"Graphviz.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`: as what it is drawn"},
 			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
 		},
 		HideHelpCommand: true,

@@ -41,8 +41,8 @@ func renderCommand(env Env) *cli.Command {
 			"  authorized-key  the line that lets a deploy key in; the key itself is made by apply\n" +
 			"  config          config.json of docker, with the login to the registry",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "deployment", Usage: "only this `DEPLOYMENT`; may stand there several times"},
-			&cli.StringSliceFlag{Name: "host", Usage: "only this `HOST`; may stand there several times"},
+			&cli.StringSliceFlag{Name: "deployment", Usage: "only this `DEPLOYMENT`; may be repeated"},
+			&cli.StringSliceFlag{Name: "host", Usage: "only this `HOST`; may be repeated"},
 			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `PATH`, a group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},

@@ -14,16 +14,21 @@ func versionCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:            "version",
 		Usage:           "print the version of this program",
+		UsageText:       "provision version",
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
 				return usagef("version takes no argument, not %q", c.Args().First())
 			}
-			fmt.Fprintf(env.Stdout, "provision %s\n", version())
-			return nil
+			return printVersion(env)
 		},
 	}
+}
+
+func printVersion(env Env) error {
+	_, err := fmt.Fprintf(env.Stdout, "provision %s\n", version())
+	return err
 }
 
 func version() string {
