@@ -222,7 +222,7 @@ func TestInit(t *testing.T) {
 	t.Run("without a token", func(t *testing.T) {
 		os.Unsetenv("GITLAB_TOKEN") // set again by the cleanup of Setenv
 		code, said, file := initialise(append(right, "--registry", "registry.example.com", "--git-ssh", "ssh://git@"+git.Addr().String())...)
-		if code != 0 || !strings.Contains(said, "not checked: the project transmogrify/frobnicator and your rights there: environment variable GITLAB_TOKEN: is not set") {
+		if code != 0 || !strings.Contains(said, "not checked: the project transmogrify/frobnicator and your rights there: environment variable GITLAB_TOKEN is not set") {
 			t.Errorf("exit code %d\n%s", code, said)
 		}
 		if _, err := inventory.Load(file); err != nil {
