@@ -120,7 +120,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for _, b := range verdict.breaches {
-				v.tell("breach", at, "the deploy key was let do what it must not: "+b)
+				v.tell("breach", at, "the deploy key can do what it must not: "+b)
 			}
 			for _, w := range verdict.wrong {
 				v.tell("wrong", at, w)
