@@ -215,7 +215,7 @@ func TestHostileOutput(t *testing.T) {
 		{"a long line", "systemctl", `head -c 50000000 /dev/zero >&2; echo >&2; exec /usr/bin/systemctl "$@"`, 0, "nothing to do"},
 		{"a line of 1 GiB", "systemctl", `head -c 1073741824 /dev/zero >&2; echo >&2; exec /usr/bin/systemctl "$@"`, 1, "the host says more than 64 MiB"},
 		{"an endless line", "systemctl", `cat /dev/zero >&2`, 1, "the host says more than 64 MiB"},
-		{"endless lines", "systemctl", `yes >&2`, 1, "the host says more than 64 MiB"},
+		{"endless lines", "systemctl", `yes >&2`, 1, "the host says more than 1048576 lines"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, "web1", `printf '#!/bin/sh\n%s\n' "$2" >"/usr/local/bin/$1"; chmod 755 "/usr/local/bin/$1"`, c.program, c.text)

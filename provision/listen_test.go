@@ -136,16 +136,17 @@ func TestALiarIsStopped(t *testing.T) {
 // A host that goes on for ever with what is no lie, in lines or in one line or
 // in facts, is stopped, and fills no memory.
 func TestAnEndlessAnswerIsStopped(t *testing.T) {
-	for name, text := range map[string]string{
-		"lines":  strings.Repeat("x", 1023) + "\n",
-		"a line": strings.Repeat("x", 1024),
-		"facts":  "MARK fact k=" + strings.Repeat("x", maxLine-100) + "\n",
+	for name, c := range map[string]struct{ text, says string }{
+		"lines":       {strings.Repeat("x", 1023) + "\n", "64 MiB"},
+		"short lines": {strings.Repeat("y\n", 1000), "1048576 lines"},
+		"a line":      {strings.Repeat("x", 1024), "64 MiB"},
+		"facts":       {"MARK fact k=" + strings.Repeat("x", maxLine-100) + "\n", "64 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var sent int
 			host := liar(func(ctx context.Context, marks []string, out io.Writer) error {
 				fmt.Fprintf(out, "%s begin 0\n", marks[0])
-				more := []byte(strings.ReplaceAll(text, "MARK", marks[0]))
+				more := []byte(strings.ReplaceAll(c.text, "MARK", marks[0]))
 				for sent <= 2*maxHeard {
 					n, err := out.Write(more)
 					if sent += n; err != nil {
@@ -156,7 +157,7 @@ func TestAnEndlessAnswerIsStopped(t *testing.T) {
 				return nil
 			})
 			_, err := Look(context.Background(), Target{Name: "h", Host: host}, []Step{fixed{name: "a", probe: Script{Text: ":"}}})
-			if err == nil || !strings.Contains(err.Error(), "the host says more than 64 MiB") {
+			if err == nil || !strings.Contains(err.Error(), "the host says more than "+c.says) {
 				t.Errorf("got %v", err)
 			}
 			if sent > 2*maxHeard {

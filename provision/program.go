@@ -318,6 +318,7 @@ const (
 	maxFacts = 50_000   // facts of one program
 	maxSaid  = 4 << 20  // bytes of output of one program that are passed on
 	maxHeard = 64 << 20 // bytes of all that it says; then it is stopped
+	maxLines = 1 << 20  // lines of that, which cost more than their bytes
 )
 
 // A result is what became of one job.
@@ -357,12 +358,15 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 	lines := readers.Get().(*bufio.Reader)
 	defer readers.Put(lines)
 	lines.Reset(&bounded{r, maxHeard})
-	for {
+	for heard := 1; ; heard++ {
 		line, err := readLine(lines)
 		if line == "" && err == io.EOF {
 			return results, stray, nil
 		} else if err != nil && err != io.EOF {
 			return results, stray, err
+		}
+		if heard > maxLines {
+			return results, stray, fmt.Errorf("the host says more than %d lines", maxLines)
 		}
 		if p.trace != nil {
 			p.trace(false, Visible(p.hide(line)))
