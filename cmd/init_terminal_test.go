@@ -129,7 +129,6 @@ func TestInitAsks(t *testing.T) {
 		if inv.GitLab.URL != "https://"+bare || inv.Deployments[0].Project != b.project || net.JoinHostPort(inv.Hosts[0].Address, strconv.Itoa(inv.Hosts[0].Port)) != b.host || inv.Deployments[0].Scope != "staging" || len(inv.GitLab.CA) == 0 {
 			t.Errorf("the inventory is about %s %s %s %s", inv.GitLab.URL, inv.Deployments[0].Project, inv.Hosts[0].Address, inv.Deployments[0].Scope)
 		}
-		t.Log(p.read.String())
 		p.order(t, whereIsGitLab+"git example\nthat is no URL of a GitLab\n  hint: ",
 			whereIsGitLab+noSuchName+"\nlook at the GitLab token: there is no host "+noSuchName+" (no such host)",
 			whereIsGitLab+bare+"\nhttps://"+bare+" shows a certificate of a CA that this machine does not trust\n",

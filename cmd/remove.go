@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,6 +83,9 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 			return err
 		}
 		fine, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", r.what))
+		if ctx.Err() != nil {
+			return errors.New("interrupted; nothing is removed")
+		}
 		if err != nil {
 			return err
 		}
