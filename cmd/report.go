@@ -296,6 +296,9 @@ func (r *report) summary(verb string, f *fleet) {
 	if t.Later > 0 {
 		text += fmt.Sprintf(" (%d of them to be planned after the others)", t.Later)
 	}
+	if t.Notes > 0 {
+		text += ", " + count(t.Notes, "note")
+	}
 	r.last(text, f)
 }
 

@@ -129,6 +129,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 				gaps = append(gaps, gap{at, strings.Join(verdict.unchecked, "; ")})
 			}
 			for _, n := range verdict.notes {
+				v.tally.Notes++
 				v.tell("note", at, n)
 			}
 			if v.verbose {
@@ -162,6 +163,9 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 	}
 	if counts.unchecked > 0 {
 		text += fmt.Sprintf(", %d not fully checked", counts.unchecked)
+	}
+	if v.tally.Notes > 0 {
+		text += ", " + count(v.tally.Notes, "note")
 	}
 	if counts.refused > 0 {
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)

@@ -243,7 +243,7 @@ func (f *fleet) keyFromGitLab(ctx context.Context, d *inventory.Deployment) (sec
 			return v.Value, nil
 		}
 	}
-	return secret.Value{}, fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key("SSH_AUTH"), d.Scope)
+	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key("SSH_AUTH"), d.Scope), "apply makes the key")
 }
 
 // jobOf is what a job of CI knows of GitLab, besides the key.
@@ -302,6 +302,10 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	t := f.deployTarget(d, key, f.forge == nil)
 	t.Name += ": " + d.Name
 	conn, err := f.dialer.Dial(ctx, t)
+	var refused *remote.AuthError
+	if errors.As(err, &refused) && refused.Given {
+		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way; apply puts it right")
+	}
 	if err != nil {
 		return err
 	}

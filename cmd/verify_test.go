@@ -168,7 +168,7 @@ web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the deploy key was let do what it must not: a shell: uid=0
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
-3 hosts, 4 steps fine, 2 WRONG, 1 BREACH, 3 not fully checked, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+3 hosts, 4 steps fine, 2 WRONG, 1 BREACH, 3 not fully checked, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
 	if got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}

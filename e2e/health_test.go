@@ -74,6 +74,8 @@ func TestHealth(t *testing.T) {
 		})
 	}
 
+	planned(t, w.plan(t), "containers wait: note: the container wait-app-1 is not healthy")
+
 	// What is broken is mended by the next deploy.
 	for _, name := range names {
 		w.deploy(t, name, "4")

@@ -110,7 +110,7 @@ cd frobnicator && docker compose stop 2>&1`, w.Inventory.GitLab.SSH.Host)
 		"git-host deploy-user: note: deploy-user also trusts 1 key of "+w.Inventory.GitLab.SSH.Host+" that the inventory does not name",
 		"checkout app: note: ~deploy-user/frobnicator has local changes, left alone: compose.yaml",
 		"ci-key app: note: the branch main of transmogrify/frobnicator is not protected: its jobs will not see SSH_AUTH",
-		"containers app: note: no container of app runs; somebody stopped them")
+		"containers app: note: no container of app runs; a deploy starts them")
 	if got := w.missing(t); len(got) > 0 {
 		t.Errorf("the plan is about %v too", got)
 	}

@@ -185,7 +185,10 @@ func TestRemove(t *testing.T) {
 	w.deploy(t, "tool", "2")
 	w.converged(t)
 
+	rest := w.Inventory.Deployments
+	w.Inventory.Deployments = all // that app is still named here keeps nothing alive
 	w.remove(t, "sister").saysNot(t, "stays")
+	w.Inventory.Deployments = rest
 	if got := w.sh(t, "web1", "getent passwd deploy-user || echo gone; ls /home"); strings.Contains(got, "deploy-user") {
 		t.Errorf("the user is left: %s", got)
 	}

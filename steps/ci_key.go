@@ -346,6 +346,9 @@ func (s ciKey) newPair() (private, line secret.Value) {
 	return private, line
 }
 
+// opensGate begins every line of authorized_keys that opens a gate.
+const opensGate = `restrict,command="` + gateFile + " "
+
 func (s ciKey) comment() string { return "provision:" + s.deployment }
 
 // line returns the line of authorized_keys for a public half "TYPE BASE64".
@@ -354,7 +357,7 @@ func (s ciKey) line(public string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`restrict,command="%s %s %s" %s %s`, gateFile, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
+	return fmt.Sprintf(`%s%s %s" %s %s`, opensGate, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
 }
 
 // standing tells whether a line is the first one for its key and the only one

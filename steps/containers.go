@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 
 	"provision/inventory"
 	"provision/provision"
@@ -35,9 +36,13 @@ if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker wou
 	return 0
 fi
 status=0
-states=$(within 15 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}}' 2>/dev/null) || status=$?
+all=$(within 15 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}} {{.Names}} {{.Status}}' 2>/dev/null) || status=$?
 case $status in
-0) [ -z "$states" ] || printf '%s\n' "$states" | facts state ;;
+0)
+	[ -n "$all" ] || return 0
+	printf '%s\n' "$all" | cut -d ' ' -f 1 | facts state
+	printf '%s\n' "$all" | sed -n 's/^[^ ]* \([^ ]*\) .*(unhealthy)$/\1 is not healthy/p; s/^restarting \([^ ]*\) .*/\1 ends again and again/p' | facts ill
+	;;
 124) fact unasked 'it does not answer' ;;
 *) fact unasked "$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" ;;
 esac
@@ -58,8 +63,12 @@ flock -w 1800 9 || fail 'another deploy does not end'
 docker compose up --detach 9<&-
 `},
 		}}, nil
-	case !f.Has("state", "running"):
-		return []provision.Change{provision.Note("no container of %s runs; somebody stopped them", s.deployment)}, nil
+	case !slices.ContainsFunc(f["state"], func(state string) bool { return state == "running" || state == "restarting" }):
+		return []provision.Change{provision.Note("no container of %s runs; a deploy starts them", s.deployment)}, nil
 	}
-	return nil, nil
+	var notes []provision.Change
+	for _, ill := range f["ill"] {
+		notes = append(notes, provision.Note("the container %s", provision.Visible(ill)))
+	}
+	return notes, nil
 }

@@ -3,7 +3,6 @@ package steps
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -15,8 +14,7 @@ import (
 // has to know to go on after an interruption.
 //
 // The deployment may be one that the inventory does not name: see [Recall].
-// What others need stays: the other deployments that the inventory names on
-// the host, and those that the host carries.
+// What others need stays: the other deployments that the host carries.
 func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventory.Deployment, given Given) []provision.Step {
 	l := leaving{wish: wish{inv, host, []*inventory.Deployment{deployment}, given}, Deployment: deployment}
 	for _, d := range inv.On(host) {
@@ -85,16 +83,7 @@ done
 
 // needed returns the names of the other deployments of the same user.
 func (l leaving) needed(f provision.Facts) []string {
-	var names []string
-	for _, d := range l.others {
-		names = append(names, d.Name)
-	}
-	for _, name := range f["carried"] {
-		if name != l.Name && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
+	return others(f["carried"], l.Name)
 }
 
 // Recall returns a step that looks what a host knows itself of a deployment

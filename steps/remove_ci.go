@@ -99,7 +99,7 @@ func (l leaving) deployKey() provision.Step {
 	}
 	return undo{"deploy-key " + l.User + " " + l.Project, probe, func(f provision.Facts) ([]provision.Change, error) {
 		for _, d := range l.others {
-			if d.Project == l.Project {
+			if d.Project == l.Project && f.Has("carried", d.Name) {
 				return nil, nil
 			}
 		}

@@ -79,6 +79,7 @@ func (w wish) steps() []provision.Step {
 		ciVariablesSteps,
 		ciKeySteps,
 		ciMovedSteps,
+		otherKeysSteps,
 	} {
 		steps = append(steps, of(w)...)
 	}

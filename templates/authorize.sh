@@ -4,12 +4,14 @@
 # then there is no line to put there, and those of the deployment go.
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
-# has the key. Other lines with the same key or the same name go, and the file
-# as it was is kept as authorized_keys.before-provision; all other lines stay
-# as they are, to the byte. Where none of ours is left and nobody else has changed
+# has the key. Other lines with the same key or the same name go; all other lines
+# stay as they are, to the byte. The file as it was before us is kept as
+# authorized_keys.before-provision, or once we are in it, what others have there
+# that goes: nobody who restores that lets an old key of ours in. Where none of ours is left and nobody else has changed
 # anything, the file is as it was kept, or as there was none, gone.
 keys=.ssh/authorized_keys
 sum() { [ ! -e "$1" ] || cksum <"$1"; }
+foreign() { sed '/^# provision begin$/,/^# provision end$/d' "$1"; }
 [ "$2" != none ] || [ -e "$keys" ] || return 0
 [ -d .ssh ] || mkdir -m 700 .ssh
 exec 9<.ssh
@@ -49,7 +51,11 @@ secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
 chmod 600 "$new"
 kept=$keys.before-provision
 if [ "$2" != none ] && [ -n "$before" ] && [ ! -e "$kept" ]; then
-	cp -p "$keys" "$new.kept"
+	if ! grep -qx '# provision begin' "$keys"; then
+		cp -p "$keys" "$new.kept"
+	elif [ "$(foreign "$keys" | cksum)" != "$(foreign "$new" | cksum)" ]; then
+		foreign "$keys" >"$new.kept"
+	fi
 fi
 [ "$(sum "$keys")" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
 case $2 in

@@ -37,6 +37,7 @@ func TestAuthorize(t *testing.T) {
 			"# provision begin\n" + ours + "\n" + sister + "\n# provision end\na\nb\n"},
 		{"a block without an end loses nothing", "a\n# provision begin\n" + sister + "\nb\n",
 			"# provision begin\n" + ours + "\n" + sister + "\nb\n# provision end\na\n"},
+		{"a line with the key, beside the block", block + "ssh-ed25519 AAAAours mine\n" + "a\n", block + "a\n"},
 		{"a name within another", "ssh-rsa AAAAa my-provision:web\nssh-rsa AAAAoursToo provision:web2\n",
 			block + "ssh-rsa AAAAa my-provision:web\nssh-rsa AAAAoursToo provision:web2\n"},
 		{"long lines", strings.Repeat("x", 20_000) + "\n" + strings.Repeat("ssh-rsa AAAAa a@b\n", 300),
@@ -55,14 +56,28 @@ func TestAuthorize(t *testing.T) {
 						t.Fatalf("got  %.300q\nwant %.300q", got, tt.after)
 					}
 				}
-				if got := b.read(t, ".ssh/authorized_keys.before-provision"); got != tt.before {
+				names, kept, mode := "authorized_keys authorized_keys.before-provision", tt.before, os.FileMode(0o644)
+				if strings.Contains(tt.before, "# provision begin\n") {
+					_, kept, _ = strings.Cut(tt.before, "# provision end\n")
+					mode = 0o600
+					if !strings.Contains(kept, "AAAAours") {
+						names = "authorized_keys"
+					}
+				}
+				if got := b.names(t, ".ssh"); got != names {
+					t.Fatalf(".ssh has %s", got)
+				}
+				if b.mode(t, ".ssh/authorized_keys") != 0o600 {
+					t.Errorf("mode %o", b.mode(t, ".ssh/authorized_keys"))
+				}
+				if names == "authorized_keys" {
+					return
+				}
+				if got := b.read(t, ".ssh/authorized_keys.before-provision"); got != kept {
 					t.Errorf("the backup is %.300q", got)
 				}
-				if got := b.names(t, ".ssh"); got != "authorized_keys authorized_keys.before-provision" {
-					t.Errorf(".ssh has %s", got)
-				}
-				if b.mode(t, ".ssh/authorized_keys") != 0o600 || b.mode(t, ".ssh/authorized_keys.before-provision") != 0o644 {
-					t.Errorf("modes %o and %o", b.mode(t, ".ssh/authorized_keys"), b.mode(t, ".ssh/authorized_keys.before-provision"))
+				if got := b.mode(t, ".ssh/authorized_keys.before-provision"); got != mode {
+					t.Errorf("the mode of the backup is %o", got)
 				}
 			})
 		}

@@ -81,16 +81,18 @@ deploy() {
 		say info 'deployed'
 		return 0
 	fi
+	outcome='the deploy failed'
 	if [ "$rollback" != yes ]; then
-		say err 'the deploy failed'
-		printf 'provision: the deploy failed\n' >&2
-	elif pulled_back "$before"; then
-		say err 'the deploy failed, and the images that ran before run again'
-		printf 'provision: the deploy failed, and the images that ran before run again\n' >&2
-	else
-		say err 'the deploy failed, and going back to the images before it failed too'
-		printf 'provision: the deploy failed, and going back to the images before it failed too\n' >&2
+		:
+	elif ! pulled_back "$before"; then
+		outcome="$outcome, and going back to the images before it failed too"
+	elif compose up --detach --pull never --wait --wait-timeout "$wait" 9<&-; then
+		outcome="$outcome, and the images that ran before run again"
+	else # it was not the images
+		outcome="$outcome, and the images that ran before run again, but are not healthy either"
 	fi
+	say err "$outcome"
+	printf 'provision: %s\n' "$outcome" >&2
 	return 1
 }
 

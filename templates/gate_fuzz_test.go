@@ -89,7 +89,7 @@ inspect*) echo "sha256:$4 example/$4" ;;
 *up*) [ -e "$HOME/failed" ] || { touch "$HOME/failed"; exit 1; } ;;
 esac`)
 		g.file(t, filepath.Join(g.settings, "look-web"), seen)
-		for word, runs := range map[string]int{"deploy": 6, "status": 1, "verify " + nonce: 1} {
+		for word, runs := range map[string]int{"deploy": 7, "status": 1, "verify " + nonce: 1} {
 			os.Remove(filepath.Join(g.home, "seen"))
 			os.Remove(filepath.Join(g.home, "failed"))
 			g.ask(t, "web", append(slices.Clone(hostile), "SSH_ORIGINAL_COMMAND="+word)...)

@@ -184,7 +184,7 @@ func TestGateWaitsAndGoesBack(t *testing.T) {
 	const running = "compose ps --quiet in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} one in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} two in ~/web dir\n"
 	const pull, up = "compose pull in ~/web dir\n", "compose up --detach --wait --wait-timeout 90 in ~/web dir\n"
 	const back = "tag sha256:one example/one in ~/web dir\ntag sha256:two example/two in ~/web dir\n"
-	const again = "compose up --detach --pull never in ~/web dir\n"
+	const again = "compose up --detach --pull never in ~/web dir\ncompose up --detach --pull never --wait --wait-timeout 90 in ~/web dir\n"
 	log := func(outcome string) string {
 		return "-t provision -p auth.info web: deploy" + suffix + "-t provision -p " + outcome + suffix
 	}
@@ -199,6 +199,7 @@ inspect*)
 	echo "sha256:$4 sha256:$4"
 	[ ! -e "$HOME/ended" ] || exit 1
 	;;
+*'never --wait'*) [ ! -e "$HOME/never-healthy" ] || exit 1 ;;
 *--wait*) [ ! -e "$HOME/unhealthy" ] || exit 1 ;;
 tag*) [ ! -e "$HOME/untaggable" ] || exit 1 ;;
 esac`)
@@ -207,6 +208,10 @@ esac`)
 		g.write(t, "unhealthy", "", 0o600)
 		const restored = "the deploy failed, and the images that ran before run again"
 		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
+
+		g.write(t, "never-healthy", "", 0o600)
+		g.check(t, "web", nil, "provision: "+restored+", but are not healthy either\n", 1, running+pull+up+back+again, log("auth.err web: "+restored+", but are not healthy either"))
+		os.Remove(filepath.Join(g.home, "never-healthy"))
 
 		g.write(t, "ended", "", 0o600) // containers, while they are looked at
 		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))

@@ -29,6 +29,7 @@ type AuthError struct {
 	Tried   []string // the keys that were offered: file or agent, and fingerprint
 	Unused  []string // the keys that were not, each with the reason
 	Methods []string // what the server would accept, e.g. "publickey", "password"
+	Given   bool     // only the Key of the [Target] was to be tried
 	Err     error    // what else went wrong, may be nil
 }
 
@@ -47,6 +48,7 @@ func (e *AuthError) Error() string {
 		fmt.Fprintf(&text, "\nnot tried: %s", key)
 	}
 	switch {
+	case e.Given: // who gave it knows what to do
 	case len(e.Methods) > 0 && !slices.Contains(e.Methods, "publickey"):
 		fmt.Fprintf(&text, "\nhint: it asks for %s; only keys are supported", strings.Join(e.Methods, " and "))
 	case len(e.Tried) == 0:
@@ -155,7 +157,7 @@ func onlyKey(key secret.Value) (*offer, error) {
 			"give all of the file, from -----BEGIN to the end of the last line")
 	}
 	o := &offer{}
-	o.add(signer, "the given key")
+	o.add(signer, "the deploy key")
 	return o, nil
 }
 

@@ -366,7 +366,7 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
 		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}
-	refusal := &AuthError{User: e.user, Tried: offer.tried, Unused: offer.unused, Methods: methods}
+	refusal := &AuthError{User: e.user, Tried: offer.tried, Unused: offer.unused, Methods: methods, Given: !e.key.IsZero()}
 	if !strings.Contains(err.Error(), "unable to authenticate") {
 		refusal.Err = err
 	}

@@ -142,7 +142,7 @@ func TestOnlyTheKey(t *testing.T) {
 		t.Fatal(parseErr)
 	}
 	var refusal *AuthError
-	if !errors.As(err, &refusal) || len(refusal.Tried) != 1 || !strings.HasSuffix(refusal.Tried[0], fingerprint(signer.PublicKey())) || len(refusal.Unused) > 0 {
+	if !errors.As(err, &refusal) || len(refusal.Tried) != 1 || !strings.HasSuffix(refusal.Tried[0], fingerprint(signer.PublicKey())) || len(refusal.Unused) > 0 || strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("with a key that is not let in, Dial = %v", err)
 	}
 	if a.dialed.Load() != 0 {

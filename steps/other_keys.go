@@ -1,0 +1,41 @@
+package steps
+
+import (
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// otherKeys tells which keys log in as a deploy user past the gate. They stay:
+// somebody may want them. But who has one is root, by way of the group docker.
+type otherKeys struct{ user string }
+
+func otherKeysSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) otherKeys { return otherKeys{d.User} })
+}
+
+func (s otherKeys) Name() string { return "other-keys " + s.user }
+
+func (s otherKeys) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}}
+}
+
+func (s otherKeys) Plan(f provision.Facts) ([]provision.Change, error) {
+	var notes []provision.Change
+	for _, line := range f["line"] {
+		if len(wordsOf(line)) == 0 || strings.HasPrefix(line, opensGate) {
+			continue
+		}
+		key, comment, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil { // sshd may read what we cannot
+			notes = append(notes, provision.Note("another line of authorized_keys may let somebody log in as %s, past the gate", s.user))
+			continue
+		}
+		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + provision.Visible(comment))
+		notes = append(notes, provision.Note("another key logs in as %s, past the gate: %s", s.user, name))
+	}
+	return notes, nil
+}
