@@ -88,8 +88,8 @@ var noSuchName = strings.Repeat("x", 64) + ".example.com"
 
 func TestInitAsks(t *testing.T) {
 	web := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
-	web.Close()
-	b := begin(t, web.TLS)
+	t.Cleanup(web.Close)
+	b := begin(t, web.TLS, "registry.example.com")
 	bare := strings.TrimPrefix(b.gitlab.URL(), "https://")
 	certificate := func(name string, der []byte) string {
 		return b.write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
@@ -143,6 +143,11 @@ func TestInitAsks(t *testing.T) {
 			whichHost+"a b\n\"a b\" is no address\n",
 			whichHost+host+"\n"+whichScope+"/\n\"/\" is no environment of GitLab\n",
 			whichScope+"staging\n"+gitShows, areTheyRight+"what\nanswer y or n\n"+areTheyRight+"y\n"+hostShows, areTheyRight+"yes\n", " is written: ")
+	})
+	t.Run("another GitLab", func(t *testing.T) {
+		p, code, file := initialise(t, nil, web.URL, ca, noSuchName, bare, ca, b.project, host, "", "y", "y")
+		load(t, p, code, file)
+		p.order(t, whichCA+ca+"\nlook at the GitLab token: not found", whereIsGitLab+noSuchName+"\n", whereIsGitLab+bare+"\n", whichCA)
 	})
 	t.Run("another CA", func(t *testing.T) {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -211,7 +216,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("a bad token", func(t *testing.T) {
 		t.Setenv("GITLAB_TOKEN", "glpat-not-a-token-of-anybody")
 		p, code, _ := initialise(t, []string{"--ca-file", ca}, bare)
-		if p.order(t, "GitLab does not know this token", "hint: make a new one with the scope api at "); code != 1 {
+		if p.order(t, "GitLab does not know this token", "hint: make a new one with the scope api at "); code != 1 || strings.Count(p.read.String(), "? ") != 1 {
 			t.Errorf("exit code %d", code)
 		}
 		t.Setenv("GITLAB_TOKEN", "two\nlines")
@@ -232,7 +237,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("the keys are not right", func(t *testing.T) {
 		for n := 5; n < 7; n++ {
 			p, code, _ := initialise(t, nil, append(answers[:n:n], "")...)
-			if p.order(t, areTheyRight+"\nprovision: the ", "the keys of 127.0.0.1 are not confirmed; nothing is written\n  hint: ", "--accept-host-key"); code != 1 {
+			if p.order(t, areTheyRight+"\nprovision: the ", "the keys of 127.0.0.1 are not confirmed; nothing is written\n  hint: ", "--accept-host-key", "known_hosts"); code != 1 {
 				t.Errorf("exit code %d", code)
 			}
 		}

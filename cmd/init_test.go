@@ -81,8 +81,9 @@ type beginning struct {
 	files      int
 }
 
-// begin makes a beginning, with a GitLab that is reached as config says.
-func begin(t *testing.T, config *tls.Config) *beginning {
+// begin makes a beginning, with a GitLab that is reached as config says and has
+// this registry.
+func begin(t *testing.T, config *tls.Config, registry string) *beginning {
 	t.Helper()
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -102,7 +103,7 @@ func begin(t *testing.T, config *tls.Config) *beginning {
 	if config != nil {
 		scheme = "https://"
 	}
-	b.gitlab = gitlabtest.New(gitlabtest.Config{URL: scheme + web.Addr().String(), SSHHost: b.git, Registry: "registry.example.com:5050"})
+	b.gitlab = gitlabtest.New(gitlabtest.Config{URL: scheme + web.Addr().String(), SSHHost: b.git, Registry: registry})
 	admin := b.gitlab.Seed(b.project)
 	go b.gitlab.Serve(web, config)
 	go b.gitlab.ServeSSH(git)
@@ -155,7 +156,7 @@ func unwritten(t *testing.T, file string) {
 }
 
 func TestInit(t *testing.T) {
-	b := begin(t, nil)
+	b := begin(t, nil, "registry.example.com:5050")
 	initialise := func(flags ...string) (code int, said, file string) {
 		t.Helper()
 		file = b.file()
@@ -259,6 +260,14 @@ func TestInit(t *testing.T) {
 			t.Errorf("exit code %d\n%s", code, said)
 		}
 		unwritten(t, file)
+	})
+	t.Run("without a registry", func(t *testing.T) {
+		b := begin(t, nil, "")
+		var out bytes.Buffer
+		code := Run(t.Context(), Env{Args: []string{"provision", "init", "--gitlab", b.gitlab.URL(), "--project", b.project, "--host", b.host, "-F", b.sshConfig, b.file()}, Stdout: &out, Stderr: &out})
+		if code != 2 || !strings.Contains(out.String(), "--registry is missing, and project transmogrify/frobnicator has none in GitLab\n  hint: --registry registry.127.0.0.1, if") {
+			t.Errorf("exit code %d\n%s", code, &out)
+		}
 	})
 	t.Run("without a token", func(t *testing.T) {
 		os.Unsetenv("GITLAB_TOKEN") // set again by the cleanup of Setenv
