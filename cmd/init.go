@@ -96,16 +96,16 @@ type draft struct {
 	dialer    *remote.Dialer
 	unchecked []string // what could not be looked at, and why
 
-	token        secret.Value   // zero: GitLab is not asked
-	client       *gitlab.Client // nil: likewise
-	ca           []byte
-	ssh          inventory.SSHServer
-	sshElsewhere bool // git over SSH is not where one would think
-	git          server
-	address      string // of the host, with its port
-	admin        string
-	machine      server // the host
-	group        string // of the project; "": it has none
+	token  secret.Value   // zero: GitLab is not asked
+	client *gitlab.Client // nil: likewise
+	ca     []byte
+
+	ssh     inventory.SSHServer // where git is served
+	git     server
+	address string // of the host, with its port
+	admin   string
+	machine server // the host
+	group   string // of the project; "": it has none
 }
 
 func runInit(ctx context.Context, env Env, o initOptions) error {
@@ -214,6 +214,7 @@ func keyed(table, key string, answer *string) func() error {
 	return func() error { return wrong(inventory.Wrong(table, key, *answer)) }
 }
 
+// wrong makes an error of what is wrong with an answer; nil if nothing is.
 func wrong(what, hint string) error {
 	switch {
 	case what == "":
@@ -253,13 +254,18 @@ func (d *draft) readGitLab() error {
 	if err := wrong(inventory.Wrong("gitlab", "url", d.gitlab)); err != nil {
 		return err
 	}
-	u, err := url.Parse(d.gitlab)
-	if err != nil {
-		return err
-	}
-	d.ssh = inventory.SSHServer{User: "git", Host: u.Hostname(), Port: 22}
+	d.ssh = d.usualSSH()
 	d.sshAt(d.gitSSH)
 	return nil
+}
+
+// usualSSH is where one would think that git is served over SSH.
+func (d *draft) usualSSH() inventory.SSHServer {
+	server := inventory.SSHServer{User: "git", Port: 22}
+	if u, err := url.Parse(d.gitlab); err == nil {
+		server.Host = u.Hostname()
+	}
+	return server
 }
 
 // lookAtGitLab looks whether the token works there. Without one it looks whether
@@ -284,8 +290,8 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 			d.caFile, d.ca = "", nil
 		}
 	}
-	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) {
-		return err
+	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || stranger(err) {
+		return err // neither another token nor another --ca-file is asked for
 	}
 	return mistake{err}
 }
@@ -383,7 +389,6 @@ var scpLike = regexp.MustCompile(`^([^@/]+)@([^:/]+):`)
 // sshAt reads where git is served over SSH from the URL of a clone; false if it
 // is none over SSH.
 func (d *draft) sshAt(clone string) bool {
-	usual := d.ssh
 	if m := scpLike.FindStringSubmatch(clone); m != nil {
 		d.ssh = inventory.SSHServer{User: m[1], Host: m[2], Port: 22}
 	} else if u, err := url.Parse(clone); err == nil && u.Scheme == "ssh" && u.Hostname() != "" {
@@ -394,7 +399,6 @@ func (d *draft) sshAt(clone string) bool {
 	} else {
 		return false
 	}
-	d.sshElsewhere = d.ssh != usual
 	return true
 }
 
@@ -403,11 +407,10 @@ func (d *draft) sshAt(clone string) bool {
 func (d *draft) lookAtGit(ctx context.Context) error {
 	d.git = server{what: "the git server", host: d.ssh.Host, port: d.ssh.Port, source: d.gitlab + "/help/instance_configuration has them, or /etc/ssh/*.pub on the server"}
 	err := d.lookAt(ctx, &d.git)
-	var wrong mistake
-	if !errors.As(err, &wrong) || d.gitSSH != "" {
+	if !errors.As(err, new(mistake)) || d.gitSSH != "" {
 		return final(err)
 	}
-	err = fmt.Errorf("%w\nhint: if git is served over SSH elsewhere, --git-ssh says where", wrong.error)
+	err = fmt.Errorf("%w\nhint: if git is served over SSH elsewhere, --git-ssh says where", final(err))
 	if d.client != nil {
 		return err
 	}
@@ -555,7 +558,7 @@ func (d *draft) text() string {
 	if ca != "" {
 		p("ca_file = %s", q(ca))
 	}
-	if d.sshElsewhere {
+	if d.ssh != d.usualSSH() {
 		p("ssh = %s", q(fmt.Sprintf("ssh://%s@%s", d.ssh.User, net.JoinHostPort(d.ssh.Host, strconv.Itoa(d.ssh.Port)))))
 	}
 	p("# Of git over SSH: the hosts trust these and no others.\nhost_keys = [%s]", quotedList(d.git.right))

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -161,6 +162,10 @@ func TestInitAsks(t *testing.T) {
 		}
 		another := certificate("another.pem", der)
 		p, _, _ := initialise(t, nil, bare, another, ca)
+		flag, code, _ := initialise(t, []string{"--ca-file", another}, bare)
+		if flag.order(t, "certificate signed by unknown authority"); code != 1 || strings.Count(flag.read.String(), "? ") != 1 {
+			t.Errorf("exit code %d\n%s", code, &flag.read)
+		}
 		p.order(t, whichCA+another+"\nhttps://"+bare+" shows a certificate of another CA than that\n", whichCA+ca+"\n"+whichProject)
 	})
 	t.Run("flags", func(t *testing.T) {
@@ -195,8 +200,8 @@ func TestInitAsks(t *testing.T) {
 	t.Run("without a token", func(t *testing.T) {
 		t.Setenv("GITLAB_TOKEN", "")
 		p, code, file := initialise(t, []string{"--git-ssh", "ssh://git@" + b.git}, bare, b.project, host, "", "a/b", "registry.example.com", "y", "y")
-		if inv := load(t, p, code, file); inv.Registry.Host != "registry.example.com" {
-			t.Errorf("the registry is %s", inv.Registry.Host)
+		if inv := load(t, p, code, file); inv.Registry.Host != "registry.example.com" || fmt.Sprintf("127.0.0.1:%d", inv.GitLab.SSH.Port) != b.git {
+			t.Errorf("the registry is %s, and git at %v", inv.Registry.Host, inv.GitLab.SSH)
 		}
 		p.order(t, "GITLAB_TOKEN is not set: the project and your rights there are not checked\n  hint: ", whereIsGitLab+bare+"\n"+whichProject,
 			whichRegistry+"a/b\nthat is more than a host\n", whichRegistry+"registry.example.com\n"+gitShows,
