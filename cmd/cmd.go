@@ -219,5 +219,5 @@ func oneArgument(c *cli.Context, what string) (string, error) {
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", usagef("one argument is enough: %q is one too many", c.Args().Get(1))
+	return "", usagef("%s is all that stands without a flag: %q is one too many\nhint: provision %s --help shows the flags", what, c.Args().Get(1), c.Command.Name)
 }

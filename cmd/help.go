@@ -182,12 +182,16 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 		for _, f := range c.Command.VisibleFlags() {
 			for _, n := range f.Names() {
 				if len(n) > 1 {
-					names = append(names, "--"+n)
+					names = append(names, n)
 				}
 			}
 		}
-		name = "--" + strings.TrimLeft(name, "-")
-		err = fmt.Errorf("there is no flag %s%s", name, didYouMean(name, names))
+		name = strings.TrimLeft(name, "-")
+		meant := ""
+		if found := inventory.Nearest(name, names); found != "" {
+			meant = "; did you mean --" + found + "?"
+		}
+		err = fmt.Errorf("there is no flag --%s%s", name, meant)
 	}
 	return usagef("%w\nhint: provision %s --help shows the flags", err, c.Command.Name)
 }

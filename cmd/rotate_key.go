@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -27,7 +28,8 @@ func rotateCommand(env Env) *cli.Command {
 		Usage:     "replace the credentials of deployments, without a failed deployment",
 		UsageText: "provision rotate-key [flags] INVENTORY",
 		Description: "Every credential gets a successor beside it, which is tried before the old one\n" +
-			"goes. If it ends early, both work; run it again, or apply, to end with one.",
+			"goes. If it ends early, both work; run it again, or apply, to end with one. What\n" +
+			"else is missing on those hosts is made as well, as apply would.",
 		Flags: append(fleetFlags(), lockWaitFlag(), &cli.StringSliceFlag{
 			Name: "only", Usage: "only credentials of one kind: `" + strings.Join(kinds, "|") + "`",
 		}),
@@ -65,7 +67,10 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		if err != nil {
 			return nil, err
 		}
-		given.Retire = steps.Retire(list, seen, o.only...)
+		var some bool
+		if given.Retire, some = steps.Retire(list, seen, o.only...); !some {
+			return nil, provision.Hint(fmt.Errorf("%s: there is nothing to replace yet", s.Name), "provision apply makes the first ones")
+		}
 		given.Login = f.login
 		f.forge.Forget() // Apply looks for itself whether another run is under way
 		return s.steps(given), nil

@@ -98,6 +98,7 @@ func (w *world) works(t *testing.T, d *inventory.Deployment, words string) {
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app)
+	w.run(t, "rotate-key").exits(t, 1).says(t, "web1: there is nothing to replace yet\n  hint: provision apply makes the first ones\n")
 	w.apply(t)
 	d := w.deployment(t, "app")
 	changed := func(t *testing.T, names []string, flags ...string) {

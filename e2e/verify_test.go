@@ -225,7 +225,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""))
 		v.finds(t)
 		v.says(t, refused, "the type, the scope and the protection", "whether the branch that deploys is protected")
-		want := []string{"ci-key app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
+		want := []string{"ci-key app", "ci-moved app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -238,7 +238,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""), "--key", key)
 		v.finds(t)
 		v.says(t, refused)
-		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
+		want := []string{"ci-key app", "ci-moved app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -254,7 +254,7 @@ func TestVerify(t *testing.T) {
 	t.Run("as admin without a token", func(t *testing.T) {
 		v := verify(t, w.withToken(t, ""), "--as", "admin")
 		v.finds(t)
-		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user"}
+		want := []string{"ci-key app", "ci-moved app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -282,6 +282,15 @@ func TestVerify(t *testing.T) {
 		if r.Method != http.MethodGet || r.Changed {
 			t.Errorf("a verify asked GitLab for %s %s", r.Method, r.Path)
 		}
+	}
+
+	// A key of somebody is none of CI's, but as good as root.
+	w.sh(t, "web1", `ssh-keygen -q -t ed25519 -N "" -C somebody@laptop -f /run/key && cat /run/key.pub >>/home/deploy-user/.ssh/authorized_keys`)
+	mine := w.sh(t, "web1", "ssh-keygen -lf /run/key.pub | cut -d ' ' -f 2,3")
+	for _, as := range []string{"ci", "admin"} {
+		v := verify(t, w.inventoryFile(t), "--as", as)
+		v.finds(t)
+		v.says(t, "another key logs in as deploy-user, past the gate: "+mine, ", 1 note")
 	}
 }
 

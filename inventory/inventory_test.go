@@ -271,7 +271,7 @@ variables = { group = "acme" }
 		{"b*", "hosts web1 web2, deployments blog@web1 blog@web2"},
 		{"web2 shop", "hosts web1 web2, deployments shop@web1 blog@web2"},
 		{"wbe1", `no host or deployment is called "wbe1"; did you mean web1?`},
-		{"web1 zzzzzz [", `no host or deployment is called "zzzzzz"` + "\n" + `"[" is no pattern: write a name, in which * stands for any text`},
+		{"web1 zzzzzz [", `no host or deployment is called "zzzzzz"; there are web1, web2, shop, blog` + "\n" + `"[" is no pattern: write a name, in which * stands for any text`},
 	} {
 		part, err := inv.Select(strings.Fields(test.patterns))
 		var got string

@@ -123,6 +123,9 @@ func (r *reader) syntax(err error) {
 				}
 				return "…"
 			})
+			if strings.Contains(message, "expected value") {
+				p.What, p.Hint = "is not TOML: there is no value that can be read", "text stands between quotation marks"
+			}
 		}
 	}
 	r.add(p)

@@ -64,7 +64,10 @@ func (s Secret) Read(ctx context.Context) (secret.Value, error) {
 	var err error
 	switch {
 	case s.Env != "":
-		text, err = readEnv(s.Env)
+		var ok bool
+		if text, ok = os.LookupEnv(s.Env); !ok {
+			return secret.Value{}, fmt.Errorf("%s is not set; export it, or name another source in the inventory", s)
+		}
 	case s.File != "":
 		text, err = readPrivate(s.File)
 	case len(s.Command) > 0:
@@ -79,14 +82,6 @@ func (s Secret) Read(ctx context.Context) (secret.Value, error) {
 		return secret.Value{}, fmt.Errorf("%s: %w", s, err)
 	}
 	return secret.New(text), nil
-}
-
-func readEnv(name string) (string, error) {
-	text, ok := os.LookupEnv(name)
-	if !ok {
-		return "", errors.New("is not set; export it, or name another source in the inventory")
-	}
-	return text, nil
 }
 
 func readPrivate(path string) (string, error) {

@@ -34,7 +34,7 @@ func TestSecretRead(t *testing.T) {
 		wantErr string // "" if it reads canary
 	}{
 		{"env", Secret{Env: "PROVISION_TEST_SECRET"}, ""},
-		{"env that is not set", Secret{Env: "PROVISION_TEST_UNSET"}, "environment variable PROVISION_TEST_UNSET: is not set; export it, or name another source in the inventory"},
+		{"env that is not set", Secret{Env: "PROVISION_TEST_UNSET"}, "environment variable PROVISION_TEST_UNSET is not set; export it, or name another source in the inventory"},
 		{"env that is empty", Secret{Env: "PROVISION_TEST_EMPTY"}, "environment variable PROVISION_TEST_EMPTY: is empty"},
 		{"file", Secret{File: file("plain", canary, 0o600)}, ""},
 		{"file with a newline", Secret{File: file("newline", canary+"\n", 0o400)}, ""},

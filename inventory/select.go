@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 )
 
 // Select returns the part of inv that patterns choose: globs as of
@@ -68,10 +70,17 @@ func (inv *Inventory) Select(patterns []string) (*Inventory, error) {
 	return &part, nil
 }
 
+// maxChoice is how many names somebody is shown to choose from.
+const maxChoice = 12
+
 func noMatch(pattern string, names []string) error {
 	err := fmt.Errorf("no host or deployment is called %s", quote(pattern))
 	if found := Nearest(pattern, names); found != "" {
 		return fmt.Errorf("%w; did you mean %s?", err, found)
 	}
-	return err
+	names = slices.Compact(slices.Clone(names)) // a deployment has a line for each host
+	if len(names) > maxChoice {
+		return err
+	}
+	return fmt.Errorf("%w; there are %s", err, strings.Join(names, ", "))
 }

@@ -43,7 +43,7 @@ func Digest(text string) string {
 type OutdatedError struct{ Installed string }
 
 func (e *OutdatedError) Error() string {
-	return "the look program on the host was altered, or comes from another version of provision or of the inventory"
+	return "the look program on the host is not the one of this inventory and this version of provision\nhint: run apply, if one of these is newer than the last one; else somebody has altered it there"
 }
 
 // CheckThrough is [Check] with the rights of user alone: open asks the gate

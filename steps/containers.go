@@ -44,7 +44,7 @@ case $status in
 	printf '%s\n' "$all" | sed -n 's/^[^ ]* \([^ ]*\) .*(unhealthy)$/\1 is not healthy/p; s/^restarting \([^ ]*\) .*/\1 ends again and again/p' | facts ill
 	;;
 124) fact unasked 'it does not answer' ;;
-*) fact unasked "$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | cut -c 1-200)" ;;
+*) fact unasked "$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')" ;;
 esac
 `}}
 }

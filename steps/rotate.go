@@ -15,9 +15,10 @@ var RotateKinds = map[string]string{
 }
 
 // Retire returns what [Given.Retire] has to be for the credentials of some
-// kinds of steps to be replaced: the ones that are in use now.
-func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) map[string]string {
-	retire := map[string]string{}
+// kinds of steps to be replaced: the ones that are in use now, and whether
+// there are some.
+func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) (retire map[string]string, some bool) {
+	retire = map[string]string{}
 	for _, step := range steps {
 		name := step.Name()
 		kind, _, _ := strings.Cut(name, " ")
@@ -32,16 +33,20 @@ func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) map[st
 		switch s := step.(type) {
 		case ciKey:
 			for _, owner := range s.owners {
-				retire[name] += facts.Get("public "+owner.String()) + "\n"
+				public := facts.Get("public " + owner.String())
+				retire[name] += public + "\n"
+				some = some || public != ""
 			}
 		case repoKey:
 			// One that has a retired key still is gone on with.
+			some = some || facts.Get("public") != ""
 			if facts.Get("retired") == "" {
 				retire[name] = facts.Get("public")
 			}
 		case registryLogin:
 			retire[name] = facts.Get("login")
+			some = some || retire[name] != ""
 		}
 	}
-	return retire
+	return retire, some
 }
