@@ -26,8 +26,9 @@ func logCommand(env Env) *cli.Command {
 		Usage:     "show what was changed on hosts, and what deploy keys asked for there",
 		UsageText: "provision log [flags] INVENTORY",
 		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
-			"who did; what the gate let deploy keys do, and what it refused. It needs the\n" +
-			"rights of an admin on the hosts, and nothing of GitLab.",
+			"who did; what the gate let deploy keys do, and what it refused. What a key was\n" +
+			"refused in one go, as verify is, is one line; --verbose shows each. It needs\n" +
+			"the rights of an admin on the hosts, and nothing of GitLab.",
 		Flags: append(fleetFlags(),
 			&cli.StringFlag{Name: "since", Value: "7d", Usage: "no older than `TIME`: 90m, 24h, 7d, or a date as 2026-01-31"},
 		),
@@ -92,12 +93,24 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 	if err != nil {
 		return err
 	}
-	lines := 0
+	lines, folded, folds := 0, 0, 0
 	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
-		r.log(h.Name, logs[h.Name])
-		lines += len(logs[h.Name].entries)
+		l := logs[h.Name]
+		lines += len(l.entries)
+		if !r.json && !r.verbose {
+			l.entries = fold(l.entries)
+			for _, e := range l.entries {
+				if e.times > 1 {
+					folded, folds = folded+e.times, folds+1
+				}
+			}
+		}
+		r.log(h.Name, l)
 	})
 	text := fmt.Sprintf("%s, %s since %s", count(r.tally.Hosts+r.tally.Failed, "host"), count(lines, "line"), since.UTC().Format(time.RFC3339))
+	if folds > 0 {
+		text += fmt.Sprintf(", %d of them shown as %d (--verbose shows each)", folded, folds)
+	}
 	if r.tally.Failed > 0 {
 		text += fmt.Sprintf(", %s failed", count(r.tally.Failed, "host"))
 	}
@@ -117,6 +130,7 @@ type hostLog struct {
 type logEntry struct {
 	time     time.Time
 	by, text string
+	times    int // how many lines it stands for, if more than one: see fold
 }
 
 // log prints what one host has logged.
@@ -131,6 +145,48 @@ func (r *report) log(host string, l hostLog) {
 	for _, e := range l.entries {
 		r.say(line{Event: "log", Host: host, Time: e.time.UTC().Format(time.RFC3339), By: e.by, Text: e.text})
 	}
+}
+
+// refusalForm is how the gate logs that it refuses words that it does not know.
+// What it refuses for another reason, such as a deploy while another one does not
+// end, is not like that.
+var refusalForm = regexp.MustCompile(`^(\S+): refused: (?:a deploy key can|a nonce has) [^:]*: (.*)$`)
+
+const (
+	// foldWithin is how long after one refusal the next is part of the same go.
+	foldWithin = 5 * time.Second
+	// foldWidth is how many columns of what was asked for are shown: more than
+	// all that verify tries takes, so that what else is among it is seen.
+	foldWidth = 300
+)
+
+// fold makes one entry of all that the gate refused one key of one deployment in
+// one go. Verify tries a dozen commands of each deployment every night, and all
+// else would drown in these.
+func fold(entries []logEntry) (folded []logEntry) {
+	for len(entries) > 0 {
+		first := entries[0]
+		n, name, asked := 0, "", []string(nil)
+		for _, e := range entries {
+			m := refusalForm.FindStringSubmatch(e.text)
+			if m == nil || !strings.HasPrefix(e.by, "user ") || n > 0 &&
+				(m[1] != name || e.by != first.by || e.time.Sub(entries[n-1].time) > foldWithin) {
+				break
+			}
+			n, name = n+1, m[1]
+			if !slices.Contains(asked, m[2]) {
+				asked = append(asked, m[2])
+			}
+		}
+		if n > 1 {
+			took := entries[n-1].time.Sub(first.time)
+			what := cut(provision.Visible(strings.Join(asked, ", ")), foldWidth)
+			first.text, first.times = fmt.Sprintf("%s: refused %d times in %s: %s", name, n, seconds(took), what), n
+		}
+		folded = append(folded, first)
+		entries = entries[max(n, 1):]
+	}
+	return folded
 }
 
 // readLog reads what [steps.Journal] saw.

@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -81,5 +82,47 @@ func TestReadLog(t *testing.T) {
 	}
 	if l, err := readLog(provision.Facts{"journal": {"/run/log/journal"}}, now, now); err != nil || len(l.entries) > 0 {
 		t.Errorf("a journal without a line: %v, %v", l, err)
+	}
+}
+
+// What a key is refused in one go is one line, and nothing else is.
+func TestFold(t *testing.T) {
+	const key, no = "user u, key SHA256:x, from 192.0.2.1", "refused: a deploy key can deploy, ask for the status and verify, and nothing else: "
+	at := func(seconds float64, by, text string) logEntry {
+		return logEntry{time: time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), by: by, text: text}
+	}
+	for _, tt := range []struct {
+		name    string
+		entries []logEntry
+		want    []string
+	}{
+		{"nothing", nil, nil},
+		{"one", []logEntry{at(0, key, "app: "+no+"id")}, []string{"app: " + no + "id"}},
+		{"in one go", []logEntry{at(0, key, "app: "+no+"id"), at(0.4, key, "app: refused: a nonce has hexadecimal digits: verify x; id"), at(5, key, "app: "+no+"id"), at(6, key, "app: "+no+"a: b")},
+			[]string{"app: refused 4 times in 6.0 s: id, verify x; id, a: b"}},
+		{"later", []logEntry{at(0, key, "app: "+no+"id"), at(1, key, "app: "+no+"sh"), at(6.1, key, "app: "+no+"id")},
+			[]string{"app: refused 2 times in 1.0 s: id, sh", "app: " + no + "id"}},
+		{"of two deployments", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "web: "+no+"id"), at(0, key, "web: "+no+"sh")},
+			[]string{"app: " + no + "id", "web: refused 2 times in 0.0 s: id, sh"}},
+		{"from two clients", []logEntry{at(0, key, "app: "+no+"id"), at(0, key+"0", "app: "+no+"id")},
+			[]string{"app: " + no + "id", "app: " + no + "id"}},
+		{"with a deploy between", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "app: deploy"), at(0, key, "app: "+no+"id")},
+			[]string{"app: " + no + "id", "app: deploy", "app: " + no + "id"}},
+		{"for another reason", []logEntry{at(0, key, "app: refused: another deploy does not end: "), at(0, key, "app: refused: another deploy does not end: ")},
+			[]string{"app: refused: another deploy does not end: ", "app: refused: another deploy does not end: "}},
+		{"forged", []logEntry{at(0, "not by provision: user v", "app: "+no+"id"), at(0, "not by provision: user v", "app: "+no+"id")},
+			[]string{"app: " + no + "id", "app: " + no + "id"}},
+		{"long", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "app: "+no+strings.Repeat("x", 200)), at(0, key, "app: "+no+strings.Repeat("y", 200))},
+			[]string{"app: refused 3 times in 0.0 s: id, " + strings.Repeat("x", 200) + ", " + strings.Repeat("y", 93) + "…"}},
+	} {
+		var got []string
+		lines := 0
+		for _, e := range fold(tt.entries) {
+			got = append(got, e.text)
+			lines += max(e.times, 1)
+		}
+		if !slices.Equal(got, tt.want) || lines != len(tt.entries) {
+			t.Errorf("%s: got %d lines\n%s\nwant %d\n%s", tt.name, lines, strings.Join(got, "\n"), len(tt.entries), strings.Join(tt.want, "\n"))
+		}
 	}
 }

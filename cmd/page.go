@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -39,15 +40,15 @@ type page struct {
 	Script template.JS
 
 	Verdict   string // in a sentence
-	State     string // of the worst host
+	Bad       bool
 	Inventory string
 	When      string
 	How       string
 	Version   string
-	Counts    []pageCount
+	Counts    []pageCount // as in the last line of what is printed
+	Unchecked bool        // some steps are not checked fully
+	Filters   []pageFilter
 	Hosts     []pageHost // the worst first
-	Drift     int        // hosts that are not as they should be
-	Unchecked int        // hosts that could not be checked fully
 	Ending    []pageCredential
 	Endless   []string
 	Unseen    []string
@@ -60,19 +61,50 @@ type pageCount struct {
 	State string // colours it; "" where it is no reason to look
 }
 
-// A pageHost is one host. Its state is breach, drift, error, unchecked or fine.
+// A pageFilter leaves the hosts that are of a kind, see [pageHost.Is].
+type pageFilter struct {
+	Kind, What string
+	N          int
+}
+
+// A pageHost is one host. Its state is breach, drift, error, note, unchecked or
+// fine: the worst of what it is.
 type pageHost struct {
 	Name, Address string
 	Deployments   []string
 	State, Word   string
-	Findings      []pageFinding
-	Unchecked     []pageStep
-	Notes         []pageStep
-	Fine          []string
-	Bad           bool // breach, drift or error
+	Findings      []pageFinding // and notes
+	Unchecked     []pageFinding
+	Fine          []pageFine
+	Counts        string // of its steps
+
+	drift, lost bool
+	notes       int
+	counts      verdictCounts
 }
 
-// A pageFinding is what is not as it should be about one step.
+// Is reports whether the host is left by a filter.
+func (h pageHost) Is(kind string) bool {
+	switch kind {
+	case "drift":
+		return h.drift
+	case "error":
+		return h.lost
+	case "note":
+		return h.notes > 0
+	case "unchecked":
+		return len(h.Unchecked) > 0
+	}
+	return true
+}
+
+// A pageFine is a step that is fine, perhaps for each of several deployments.
+type pageFine struct {
+	Step  string
+	Times int
+}
+
+// A pageFinding is what there is to say about one step.
 type pageFinding struct {
 	State, Word      string
 	Deployment, Step string
@@ -81,15 +113,16 @@ type pageFinding struct {
 }
 
 // A pageReason is why a step is not as it should be, where that is not the lack of
-// what apply would do.
-type pageReason struct{ Text, Hint string }
+// what apply would do; or a note, or what is not checked. It may have several lines.
+type pageReason struct {
+	Text  string
+	Hints []string
+}
 
 type pageChange struct {
 	Summary, Detail string
 	Later           bool
 }
-
-type pageStep struct{ Deployment, Step, Text string }
 
 type pageCredential struct {
 	Name, State string
@@ -100,12 +133,14 @@ type pageCredential struct {
 func (c pageCredential) Bar() int { return max(0, min(c.Days, 365)) }
 
 // badness says which hosts come first.
-var badness = []string{"breach", "drift", "error", "unchecked", "fine"}
+var badness = []string{"breach", "drift", "error", "note", "unchecked", "fine"}
 
-var stateWords = map[string]string{
-	"breach": "a key can do too much", "drift": "drift", "error": "not looked at",
-	"unchecked": "fine, not fully checked", "fine": "fine",
-}
+// findingWords tell what a finding is, but for drift: its text does.
+var findingWords = map[string]string{"breach": "a key can do too much", "error": "not looked at", "note": "note"}
+
+// pageFilters are the kinds of hosts that can be picked out.
+var pageFilters = []pageFilter{{Kind: "all", What: "all"}, {Kind: "drift", What: "drift"}, {Kind: "error", What: "not looked at"},
+	{Kind: "note", What: "with notes"}, {Kind: "unchecked", What: "not fully checked"}}
 
 // writePage writes what was found about some hosts. Renew is as in
 // [steps.Given], and own is the credential that GitLab was asked with.
@@ -140,44 +175,58 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 	}
 	var counts verdictCounts
 	var deployments []*inventory.Deployment
+	drift, lost, notes := 0, 0, 0
 	for _, h := range f.hosts {
 		deployments = append(deployments, f.deployments[h]...)
-		p.Hosts = append(p.Hosts, v.pageHost(h, f.deployments[h]))
+		host := v.pageHost(h, f.deployments[h])
+		p.Hosts = append(p.Hosts, host)
 		for _, verdict := range v.verdicts[h.Name] {
 			counts.add(verdict)
 		}
+		if host.drift {
+			drift++
+		}
+		if host.lost {
+			lost++
+		}
+		notes += host.notes
 	}
 	slices.SortStableFunc(p.Hosts, func(a, b pageHost) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
 	})
-	drift, lost := 0, 0
-	for _, h := range p.Hosts {
+	p.Verdict, p.Bad = sentence(len(p.Hosts), drift, lost, counts.breaches, notes), drift+lost > 0
+	p.Unchecked = counts.unchecked > 0
+	for _, c := range []struct {
+		state     string
+		n         int
+		one, many string
+	}{
+		{"", len(p.Hosts), "host", "hosts"},
+		{"", counts.fine, "step fine", "steps fine"},
+		{"drift", counts.wrong, "wrong", "wrong"},
+		{"breach", counts.breaches, "breach", "breaches"},
+		{"unchecked", counts.unchecked, "not fully checked", "not fully checked"},
+		{"note", notes, "note", "notes"},
+		{"", counts.refused, "attempt refused", "attempts refused"},
+		{"error", lost, "host could not be looked at", "hosts could not be looked at"},
+	} {
 		switch {
-		case h.State == "error":
-			lost++
-		case h.Bad:
-			drift++
-		}
-		if len(h.Unchecked) > 0 || h.State == "error" {
-			p.Unchecked++
+		case c.n == 1:
+			p.Counts = append(p.Counts, pageCount{c.one, c.n, c.state})
+		case c.n > 1 || c.one == "step fine":
+			p.Counts = append(p.Counts, pageCount{c.many, c.n, c.state})
 		}
 	}
-	p.Drift = drift + lost
-	p.Verdict = sentence(len(p.Hosts), drift, lost, counts.breaches)
-	p.State = "fine"
-	if p.Drift > 0 {
-		p.State = p.Hosts[0].State
+	for _, filter := range pageFilters {
+		for _, h := range p.Hosts {
+			if h.Is(filter.Kind) {
+				filter.N++
+			}
+		}
+		if filter.N > 0 {
+			p.Filters = append(p.Filters, filter)
+		}
 	}
-	p.Counts = []pageCount{
-		{"hosts", len(p.Hosts), ""},
-		{"steps fine", counts.fine, ""},
-		{"steps not as they should be", counts.wrong, "drift"},
-		{"things that a key must not do", counts.breaches, "breach"},
-		{"hosts not looked at", lost, "error"},
-		{"steps not fully checked", counts.unchecked, "unchecked"},
-		{"attempts refused", counts.refused, ""},
-	}
-	p.Counts = slices.DeleteFunc(p.Counts, func(c pageCount) bool { return c.N == 0 && c.State != "" })
 	p.credentials(v, f, deployments, o.renew, own)
 	p.Map = template.HTML(access.Of(f.inv, deployments).Inline()) // it escapes what it shows
 	return p
@@ -185,7 +234,7 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 
 // sentence says how some hosts are, of which some have drifted, and some could
 // not be looked at.
-func sentence(hosts, drift, lost, breaches int) string {
+func sentence(hosts, drift, lost, breaches, notes int) string {
 	be := func(n int) string {
 		if n == 1 {
 			return "is"
@@ -204,12 +253,15 @@ func sentence(hosts, drift, lost, breaches int) string {
 	case lost > 0:
 		return fmt.Sprintf("%d of %s could not be looked at", lost, count(hosts, "host"))
 	case hosts == 1:
-		return "The host is as it should be"
+		text = "The host is as it should be"
 	default:
-		return fmt.Sprintf("All %d hosts are as they should be", hosts)
+		text = fmt.Sprintf("All %d hosts are as they should be", hosts)
 	}
-	if lost > 0 {
+	switch {
+	case lost > 0:
 		text += fmt.Sprintf(", and %s could not be looked at", count(lost, "host"))
+	case notes > 0 && breaches+drift == 0:
+		text += fmt.Sprintf(", with %s to read", count(notes, "note"))
 	}
 	return text
 }
@@ -219,62 +271,90 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 	for _, d := range deployments {
 		p.Deployments = append(p.Deployments, provision.Visible(d.Name))
 	}
-	worsen := func(state string) {
+	find := func(state string, f pageFinding, texts ...string) {
+		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(texts...)
 		if slices.Index(badness, state) < slices.Index(badness, p.State) {
 			p.State = state
 		}
-	}
-	find := func(f pageFinding, texts ...string) {
-		for _, text := range texts {
-			said, hint, _ := strings.Cut(visibleLines(text), "\nhint: ")
-			f.Reasons = append(f.Reasons, pageReason{said, hint})
+		if state == "unchecked" {
+			p.Unchecked = append(p.Unchecked, f)
+			return
 		}
-		if f.State != "drift" {
-			f.Word = stateWords[f.State]
-		}
-		if strings.HasSuffix(f.Step, " "+f.Deployment) {
-			f.Deployment = "" // it is said already
-		}
-		worsen(f.State)
 		p.Findings = append(p.Findings, f)
 	}
+	fine := map[string]int{}
 	for _, verdict := range v.verdicts[h.Name] {
-		at := pageStep{provision.Visible(verdict.deployment), provision.Visible(verdict.step), ""}
+		p.counts.add(verdict)
+		at := pageFinding{Deployment: provision.Visible(verdict.deployment), Step: provision.Visible(verdict.step)}
+		if strings.HasSuffix(at.Step, " "+at.Deployment) {
+			at.Deployment = "" // it is said already
+		}
 		if len(verdict.breaches) > 0 {
-			find(pageFinding{State: "breach", Deployment: at.Deployment, Step: at.Step}, verdict.breaches...)
+			find("breach", at, verdict.breaches...)
 		}
 		if len(verdict.wrong) > 0 {
-			f := pageFinding{State: "drift", Deployment: at.Deployment, Step: at.Step}
+			f := at
 			for _, c := range verdict.plan {
 				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), visibleLines(strings.TrimSuffix(c.Detail, "\n")), c.Do == nil})
 			}
-			find(f, verdict.wrong[len(verdict.plan):]...)
+			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}
 		if len(verdict.unchecked) > 0 {
-			at.Text = visibleLines(strings.Join(verdict.unchecked, "; "))
-			p.Unchecked = append(p.Unchecked, at)
-			worsen("unchecked")
+			find("unchecked", at, strings.Join(verdict.unchecked, "; "))
 		}
-		for _, n := range verdict.notes {
-			at.Text = visibleLines(n)
-			p.Notes = append(p.Notes, at)
+		if len(verdict.notes) > 0 {
+			p.notes += len(verdict.notes)
+			find("note", at, verdict.notes...)
 		}
-		if verdict.fine() && len(verdict.unchecked) == 0 {
-			p.Fine = append(p.Fine, at.Step)
+		if verdict.fine() {
+			fine[at.Step]++
+		} else {
+			p.drift = true
 		}
 	}
-	for _, err := range split(v.errs[h.Name]) {
-		if err != nil {
-			find(pageFinding{State: "error"}, err.Error())
+	if err := v.errs[h.Name]; err != nil {
+		p.lost = true
+		for _, err := range split(err) {
+			find("error", pageFinding{}, strings.TrimPrefix(err.Error(), h.Name+": "))
 		}
 	}
 	slices.SortStableFunc(p.Findings, func(a, b pageFinding) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
 	})
-	slices.Sort(p.Fine)
-	p.Fine = slices.Compact(p.Fine) // as CI sees it, each deployment has those of its host
-	p.Word, p.Bad = stateWords[p.State], len(p.Findings) > 0
+	for _, step := range slices.Sorted(maps.Keys(fine)) {
+		p.Fine = append(p.Fine, pageFine{step, fine[step]})
+	}
+	p.words()
 	return p
+}
+
+// words says how a host is, and what was counted there, as the last line of what
+// is printed does.
+func (p *pageHost) words() {
+	p.Word = "fine"
+	if p.drift || p.lost {
+		p.Word = cmp.Or(findingWords[p.State], p.State)
+	}
+	if p.notes > 0 {
+		p.Word += ", " + count(p.notes, "note")
+	}
+	if p.counts.unchecked > 0 && !p.drift && !p.lost {
+		p.Word += ", not fully checked"
+	}
+	p.Counts = count(p.counts.fine, "step") + " fine"
+	if p.counts.unchecked > 0 {
+		p.Counts += fmt.Sprintf(", %d not fully checked", p.counts.unchecked)
+	}
+}
+
+// pageReasons takes the hints out of some texts. What they say may have several
+// lines, and a hint too.
+func pageReasons(texts ...string) (all []pageReason) {
+	for _, text := range texts {
+		parts := strings.Split(visibleLines(text), "\nhint: ")
+		all = append(all, pageReason{parts[0], parts[1:]})
+	}
+	return all
 }
 
 // credentials are all of some deployments: how long each lasts, as far as that

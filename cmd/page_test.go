@@ -32,21 +32,23 @@ const markup = `</script></style></svg><script>alert(1)</script><img src=x onerr
 
 // aPage writes the page of a fleet: web1 has drifted, web2 is fine, the third
 // has a name that is markup and a key that can do too much, web4 cannot be
-// looked at, and web5 is not fully checked.
-func aPage(t *testing.T) string {
+// looked at, web5 is not fully checked, and web6 is fine with a note. It also
+// returns the last line that is printed.
+func aPage(t *testing.T) (file, last string) {
 	t.Helper()
 	inv, err := inventory.Load("../inventory/example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{markup, "web4", "web5"} {
+	for _, name := range []string{markup, "web4", "web5", "web6"} {
 		h, d := *inv.Hosts[1], *inv.Deployments[2]
 		h.Name, d.Host, d.Scope = name, &h, "production/"+name
 		inv.Hosts, inv.Deployments = append(inv.Hosts, &h), append(inv.Deployments, &d)
 	}
 	f := &fleet{inv: inv}
 	f.only(inv.Deployments)
-	v := newVerification(newReport(io.Discard, "text"))
+	var out strings.Builder
+	v := newVerification(newReport(&out, "text"))
 	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
 		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
@@ -54,12 +56,16 @@ func aPage(t *testing.T) string {
 	v.add("web2", verdict{step: "gate"})
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
 	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unchecked: []string{"the token"}})
-	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{f.hosts[3]: errors.New("web4: " + markup)})
-	file := filepath.Join(t.TempDir(), "page.html")
+	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []string{"no container runs\nhint: " + markup}})
+	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{
+		f.hosts[3]: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
+	})
+	file = filepath.Join(t.TempDir(), "page.html")
 	if err := v.writePage(file, f, verifyOptions{fleetOptions: fleetOptions{inventory: markup}, renew: 7}, provision.Credential{Name: "own", Ends: true, Days: 100}); err != nil {
 		t.Fatal(err)
 	}
-	return file
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	return file, lines[len(lines)-1]
 }
 
 // The page in a browser: it works as it stands, asks for nothing, and takes
@@ -69,7 +75,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED, THE PAGE OF VERIFY: there is no chromium here: apt-get install chromium")
 	}
-	file := aPage(t)
+	file, last := aPage(t)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +146,7 @@ func TestPage(t *testing.T) {
 	order(t, ctx, log.Enable, cdp.Empty{})
 	order(t, ctx, runtime.Enable, cdp.Empty{})
 	run(chromedp.Navigate(url))
-	is(names, "</script web1 web4 web5 web2") // the worst first
+	is(names, "</script web1 web4 web6 web5 web2") // the worst first
 	is(`document.title`, "A deploy key can do what it must not, and 1 host could not be looked at")
 	is(`document.scripts.length`, 1)
 	is(`document.querySelectorAll("img, iframe, link, object, #forged").length`, 0)
@@ -150,6 +156,32 @@ func TestPage(t *testing.T) {
 	is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(244, 245, 247)")
 	is(`Array.from(document.querySelectorAll(".credentials b")).map(e => e.textContent).join()`, "5 days,20 days,100 days")
 	is(`document.querySelectorAll(".credentials .drift").length`, 1)
+
+	// What is counted is what is printed, and the same at the hosts.
+	counted := fmt.Sprint(evaluate(`Array.from(document.querySelectorAll(".counts div")).map(e => e.querySelector("dd").textContent + " " + e.querySelector("dt").textContent).join(", ")`))
+	if printed := strings.ToLower(last[:strings.LastIndex(last, ", ")]); counted != printed { // without the seconds
+		t.Errorf("the page counts %q, and printed is %q", counted, printed)
+	}
+	if want := "6 hosts, 7 steps fine, 2 wrong, 1 breach, 2 not fully checked, 2 notes, 1 host could not be looked at"; counted != want {
+		t.Errorf("the page counts %q, want %q", counted, want)
+	}
+	is(`Array.from(document.querySelectorAll("summary")).reduce((n, e) => n + Number((/^([0-9]+) steps? fine/.exec(e.textContent) || [0, 0])[1]), 0)`, 7)
+	is(`Array.from(document.querySelectorAll("details .fine li")).reduce((n, e) => n + Number((/× ([0-9]+)$/.exec(e.textContent) || [0, 1])[1]), 0)`, 7)
+	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps fine, 2 not fully checked")
+	is(`document.querySelector("#host-web6 .state").textContent`, "fine, 1 note")
+	is(`document.querySelector("#host-web6 .finding.note .reason").checkVisibility()`, true)
+	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+provision.Visible(markup))
+
+	// An error keeps its lines, and its hints are told from it.
+	is(`document.querySelector("#host-web4 .reason").innerText`,
+		"the host does not let "+markup+" in\ntried: the given key\nnot tried: "+markup)
+	is(`Array.from(document.querySelectorAll("#host-web4 .hint")).map(e => e.innerText).join("|")`,
+		"hint: add it:\n"+markup+"|hint: or not")
+
+	// The map is as wide as the column, and all of it can be seen.
+	order(t, ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1200, Height: 900, DeviceScaleFactor: 1})
+	is(`(m => [m.scrollWidth == m.clientWidth, m.getBoundingClientRect().width == document.querySelector("main").clientWidth])(document.querySelector(".map")).join()`, "true,true")
+	is(`document.documentElement.scrollWidth`, 1200)
 
 	// The filters, with nothing but keys.
 	t.Run("keys", func(t *testing.T) {
@@ -161,11 +193,16 @@ func TestPage(t *testing.T) {
 		}
 		is(`document.activeElement.id`, "show-all")
 		run(chromedp.KeyEvent(kb.ArrowRight))
-		is(names, "</script web1 web4")
-		is(tiles, 3)
-		is(`document.getElementById("shown").value`, "3 of 5")
+		is(names, "</script web1")
+		is(tiles, 2)
+		is(`document.getElementById("shown").value`, "2 of 6")
 		run(chromedp.KeyEvent(kb.ArrowRight))
-		is(names, "web4 web5")
+		is(names, "web4")
+		run(chromedp.KeyEvent(kb.ArrowRight))
+		is(names, "web1 web6")
+		is(`document.querySelector("input:checked + label").textContent`, "with notes 2")
+		run(chromedp.KeyEvent(kb.ArrowRight))
+		is(names, "web5")
 		run(chromedp.KeyEvent(kb.Tab))
 		is(`document.activeElement.id`, "host")
 		run(chromedp.KeyEvent("WEB5"))
@@ -174,7 +211,7 @@ func TestPage(t *testing.T) {
 		is(names, "")
 		is(`document.getElementById("none").checkVisibility()`, true)
 		run(chromedp.KeyEvent(kb.Escape))
-		is(names, "web4 web5")
+		is(names, "web5")
 		evaluate(`document.activeElement.blur()`)
 		run(chromedp.KeyEvent("/"))
 		is(`document.activeElement.id`, "host")
@@ -183,9 +220,9 @@ func TestPage(t *testing.T) {
 		order(t, ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 		run(chromedp.Navigate(url))
 		is(`document.getElementById("search").hidden`, true)
-		is(names, "</script web1 web4 web5 web2")
+		is(names, "</script web1 web4 web6 web5 web2")
 		run(chromedp.Focus(chromedp.CSS("#show-all")), chromedp.KeyEvent(kb.ArrowRight))
-		is(names, "</script web1 web4")
+		is(names, "</script web1")
 		order(t, ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: false})
 		run(chromedp.Navigate(url))
 	})
@@ -195,6 +232,7 @@ func TestPage(t *testing.T) {
 		order(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}})
 		is(`document.documentElement.scrollWidth`, 360)
 		is(ground, "rgb(20, 21, 24)")
+		is(`(m => [m.scrollWidth > m.clientWidth, m.querySelector("svg").clientWidth >= 960])(document.querySelector(".map")).join()`, "true,true") // legible
 		is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(26, 27, 32)")
 	})
 
@@ -223,17 +261,21 @@ func order[P, R any](t *testing.T, ctx context.Context, command cdp.Command[P, R
 
 func TestPageSentence(t *testing.T) {
 	for _, tt := range []struct {
-		hosts, drift, lost, breaches int
-		want                         string
+		hosts, drift, lost, breaches, notes int
+
+		want string
 	}{
-		{1, 0, 0, 0, "The host is as it should be"},
-		{3, 0, 0, 0, "All 3 hosts are as they should be"},
-		{3, 1, 0, 0, "1 of 3 hosts is not as it should be"},
-		{3, 2, 1, 0, "2 of 3 hosts are not as they should be, and 1 host could not be looked at"},
-		{1, 0, 1, 0, "1 of 1 host could not be looked at"},
-		{3, 1, 0, 4, "A deploy key can do what it must not"},
+		{1, 0, 0, 0, 0, "The host is as it should be"},
+		{1, 0, 0, 0, 1, "The host is as it should be, with 1 note to read"},
+		{3, 0, 0, 0, 0, "All 3 hosts are as they should be"},
+		{3, 0, 0, 0, 2, "All 3 hosts are as they should be, with 2 notes to read"},
+		{3, 1, 0, 0, 0, "1 of 3 hosts is not as it should be"},
+		{3, 1, 0, 0, 1, "1 of 3 hosts is not as it should be"},
+		{3, 2, 1, 0, 0, "2 of 3 hosts are not as they should be, and 1 host could not be looked at"},
+		{1, 0, 1, 0, 0, "1 of 1 host could not be looked at"},
+		{3, 1, 0, 4, 0, "A deploy key can do what it must not"},
 	} {
-		if got := sentence(tt.hosts, tt.drift, tt.lost, tt.breaches); got != tt.want {
+		if got := sentence(tt.hosts, tt.drift, tt.lost, tt.breaches, tt.notes); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
 		}
 	}

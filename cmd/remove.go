@@ -28,7 +28,7 @@ func removeCommand(env Env) *cli.Command {
 		Usage:     "undo a deployment, on its hosts and in GitLab",
 		UsageText: "provision remove --deployment NAME|--gone HOST [flags] INVENTORY",
 		Description: "Takes away what apply has made, and nothing else: what others use, or somebody\n" +
-			"else has made, stays and is spoken of. Data in volumes stays without --volumes;\n" +
+			"else has made, stays, and is reported. Data in volumes stays without --volumes;\n" +
 			"images and installed packages stay. If it ends early, run it again.\n\n" +
 			"A deployment that only a host still carries is removed there with --limit HOST,\n" +
 			"as far as the host knows of it: its variables are looked for in the project that\n" +

@@ -120,7 +120,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for _, b := range verdict.breaches {
-				v.tell("breach", at, "the deploy key was let do what it must not: "+b)
+				v.tell("breach", at, "the deploy key can do what it must not: "+b)
 			}
 			for _, w := range verdict.wrong {
 				v.tell("wrong", at, w)
@@ -222,12 +222,19 @@ func (v *verification) writeJUnit(file string) error {
 				class += "." + verdict.deployment
 			}
 			c := junit.Testcase{Name: verdict.step, Classname: class}
-			switch {
-			case !verdict.fine():
-				text := strings.Join(append(verdict.breaches, verdict.wrong...), "\n")
+			if !verdict.fine() {
+				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
 				c.Failure = &junit.Result{Message: "not as it should be", Type: "drift", Data: visibleLines(text)}
-			case len(verdict.unchecked) > 0:
-				c.SystemOut = &junit.Output{Data: "not checked: " + visibleLines(strings.Join(verdict.unchecked, "; "))}
+			}
+			var said []string
+			if len(verdict.unchecked) > 0 {
+				said = append(said, "not checked: "+strings.Join(verdict.unchecked, "; "))
+			}
+			for _, n := range verdict.notes {
+				said = append(said, "note: "+n)
+			}
+			if len(said) > 0 {
+				c.SystemOut = &junit.Output{Data: visibleLines(strings.Join(said, "\n"))}
 			}
 			suite.AddTestcase(c)
 		}

@@ -165,7 +165,7 @@ func TestVerdicts(t *testing.T) {
 	got = got[:strings.LastIndex(got, ", ")]
 	want := `web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
 web1: app: ci-key app: note: mind this
-web1: app: restriction app: BREACH: the deploy key was let do what it must not: a shell: uid=0
+web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
 3 hosts, 4 steps fine, 2 WRONG, 1 BREACH, 3 not fully checked, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
@@ -212,7 +212,7 @@ web3: gate: not checked: who else writes there
 	if want := []string{
 		"web1|web1.app|gate|||",
 		"web1|web1.app|user u|||not checked: its password; its shell",
-		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J||`,
+		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J||note: mind this`,
 		"web1|web1.app|restriction app|a shell: uid=0||",
 		"web2|web2|look||web2: nobody answers|",
 		"web3|web3|gate|||not checked: who else writes there",
@@ -238,5 +238,44 @@ func TestVerdictsAsJSON(t *testing.T) {
 	if len(got) != 2 || got[0].Event != "wrong" || got[0].Text != "apply would mend it" || got[0].Hint != "run apply" || got[0].Deployment != "app" ||
 		got[1].Event != "breach" || got[1].Step != "restriction app" {
 		t.Errorf("%s", &out)
+	}
+}
+
+// What is not checked and what is noted is in the report, whether or not the
+// step is as it should be.
+func TestJUnitOfNotes(t *testing.T) {
+	v := newVerification(newReport(new(bytes.Buffer), "text"))
+	v.add("web1",
+		verdict{step: "containers app", notes: []string{"no container runs\nhint: \x1b deploy", "<another>"}},
+		verdict{step: "gate", wrong: []string{"it is not there"}, unchecked: []string{"all else"}, notes: []string{"mind this"}},
+		verdict{step: "os"})
+	file := filepath.Join(t.TempDir(), "junit.xml")
+	if err := v.writeJUnit(file); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	xmllint(t, file)
+	var suites struct {
+		Cases []struct {
+			Failure string `xml:"failure"`
+			Out     string `xml:"system-out"`
+		} `xml:"testsuite>testcase"`
+	}
+	if err := xml.Unmarshal(text, &suites); err != nil {
+		t.Fatalf("%v:\n%s", err, text)
+	}
+	var got []string
+	for _, c := range suites.Cases {
+		got = append(got, c.Failure+"|"+c.Out)
+	}
+	if want := []string{
+		"|note: no container runs\nhint: \\x1b deploy\nnote: <another>",
+		"it is not there|not checked: all else\nnote: mind this",
+		"|",
+	}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

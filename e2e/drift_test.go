@@ -48,6 +48,7 @@ var drifts = []drift{
 
 	{name: "config.json is gone", host: `rm .docker/config.json`, missing: []string{"registry-login deploy-user"}},
 	{name: "config.json has another login", host: `sed -i 's/"auth": .*/"auth": "c29tZWJvZHk6ZWxzZQ=="/' .docker/config.json`, missing: []string{"registry-login deploy-user"}},
+	{name: "others may read config.json", host: `chmod 644 .docker/config.json`, missing: []string{"registry-login deploy-user"}},
 	{name: "the token is revoked", missing: []string{"registry-login deploy-user"}, gitlab: func(t *testing.T, w *world) {
 		w.GitLab.RevokeToken(w.active("transmogrify", "deploy-user@web1")[0])
 	}},

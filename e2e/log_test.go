@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"os/user"
 	"slices"
@@ -74,6 +75,20 @@ func TestLog(t *testing.T) {
 		t.Errorf("since now there is\n%s", strings.Join(got, "\n"))
 	}
 	w.run(t, "log").exits(t, 0).says(t, ": "+by, "1 host, ")
+
+	t.Run("of a verify", func(t *testing.T) {
+		w.run(t, "verify").exits(t, 0)
+		tried := logged()[len(all):]
+		if len(tried) < 10 {
+			t.Fatalf("what verify tried is not logged: %q", tried)
+		}
+		text := w.run(t, "log").exits(t, 0)
+		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), "$(id)", "/sftp-server", fmt.Sprintf(", %d of them shown as 1", len(tried)), "nothing else: sh -i\n")
+		if each := w.run(t, "log", "--verbose").exits(t, 0); strings.Count(each.out, ": refused: ") != len(tried)+1 {
+			t.Errorf("not each refusal is shown:\n%s", each.out)
+		}
+		all = append(all, tried...)
+	})
 
 	t.Run("of other commands", func(t *testing.T) {
 		r := w.run(t, "rotate-key", "--only", "repo-key", "--output", "json").exits(t, 0)

@@ -435,14 +435,14 @@ func TestVerifyFindsBreaches(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
-	const shell = "app: restriction app: BREACH: the deploy key was let do what it must not: a shell: "
+	const shell = "app: restriction app: BREACH: the deploy key can do what it must not: a shell: "
 	for _, breach := range []struct {
 		name, host string
 		steps      []string
 		says       []string
 	}{
 		{"the line has no restrictions", `sed -i s/^restrict,// .ssh/authorized_keys`, []string{"ci-key app", "restriction app"},
-			[]string{"BREACH: the deploy key was let do what it must not: a terminal: ", "must not: forwarding to a port: ", "must not: forwarding from a port: "}},
+			[]string{"BREACH: the deploy key can do what it must not: a terminal: ", "must not: forwarding to a port: ", "must not: forwarding from a port: "}},
 		{"the line allows a terminal", `sed -i 's/^restrict,/restrict,pty,/' .ssh/authorized_keys`, []string{"ci-key app", "restriction app"},
 			[]string{"must not: a terminal: "}},
 		{"the line starts a shell", lineOfKey("before", `restrict,command="/bin/sh -c \"$SSH_ORIGINAL_COMMAND\"" KEY`), []string{"restriction app"},

@@ -64,10 +64,18 @@ func registryLoginSteps(w wish) []provision.Step {
 	})
 }
 
+// lookAtMode reports a config.json that others may read or write.
+const lookAtMode = `
+case $(stat -c %A .docker/config.json 2>/dev/null) in
+-???------) ;;
+-*) fact loose yes ;;
+esac
+`
+
 func (s registryLogin) Name() string { return "registry-login " + s.user }
 
 func (s registryLogin) Probe() provision.Probe {
-	p := provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.registry, s.salt}, Text: templates.Logins}}
+	p := provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.registry, s.salt}, Text: lookAtMode + templates.Logins}}
 	if s.kind != "" {
 		p.Ask = s.ask
 	}
@@ -125,11 +133,18 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
 			"take credsStore and credHelpers out of it, or deploy as another user")
 	}
+	var changes []provision.Change
+	if f.Get("loose") != "" && f.Get("login") != "" {
+		changes = append(changes, provision.Change{
+			Summary: fmt.Sprintf("let nobody else read ~%s/.docker/config.json", s.user),
+			Do:      provision.Script{User: s.user, Text: `chmod go= .docker/config.json`},
+		})
+	}
 	if s.kind == "" {
-		if f.Get("digest") == s.digest || s.salt == "" {
-			return nil, nil
+		if f.Get("digest") != s.digest && s.salt != "" {
+			changes = append(changes, s.login("", s.named))
 		}
-		return []provision.Change{s.login("", s.named)}, nil
+		return changes, nil
 	}
 
 	held := strings.TrimPrefix(strings.TrimPrefix(f.Get("login"), loginPrefix), deployTokenPrefix)
@@ -163,7 +178,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 			}
 		}
 	}
-	changes := told
+	changes = append(changes, told...)
 	if !good {
 		if why == "" && held != "" && held != f.Get("login") {
 			why = fmt.Sprintf(", as token %s is revoked or expired", held)

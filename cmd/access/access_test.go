@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"cmp"
 	"encoding/xml"
 	"flag"
 	"io"
@@ -44,6 +45,53 @@ func TestFormats(t *testing.T) {
 		if b.String() != string(want) {
 			t.Errorf("%s is not what it was; -update writes it anew:\n%s", file, &b)
 		}
+	}
+}
+
+// The image has its colours where no style sheet is known: what is drawn without
+// one is black.
+func TestPlainSVG(t *testing.T) {
+	text, err := os.ReadFile("testdata/example.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "var(") {
+		t.Error("a colour is a variable, which browsers know and not much else")
+	}
+	attribute := func(e xml.StartElement, name string) string {
+		for _, a := range e.Attr {
+			if a.Name.Local == name {
+				return a.Value
+			}
+		}
+		return ""
+	}
+	drawn := map[string]int{}
+	fills := []string{""} // of the elements that are open
+	for d := xml.NewDecoder(strings.NewReader(string(text))); ; {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
+			fill := cmp.Or(attribute(e, "fill"), fills[len(fills)-1])
+			fills = append(fills, fill)
+			switch class := attribute(e, "class"); {
+			case fill == "" && e.Name.Local != "style":
+				t.Errorf("%s %q is black", e.Name.Local, class)
+			case class == "way" && attribute(e, "stroke") == "":
+				t.Errorf("%s %q cannot be seen", e.Name.Local, class)
+			}
+			drawn[e.Name.Local+" "+fill]++
+		case xml.EndElement:
+			fills = fills[:len(fills)-1]
+		}
+	}
+	if drawn["rect #f4f5f7"] != 1 || drawn["rect #ffffff"] < 10 || drawn["text #a3231b"] < 10 || drawn["text #5c606b"] < 10 {
+		t.Errorf("it is drawn as %v", drawn)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Style is the style sheet of a map that stands in a page, see [Map.Inline]. It
-// follows the page in being light or dark.
+// makes the map dark where the page is.
 //
 //go:embed map.css
 var Style string
@@ -24,12 +24,36 @@ func (m Map) SVG(w io.Writer) error {
 // Inline returns the map as an element for a page that has [Style].
 func (m Map) Inline() string { return m.draw("") }
 
-// Measures of the drawing, in pixels.
+// looks are how the parts of a map are drawn where it is light; what has no look
+// of its own is drawn as the whole. They stand at each part, since much that
+// draws an SVG knows no style sheets, or little of them.
+var looks = map[string]string{
+	whole:    `fill="#5c606b" font-size="11.5" font-family="system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"`,
+	"ground": `fill="#f4f5f7"`,
+	"card":   `fill="#ffffff" stroke="#c9ccd3"`,
+	"way":    `fill="none" stroke="#5c606b" stroke-width="1.25"`,
+	"head":   `fill="#1c1d21" font-size="12" font-weight="600"`,
+	"kind":   `font-size="10.5"`,
+	"name":   `fill="#1c1d21" font-size="12.5" font-weight="600"`,
+	"stolen": `fill="#a3231b"`,
+}
+
+const whole = "access-map"
+
+// look returns the attributes of a part.
+func look(part string) string {
+	if looks[part] == "" {
+		return ""
+	}
+	return fmt.Sprintf(` class="%s" %s`, part, looks[part])
+}
+
+// Measures of the drawing, in pixels: it fits into the column of a page.
 const (
-	cardWidth   = 204
-	columnGap   = 28
+	cardWidth   = 152
+	columnGap   = 20
 	rowGap      = 10
-	padding     = 11
+	padding     = 9
 	margin      = 16
 	headHeight  = 44
 	radius      = 5
@@ -37,7 +61,7 @@ const (
 	nameHeight  = 17
 	lineHeight  = 15
 	stolenSpace = 4
-	maxLines    = 4 // of one text; more are cut off, and stand in the title
+	maxLines    = 6 // of one text; more are cut off, and stand in the title
 )
 
 // A span is a card that stands once for neighbouring paths.
@@ -53,7 +77,7 @@ type drawn struct {
 }
 
 func (c Card) cut() drawn {
-	d := drawn{Card: c, name: wrap(c.Name, cardWidth-2*padding, 13*1.1)}
+	d := drawn{Card: c, name: wrap(c.Name, cardWidth-2*padding, 12.5*1.1)}
 	for _, l := range c.Lines {
 		d.lines = append(d.lines, wrap(l, cardWidth-2*padding, 11.5)...)
 	}
@@ -122,14 +146,14 @@ func (m Map) draw(style string) string {
 	height := bottom + adminHeight + margin
 
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="access-map" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="access-map-title access-map-desc">`+"\n", width, height, width, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg"%s viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-labelledby="access-map-title access-map-desc">`+"\n", look(whole), width, height, width, height)
 	fmt.Fprintf(&b, "<title id=\"access-map-title\">Who can do what</title>\n<desc id=\"access-map-desc\">%s</desc>\n", html.EscapeString(m.describe()))
 	b.WriteString(style)
-	fmt.Fprintf(&b, `<rect class="ground" width="%d" height="%d" rx="%d"/>`+"\n", width, height, radius)
+	fmt.Fprintf(&b, `<rect%s width="%d" height="%d" rx="%d"/>`+"\n", look("ground"), width, height, radius)
 	left := func(column int) int { return margin + column*(cardWidth+columnGap) }
 	bounds := func(s span) (top, bottom int) { return tops[s.from], tops[s.to+1] - rowGap }
 	for i, head := range Columns {
-		fmt.Fprintf(&b, `<text class="head" x="%d" y="%d">%s</text><text x="%d" y="%d">%s</text>`+"\n", left(i), margin+12, head.Name, left(i), margin+28, head.What)
+		fmt.Fprintf(&b, `<text%s x="%d" y="%d">%s</text><text x="%d" y="%d">%s</text>`+"\n", look("head"), left(i), margin+12, head.Name, left(i), margin+28, head.What)
 	}
 	for i, column := range columns[:len(columns)-1] {
 		for _, from := range column {
@@ -139,7 +163,7 @@ func (m Map) draw(style string) string {
 					continue
 				}
 				x, y := left(i)+cardWidth, (tops[first]+tops[last+1]-rowGap)/2
-				fmt.Fprintf(&b, `<path class="way" d="M%d %dh%d"/><path class="tip" d="M%d %dl-7 -4v8z"/>`+"\n", x, y, columnGap-5, x+columnGap-1, y)
+				fmt.Fprintf(&b, `<path%s d="M%d %dh%d"/><path d="M%d %dl-7 -4v8z"/>`+"\n", look("way"), x, y, columnGap-5, x+columnGap-1, y)
 			}
 		}
 	}
@@ -149,20 +173,20 @@ func (m Map) draw(style string) string {
 			s.draw(&b, left(i), top, bottom-top, max(heights[s.from], s.height()))
 		}
 	}
-	fmt.Fprintf(&b, `<g><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, margin, bottom, width-2*margin, adminHeight, radius)
-	fmt.Fprintf(&b, `<text class="kind" x="%d" y="%d">not on the map</text>`, margin+padding, bottom+padding+10)
-	fmt.Fprintf(&b, `<text class="name" x="%d" y="%d">%s</text>`, margin+padding, bottom+padding+kindHeight+13, html.EscapeString(admin.Name))
+	fmt.Fprintf(&b, `<g><rect%s x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, look("card"), margin, bottom, width-2*margin, adminHeight, radius)
+	fmt.Fprintf(&b, `<text%s x="%d" y="%d">not on the map</text>`, look("kind"), margin+padding, bottom+padding+10)
+	fmt.Fprintf(&b, `<text%s x="%d" y="%d">%s</text>`, look("name"), margin+padding, bottom+padding+kindHeight+13, html.EscapeString(admin.Name))
 	rest := width - 2*margin - cardWidth - columnGap - padding
 	for i, l := range []string{strings.Join(admin.Lines, "; "), stolen} {
-		class := ""
+		part := ""
 		if i == 1 {
-			class = ` class="stolen"`
+			part = "stolen"
 		}
 		lines := wrap(l, rest, 11.5)
 		if len(lines) > 1 {
 			lines[0] += "…"
 		}
-		fmt.Fprintf(&b, `<text%s x="%d" y="%d">%s</text>`, class, left(1), bottom+padding+11+i*(lineHeight+2), html.EscapeString(lines[0]))
+		fmt.Fprintf(&b, `<text%s x="%d" y="%d">%s</text>`, look(part), left(1), bottom+padding+11+i*(lineHeight+2), html.EscapeString(lines[0]))
 	}
 	fmt.Fprintf(&b, "<title>%s</title></g>\n</svg>\n", html.EscapeString(strings.Join(admin.text(), "; ")))
 	return b.String()
@@ -170,11 +194,11 @@ func (m Map) draw(style string) string {
 
 // draw draws one card, with its text in the middle of the first part of it.
 func (s span) draw(b *strings.Builder, x, top, height, part int) {
-	fmt.Fprintf(b, `<g><rect class="card" x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, x, top, cardWidth, height, radius)
+	fmt.Fprintf(b, `<g><rect%s x="%d" y="%d" width="%d" height="%d" rx="%d"/>`, look("card"), x, top, cardWidth, height, radius)
 	x += padding
 	y := top + (part-s.height())/2 + padding + 9
-	text := func(class, line string, step int) {
-		fmt.Fprintf(b, `<text class="%s" x="%d" y="%d">%s</text>`, class, x, y, html.EscapeString(line))
+	text := func(part, line string, step int) {
+		fmt.Fprintf(b, `<text%s x="%d" y="%d">%s</text>`, look(part), x, y, html.EscapeString(line))
 		y += step
 	}
 	text("kind", s.Kind, kindHeight+1)
@@ -182,7 +206,7 @@ func (s span) draw(b *strings.Builder, x, top, height, part int) {
 		text("name", line, nameHeight)
 	}
 	for _, line := range s.lines {
-		text("line", line, lineHeight)
+		text("", line, lineHeight)
 	}
 	y += stolenSpace
 	for _, line := range s.stolen {
