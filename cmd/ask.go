@@ -1,10 +1,14 @@
 package cmd
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	"golang.org/x/term"
@@ -12,10 +16,11 @@ import (
 	"provision/provision/secret"
 )
 
-// An asker asks the person at the terminal for passwords, one question at a
-// time, and the same one only once in a run.
+// An asker asks the person at the terminal, one question at a time, and for the
+// same password only once in a run.
 type asker struct {
 	in    *os.File
+	lines *bufio.Reader // of in
 	out   io.Writer
 	pause func() (resume func()) // keeps others from writing to the terminal
 
@@ -24,7 +29,7 @@ type asker struct {
 }
 
 func newAsker(env Env) *asker {
-	return &asker{in: env.Stdin, out: env.Stderr, pause: func() func() { return func() {} }, given: map[string]secret.Value{}}
+	return &asker{in: env.Stdin, lines: bufio.NewReader(env.Stdin), out: env.Stderr, pause: func() func() { return func() {} }, given: map[string]secret.Value{}}
 }
 
 // terminal tells whether somebody is there who can answer.
@@ -84,4 +89,112 @@ func (a *asker) read(ctx context.Context) ([]byte, error) {
 		term.Restore(terminal, before)
 		return nil, ctx.Err()
 	}
+}
+
+// line asks a question, and returns the line that answers it. The error is io.EOF
+// where nobody will answer any more.
+func (a *asker) line(ctx context.Context, question string) (string, error) {
+	fmt.Fprint(a.out, visibleLines(question))
+	type line struct {
+		text string
+		err  error
+	}
+	typed := make(chan line, 1)
+	go func() {
+		text, err := a.lines.ReadString('\n')
+		typed <- line{strings.TrimSpace(text), err}
+	}()
+	select {
+	case l := <-typed:
+		if l.text != "" {
+			return l.text, nil
+		}
+		if l.err != nil {
+			fmt.Fprintln(a.out)
+		}
+		return "", l.err
+	case <-ctx.Done():
+		fmt.Fprintln(a.out)
+		return "", ctx.Err()
+	}
+}
+
+// tries is how often a question is asked whose answers cannot be right.
+const tries = 5
+
+// confirm asks a question that is answered with yes or no. Nobody's answer is no.
+func (a *asker) confirm(ctx context.Context, question string) (bool, error) {
+	for range tries {
+		answer, err := a.line(ctx, question+" [y/N] ")
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		switch strings.ToLower(answer) {
+		case "y", "yes":
+			return true, nil
+		case "n", "no", "":
+			return false, nil
+		}
+		fmt.Fprintln(a.out, "answer y or n")
+	}
+	return false, nil
+}
+
+// A question is one that is answered with a line, or beforehand by a flag.
+type question struct {
+	flag      string
+	text      string
+	otherwise string // the answer of who types nothing; "": there has to be one
+	answer    *string
+
+	read func() error                // takes the answer apart; an error: it is none
+	look func(context.Context) error // looks at what it is about, and may return a mistake; nil: nobody can
+}
+
+// A mistake tells that an answer is wrong, and that another one may be right.
+type mistake struct{ error }
+
+func (m mistake) Unwrap() error { return m.error }
+
+// final makes of a mistake an error that no other answer helps against.
+func final(err error) error {
+	var wrong mistake
+	if errors.As(err, &wrong) {
+		return wrong.error
+	}
+	return err
+}
+
+// put asks a question, and asks it again after a mistake.
+func (a *asker) put(ctx context.Context, q question) error {
+	text := q.text + " "
+	if q.otherwise != "" {
+		text += "[" + q.otherwise + "] "
+	}
+	for n := 1; ; n++ {
+		answer, err := a.line(ctx, text)
+		if err != nil {
+			return err
+		}
+		*q.answer = cmp.Or(answer, q.otherwise)
+		err = q.try(ctx)
+		if err == nil || ctx.Err() != nil || n == tries || !errors.As(err, new(mistake)) {
+			return final(err)
+		}
+		fmt.Fprintln(a.out, indentHints(visibleLines(err.Error())))
+	}
+}
+
+// try tells whether the answer can be right.
+func (q question) try(ctx context.Context) error {
+	if *q.answer == "" {
+		return mistake{errors.New("this takes an answer")}
+	}
+	if err := q.read(); err != nil {
+		return mistake{usageError{err}}
+	}
+	if q.look == nil {
+		return nil
+	}
+	return q.look(ctx)
 }

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/x509"
@@ -50,9 +49,9 @@ func initCommand(env Env) *cli.Command {
 		Description: "Writes inventory.toml, or FILE, and changes nothing else; a file that is there is\n" +
 			"not touched. At a terminal it asks for what no flag says. It looks the project up\n" +
 			"in GitLab, with the token in $GITLAB_TOKEN, which it does not keep; and it asks\n" +
-			"the host and the git server for their keys. A key that your known_hosts has not\n" +
-			"gets into the inventory only after you compared its fingerprint: you are asked,\n" +
-			"or give it with --accept-host-key.",
+			"the host and the git server for their keys. A key that is not in your known_hosts\n" +
+			"is written only after you confirm its fingerprint: you are asked, or give it with\n" +
+			"--accept-host-key.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "gitlab", Usage: "where GitLab is, `URL`"},
 			&cli.StringFlag{Name: "project", Usage: "the full `PATH` of the project that has the compose.yaml"},
@@ -64,7 +63,7 @@ func initCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "ca-file", Usage: "certificates of a private CA, for GitLab and the registry, in `FILE`"},
 			&cli.StringFlag{Name: "token-env", Value: "GITLAB_TOKEN", Usage: "the `NAME` of the environment variable with the token of GitLab"},
 			&cli.StringFlag{Name: "identity", Category: groupHosts, Usage: "a key to log in to the host with, in `FILE`"},
-			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "the `FINGERPRINT` of a key that is right, SHA256:…; may stand there several times"},
+			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "the `FINGERPRINT` of a key that is right, SHA256:…; may be repeated"},
 			&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
 		},
 		HideHelpCommand: true,
@@ -82,7 +81,7 @@ func initCommand(env Env) *cli.Command {
 				}
 			}
 			if _, err := os.Lstat(o.file); err == nil {
-				return usagef("%s is there already, and is not overwritten\nhint: name another file, or add to it by hand: provision check %s says what is wrong with it", o.file, o.file)
+				return usagef("%s already exists and was not overwritten\nhint: name another file, or add to it by hand: provision check %s says what is wrong with it", o.file, o.file)
 			}
 			return runInit(c.Context, env, o)
 		},
@@ -94,30 +93,33 @@ type draft struct {
 	initOptions
 	env       Env
 	ask       *asker
-	lines     *bufio.Reader // what is typed
 	dialer    *remote.Dialer
 	unchecked []string // what could not be looked at, and why
 
-	ssh          inventory.SSHServer
-	gitKeys      []string
-	address      string // of the host, with its port
-	admin        string
-	hostKeys     []string
-	group        string // of the project; "": it has none
-	sshElsewhere bool   // git over SSH is not where one would think
+	token  secret.Value   // zero: GitLab is not asked
+	client *gitlab.Client // nil: likewise
+	ca     []byte
+
+	ssh     inventory.SSHServer // where git is served
+	git     server
+	address string // of the host, with its port
+	admin   string
+	machine server // the host
+	group   string // of the project; "": it has none
 }
 
 func runInit(ctx context.Context, env Env, o initOptions) error {
 	d := &draft{initOptions: o, env: env, ask: newAsker(env)}
-	if env.Stdin != nil {
-		d.lines = bufio.NewReader(env.Stdin)
-	}
 	d.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: d.ask.passphrase}
 	defer d.dialer.Close()
-	for _, step := range []func(context.Context) error{d.questions, d.lookUp, d.gitServer, d.deployHost} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	err := d.fill(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("interrupted; nothing is written")
+	case err == io.EOF:
+		return errors.New("the answers have ended; nothing is written")
+	case err != nil:
+		return err
 	}
 	text := d.text()
 	inv, err := inventory.Parse(o.file, []byte(text), filepath.Dir(o.file))
@@ -151,147 +153,242 @@ func writeNew(name, text string) error {
 	return f.Close()
 }
 
-// questions asks for what no flag has said.
-func (d *draft) questions(ctx context.Context) error {
-	for _, q := range []struct {
-		answer                    *string
-		flag, question, otherwise string
-	}{
-		{&d.gitlab, "gitlab", "where is GitLab?", "https://gitlab.com"},
-		{&d.project, "project", "which project has the compose.yaml? (group/project)", ""},
-		{&d.host, "host", "which host is it deployed on? ([user@]address[:port], or a name from ~/.ssh/config)", ""},
-		{&d.environment, "environment", "which environment of GitLab is that?", "production"},
-	} {
+// fill has all questions answered. What no flag says is asked for; each answer
+// is looked at before the next question.
+func (d *draft) fill(ctx context.Context) error {
+	asked := []question{
+		{flag: "gitlab", text: "where is GitLab?", otherwise: "https://gitlab.com", answer: &d.gitlab, read: d.readGitLab, look: d.lookAtGitLab},
+		{flag: "project", text: "which project has the compose.yaml? (group/project)", answer: &d.project, read: d.readProject, look: d.lookAtProject},
+		{flag: "host", text: "which host is it deployed on? ([user@]address[:port], or a name from ~/.ssh/config)", answer: &d.host, read: d.readHost, look: d.lookAtHost},
+		{flag: "environment", text: "which environment of GitLab is that?", otherwise: "production", answer: &d.environment, read: keyed("deployment", "environment", &d.environment)},
+	}
+	registry := question{flag: "registry", text: "which registry has the images? (what their names begin with)", answer: &d.registry, read: keyed("registry", "host", &d.registry)}
+	flags := append(asked, registry,
+		question{flag: "user", answer: &d.user, read: keyed("deployment", "user", &d.user)},
+		question{flag: "git-ssh", answer: &d.gitSSH, read: d.readGitSSH},
+		question{flag: "ca-file", answer: &d.caFile, read: d.readCA},
+		question{flag: "token-env", answer: &d.tokenEnv, read: keyed("secret", "env", &d.tokenEnv)},
+	)
+	for _, q := range flags { // before anybody is asked anything
 		if *q.answer != "" {
-			continue
+			if err := q.read(); err != nil {
+				return usagef("--%s: %w", q.flag, err)
+			}
 		}
-		if !d.ask.terminal() {
-			if *q.answer = q.otherwise; q.otherwise == "" || q.flag == "gitlab" {
+	}
+	if !d.ask.terminal() {
+		d.environment = cmp.Or(d.environment, "production")
+		for _, q := range asked {
+			if *q.answer == "" {
 				return usagef("--%s is missing, and there is no terminal to ask at\nhint: provision init --help lists the flags", q.flag)
 			}
-			continue
 		}
-		answer, err := d.line(ctx, q.question, q.otherwise)
-		if err != nil {
+	}
+	if err := d.readToken(ctx); err != nil {
+		return err
+	}
+	for _, q := range asked {
+		if err := d.answer(ctx, q); err != nil {
 			return err
 		}
-		if *q.answer = answer; answer == "" {
-			return usagef("an inventory needs an answer to that: %s", q.question)
+	}
+	if err := d.askRegistry(ctx, registry); err != nil {
+		return err
+	}
+	if err := d.vouch(ctx, &d.git); err != nil {
+		return err
+	}
+	return d.vouch(ctx, &d.machine)
+}
+
+// answer has a question answered by who is at the terminal, unless a flag has.
+func (d *draft) answer(ctx context.Context, q question) error {
+	if *q.answer == "" {
+		return d.ask.put(ctx, q)
+	}
+	return q.try(ctx)
+}
+
+// keyed reads an answer as the value of a key of the inventory.
+func keyed(table, key string, answer *string) func() error {
+	return func() error { return wrong(inventory.Wrong(table, key, *answer)) }
+}
+
+// wrong makes an error of what is wrong with an answer; nil if nothing is.
+func wrong(what, hint string) error {
+	switch {
+	case what == "":
+		return nil
+	case strings.HasPrefix(what, "is ") || strings.HasPrefix(what, "has ") || strings.HasPrefix(what, "holds ") || strings.HasPrefix(what, "sends "):
+		what = "that " + what
+	}
+	if hint != "" {
+		what += "\nhint: " + hint
+	}
+	return errors.New(what)
+}
+
+// readToken reads the token of GitLab, if there is one.
+func (d *draft) readToken(ctx context.Context) (err error) {
+	if os.Getenv(d.tokenEnv) != "" {
+		if d.token, err = (inventory.Secret{Env: d.tokenEnv}).Read(ctx); err != nil {
+			return usageError{err}
 		}
+		return nil
+	}
+	if d.ask.terminal() {
+		fmt.Fprintf(d.env.Stderr, "%s: the project and your rights there are not checked\n"+
+			"  hint: to have them checked, end this with Ctrl-C and export a token with the scope api\n", d.tokenless())
+	}
+	return nil
+}
+
+// tokenless is why GitLab is not asked.
+func (d *draft) tokenless() string { return d.tokenEnv + " is not set" }
+
+func (d *draft) readGitLab() error {
+	if !strings.Contains(d.gitlab, "://") {
+		d.gitlab = "https://" + d.gitlab
 	}
 	d.gitlab = strings.TrimRight(d.gitlab, "/")
-	d.project = strings.Trim(strings.TrimSuffix(strings.TrimPrefix(d.project, d.gitlab), ".git"), "/")
-	d.address = d.host
-	if at := strings.LastIndexByte(d.host, '@'); at >= 0 {
-		d.admin, d.address = d.host[:at], d.host[at+1:]
+	if err := wrong(inventory.Wrong("gitlab", "url", d.gitlab)); err != nil {
+		return err
 	}
-	u, err := url.Parse(d.gitlab)
-	if err != nil || u.Hostname() == "" {
-		return usagef("--gitlab is no URL\nhint: write it like https://git.example.com")
-	}
-	d.ssh = inventory.SSHServer{User: "git", Host: u.Hostname(), Port: 22}
+	d.ssh = d.usualSSH()
 	d.sshAt(d.gitSSH)
 	return nil
 }
 
-// line asks a question that is answered with a line.
-func (d *draft) line(ctx context.Context, question, otherwise string) (string, error) {
-	if otherwise != "" {
-		question += " [" + otherwise + "]"
+// usualSSH is where one would think that git is served over SSH.
+func (d *draft) usualSSH() inventory.SSHServer {
+	server := inventory.SSHServer{User: "git", Port: 22}
+	if u, err := url.Parse(d.gitlab); err == nil {
+		server.Host = u.Hostname()
 	}
-	fmt.Fprintf(d.env.Stderr, "%s ", visibleLines(question))
-	typed := make(chan string, 1)
-	go func() {
-		text, _ := d.lines.ReadString('\n')
-		typed <- strings.TrimSpace(text)
-	}()
-	select {
-	case text := <-typed:
-		return cmp.Or(text, otherwise), nil
-	case <-ctx.Done():
-		fmt.Fprintln(d.env.Stderr)
-		return "", ctx.Err()
-	}
+	return server
 }
 
-// lookUp asks GitLab about the project. Without a token it asks nothing.
-func (d *draft) lookUp(ctx context.Context) error {
-	d.group = d.project[:max(strings.LastIndexByte(d.project, '/'), 0)]
-	token, err := inventory.Secret{Env: d.tokenEnv}.Read(ctx)
-	if err != nil {
-		d.unchecked = append(d.unchecked, fmt.Sprintf("the project %s and your rights there: %v", d.project, err))
-		return d.registryWithout(ctx)
+// lookAtGitLab looks whether the token works there. Without one it looks whether
+// git is served there.
+func (d *draft) lookAtGitLab(ctx context.Context) error {
+	if d.token.IsZero() {
+		return d.lookAtGit(ctx)
 	}
-	client, err := d.connect(ctx, token)
-	var stranger x509.UnknownAuthorityError
-	if errors.As(err, &stranger) && d.caFile == "" && d.ask.terminal() {
+	err := d.connect(ctx)
+	if stranger(err) && d.caFile == "" && d.ask.terminal() {
 		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visibleLines(d.gitlab))
-		if d.caFile, err = d.line(ctx, "which file has the certificate of that CA?", ""); err == nil {
-			client, err = d.connect(ctx, token)
+		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
+			if err = d.connect(ctx); stranger(err) {
+				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
+			}
+			return nil
+		}})
+		if failed != nil {
+			return failed
+		}
+		if err != nil { // the next answer may be a GitLab of another CA
+			d.caFile, d.ca = "", nil
 		}
 	}
-	if err != nil {
-		return err
+	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || stranger(err) {
+		return err // neither another token nor another --ca-file is asked for
 	}
-	p, err := client.Project(ctx, d.project)
+	return mistake{err}
+}
+
+func stranger(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+
+func (d *draft) readCA() error {
+	if rest, ok := strings.CutPrefix(d.caFile, "~/"); ok { // of a flag the shell has made a path
+		if home, err := os.UserHomeDir(); err == nil {
+			d.caFile = filepath.Join(home, rest)
+		}
+	}
+	pem, what, hint := inventory.Certificates(d.caFile)
+	d.ca = pem
+	return wrong(what, hint)
+}
+
+// connect makes a client of GitLab, and looks whether its token works there.
+func (d *draft) connect(ctx context.Context) (err error) {
+	d.client, err = gitlab.New(gitlab.Options{URL: d.gitlab, Token: d.token, CA: d.ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
+	if err != nil {
+		return usageError{err}
+	}
+	return d.client.CheckToken(ctx, "api")
+}
+
+// readProject takes what stands in the address bar for the path, too.
+func (d *draft) readProject() error {
+	path := strings.TrimPrefix(d.project, d.gitlab)
+	_, host, _ := strings.Cut(d.gitlab, "://")
+	path = strings.TrimPrefix(path, host+"/")
+	path, _, _ = strings.Cut(path, "/-/")
+	d.project = strings.Trim(strings.TrimSuffix(path, ".git"), "/")
+	d.group = d.project[:max(strings.LastIndexByte(d.project, '/'), 0)]
+	return wrong(inventory.Wrong("deployment", "project", d.project))
+}
+
+// lookAtProject asks GitLab about the project, and looks for the git server that
+// GitLab names.
+func (d *draft) lookAtProject(ctx context.Context) error {
+	if d.client == nil {
+		d.unchecked = append(d.unchecked, fmt.Sprintf("the project %s and your rights there: %s", d.project, d.tokenless()))
+		return nil
+	}
+	p, err := d.client.Project(ctx, d.project)
+	if errors.Is(err, forge.ErrNotFound) {
+		return mistake{err}
+	}
 	if err != nil {
 		return err
 	}
 	d.project, d.group = p.Path, p.Group
-	fmt.Fprintf(d.env.Stdout, "project %s is there, ", visibleLines(p.Path))
+	belongs := "in group " + p.Group
 	if p.Group == "" {
-		fmt.Fprintln(d.env.Stdout, "and belongs to a person")
-	} else {
-		if _, err := client.Group(ctx, p.Group); err != nil {
-			return err
-		}
-		fmt.Fprintf(d.env.Stdout, "in group %s\n", visibleLines(p.Group))
+		belongs = "and belongs to a person"
+	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
+		return err
 	}
+	fmt.Fprintln(d.env.Stdout, visibleLines(fmt.Sprintf("project %s is there, %s", p.Path, belongs)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
 	if d.gitSSH == "" {
 		d.sshAt(p.SSHURL)
 	}
-	if d.registry == "" {
-		d.registry = p.Registry
-	}
-	return d.registryWithout(ctx)
+	d.registry = cmp.Or(d.registry, p.Registry)
+	return d.lookAtGit(ctx)
 }
 
-// connect returns a client of GitLab with a token that works there.
-func (d *draft) connect(ctx context.Context, token secret.Value) (client *gitlab.Client, err error) {
-	var ca []byte
-	if d.caFile != "" {
-		if ca, err = os.ReadFile(d.caFile); err != nil {
-			return nil, usageError{err}
-		}
-	}
-	client, err = gitlab.New(gitlab.Options{URL: d.gitlab, Token: token, CA: ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return client, client.CheckToken(ctx, "api")
-}
-
-// registryWithout is for when GitLab has not said where the registry is.
-func (d *draft) registryWithout(ctx context.Context) (err error) {
+// askRegistry asks for the registry, if GitLab has not said where it is.
+func (d *draft) askRegistry(ctx context.Context, q question) error {
 	if d.registry != "" {
 		return nil
 	}
-	guess := "registry." + d.ssh.Host
-	if !d.ask.terminal() {
-		return usagef("--registry is missing, and GitLab could not be asked\nhint: --registry %s, if that is what names of images begin with", guess)
+	why := "GitLab could not be asked: " + d.tokenless()
+	if d.client != nil {
+		why = fmt.Sprintf("project %s has none in GitLab", d.project)
 	}
-	d.registry, err = d.line(ctx, "which registry has the images? (what their names begin with)", guess)
-	return err
+	q.otherwise = "registry." + d.ssh.Host
+	if !d.ask.terminal() {
+		return usagef("--registry is missing, and %s\nhint: --registry %s, if that is what names of images begin with", why, q.otherwise)
+	}
+	return d.ask.put(ctx, q)
+}
+
+func (d *draft) readGitSSH() error {
+	if !d.sshAt(d.gitSSH) {
+		return errors.New("that is no place of git over SSH\nhint: write it like ssh://git@git.example.com:2222")
+	}
+	return nil
 }
 
 var scpLike = regexp.MustCompile(`^([^@/]+)@([^:/]+):`)
 
-// sshAt reads where git is served over SSH from the URL of a clone.
-func (d *draft) sshAt(clone string) {
-	usual := d.ssh
+// sshAt reads where git is served over SSH from the URL of a clone; false if it
+// is none over SSH.
+func (d *draft) sshAt(clone string) bool {
 	if m := scpLike.FindStringSubmatch(clone); m != nil {
 		d.ssh = inventory.SSHServer{User: m[1], Host: m[2], Port: 22}
 	} else if u, err := url.Parse(clone); err == nil && u.Scheme == "ssh" && u.Hostname() != "" {
@@ -299,77 +396,117 @@ func (d *draft) sshAt(clone string) {
 		if port, err := strconv.Atoi(u.Port()); err == nil {
 			d.ssh.Port = port
 		}
+	} else {
+		return false
 	}
-	d.sshElsewhere = d.ssh != usual
+	return true
 }
 
-func (d *draft) gitServer(ctx context.Context) (err error) {
-	d.gitKeys, err = d.keys(ctx, d.ssh.Host, d.ssh.Port, "the git server", d.gitlab+"/help/instance_configuration has them, or /etc/ssh/*.pub on the server")
-	return err
+// lookAtGit looks at the git server. Where it is, GitLab or a flag has said; if
+// neither has, it is where the answer is that GitLab is.
+func (d *draft) lookAtGit(ctx context.Context) error {
+	d.git = server{what: "the git server", host: d.ssh.Host, port: d.ssh.Port, source: d.gitlab + "/help/instance_configuration has them, or /etc/ssh/*.pub on the server"}
+	err := d.lookAt(ctx, &d.git)
+	if !errors.As(err, new(mistake)) || d.gitSSH != "" {
+		return final(err)
+	}
+	err = fmt.Errorf("%w\nhint: if git is served over SSH elsewhere, --git-ssh says where", final(err))
+	if d.client != nil {
+		return err
+	}
+	return mistake{err}
 }
 
-func (d *draft) deployHost(ctx context.Context) (err error) {
+func (d *draft) readHost() error {
+	d.admin, d.address = "", d.host
+	if at := strings.LastIndexByte(d.host, '@'); at >= 0 {
+		d.admin, d.address = d.host[:at], d.host[at+1:]
+		if err := wrong(inventory.Wrong("host", "user", d.admin)); err != nil {
+			return err
+		}
+	}
+	return wrong(inventory.Wrong("host", "address", d.address))
+}
+
+func (d *draft) lookAtHost(ctx context.Context) error {
 	host, port := d.address, 0
 	if h, p, err := net.SplitHostPort(d.address); err == nil {
 		if port, err = strconv.Atoi(p); err != nil {
-			return usagef("--host: %q is no port", p)
+			return err
 		}
 		host = h
 	}
-	host = strings.Trim(host, "[]")
-	d.hostKeys, err = d.keys(ctx, host, port, "the host", "on the host, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub prints them")
-	return err
+	d.machine = server{what: "the host", host: strings.Trim(host, "[]"), port: port, source: "on the host, ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub prints them"}
+	return d.lookAt(ctx, &d.machine)
 }
 
-// keys asks a server for its keys, and returns those that are known or said to
-// be right.
-func (d *draft) keys(ctx context.Context, host string, port int, what, source string) ([]string, error) {
-	shown, err := d.dialer.Scan(ctx, host, port)
+// A server is one whose keys get into the inventory.
+type server struct {
+	what   string
+	host   string
+	port   int
+	source string // of its fingerprints
+
+	shown   string   // its keys, to compare
+	right   []string // those that are known or said to be right
+	unknown []string
+}
+
+// lookAt asks a server for its keys. The error is a mistake where there is no way to it.
+func (d *draft) lookAt(ctx context.Context, s *server) error {
+	shown, err := d.dialer.Scan(ctx, s.host, s.port)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return mistake{fmt.Errorf("%s: %w", s.what, err)}
 	}
-	known, err := d.dialer.KnownHostKeys(host, port)
+	known, err := d.dialer.KnownHostKeys(s.host, s.port)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var right, unknown []string
-	out := d.env.Stdout
-	fmt.Fprintf(out, "%s %s shows these keys:\n", what, visibleLines(host))
+	s.shown = fmt.Sprintf("%s %s shows these keys:\n", s.what, visibleLines(s.host))
 	for _, k := range shown {
 		kind, _, _ := strings.Cut(k.Line, " ")
 		verdict := ""
 		switch {
 		case slices.Contains(known, k.Line):
-			verdict = "in known_hosts"
+			verdict = ", in known_hosts"
+			s.right = append(s.right, k.Line)
 		case slices.Contains(d.accept, k.Fingerprint):
-			verdict = "accepted"
+			verdict = ", accepted"
+			s.right = append(s.right, k.Line)
 		default:
-			unknown = append(unknown, k.Line)
+			s.unknown = append(s.unknown, k.Line)
 		}
-		if verdict != "" {
-			right = append(right, k.Line)
-			verdict = ", " + verdict
-		}
-		fmt.Fprintf(out, "  %s %s%s\n", k.Fingerprint, kind, verdict)
+		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict)
 	}
 	pinned := slices.DeleteFunc(known, func(k string) bool { return strings.HasPrefix(k, "@") })
-	switch {
-	case len(right) > 0: // the others are left out: nobody has vouched for them
-		return right, nil
-	case len(pinned) > 0:
-		return nil, fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts\nhint: somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key", what, host)
-	case !d.ask.terminal():
-		return nil, usagef("%s: nobody has said that the keys of %s are right\nhint: compare the fingerprints (%s), and give the right ones with --accept-host-key SHA256:…", what, host, source)
+	if len(s.right) == 0 && len(pinned) > 0 {
+		io.WriteString(d.env.Stdout, s.shown)
+		return fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts\nhint: somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key", s.what, s.host)
 	}
-	fmt.Fprintf(d.env.Stderr, "compare them with what its owner says: %s\n", visibleLines(source))
-	answer, err := d.line(ctx, "are they right? [y/N]", "")
+	return nil
+}
+
+// vouch shows the keys of a server, and asks whether they are right, unless some
+// are known to be. The others are left out then: nobody has vouched for them.
+func (d *draft) vouch(ctx context.Context, s *server) error {
+	io.WriteString(d.env.Stdout, s.shown)
+	if len(s.right) > 0 {
+		return nil
+	}
+	if !d.ask.terminal() {
+		return usagef("%s: nobody has said that the keys of %s are right\nhint: compare the fingerprints (%s), and give the right ones with --accept-host-key SHA256:…", s.what, s.host, s.source)
+	}
+	fmt.Fprintf(d.env.Stderr, "compare them with what its owner says: %s\n", visibleLines(s.source))
+	fine, err := d.ask.confirm(ctx, "are they right?")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if a := strings.ToLower(answer); a != "y" && a != "yes" {
-		return nil, fmt.Errorf("%s: the keys of %s are not confirmed; nothing is written", what, host)
+	if !fine {
+		return fmt.Errorf("%s: the keys of %s are not confirmed; nothing is written\n"+
+			"hint: ask its owner for the fingerprints, and run init again; --accept-host-key SHA256:… or a line in known_hosts answers beforehand which are right", s.what, s.host)
 	}
-	return unknown, nil
+	s.right = s.unknown
+	return nil
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9-]+`)
@@ -421,10 +558,10 @@ func (d *draft) text() string {
 	if ca != "" {
 		p("ca_file = %s", q(ca))
 	}
-	if d.sshElsewhere {
+	if d.ssh != d.usualSSH() {
 		p("ssh = %s", q(fmt.Sprintf("ssh://%s@%s", d.ssh.User, net.JoinHostPort(d.ssh.Host, strconv.Itoa(d.ssh.Port)))))
 	}
-	p("# Of git over SSH: the hosts trust these and no others.\nhost_keys = [%s]", quotedList(d.gitKeys))
+	p("# Of git over SSH: the hosts trust these and no others.\nhost_keys = [%s]", quotedList(d.git.right))
 	p("\n[registry]\nhost = %s", q(d.registry))
 	if ca != "" {
 		p("ca_file = %s", q(ca))
@@ -451,7 +588,7 @@ func (d *draft) text() string {
 		}
 		p("identity = %s", q(identity))
 	}
-	p("host_keys = [%s]", quotedList(d.hostKeys))
+	p("host_keys = [%s]", quotedList(d.machine.right))
 	p("# become = \"sudo\"          # or \"doas\", or \"none\" where the login is root")
 	p("# engine = \"distribution\"  # installs Docker, Compose and git where they are not")
 	p("\n[deployments.%s]\nhost = %s\nproject = %s", q(directory+"-"+plainName(d.environment, "production")), q(host), q(d.project))

@@ -1,8 +1,8 @@
 package cmd
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +82,10 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 		if err != nil || missing == 0 {
 			return err
 		}
-		fine, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s? [y/N] ", r.what))
+		fine, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", r.what))
+		if ctx.Err() != nil {
+			return errors.New("interrupted; nothing is removed")
+		}
 		if err != nil {
 			return err
 		}
@@ -190,21 +193,4 @@ func (s site) leaving(ctx context.Context, name string) (*inventory.Deployment, 
 		err = provision.Hint(err, "it carries %s", provision.Visible(strings.Join(carried, ", ")))
 	}
 	return nil, err
-}
-
-// confirm asks a question that only y and yes answer with yes.
-func (a *asker) confirm(ctx context.Context, question string) (bool, error) {
-	fmt.Fprint(a.out, question)
-	typed := make(chan string, 1)
-	go func() {
-		text, _ := bufio.NewReader(a.in).ReadString('\n')
-		typed <- strings.ToLower(strings.TrimSpace(text))
-	}()
-	select {
-	case text := <-typed:
-		return text == "y" || text == "yes", nil
-	case <-ctx.Done():
-		fmt.Fprintln(a.out)
-		return false, ctx.Err()
-	}
 }

@@ -141,6 +141,14 @@ func names(of string) []string {
 	return all
 }
 
+// Wrong says what is wrong with a string as the value of a key that has a rule,
+// and what to write instead; what is "" if nothing is. It is for those who write
+// inventories, and knows tables by what they are about: "gitlab", "host".
+func Wrong(table, key, value string) (what, hint string) {
+	f, _ := formOf(table, key)
+	return f.rule(value)
+}
+
 // formOf returns the form of a key of a table; false if it has no such key.
 func formOf(of, name string) (form, bool) {
 	for _, k := range keys[of] {

@@ -153,28 +153,44 @@ func (t *table) certificates(key string) []byte {
 	if name == "" {
 		return nil
 	}
-	path := t.path(name)
-	f := t.named(path)
-	if f.err != nil {
-		t.problem(t.get(key), "file "+quote(name)+": "+f.err.Error(), "")
+	f := t.named(t.path(name))
+	if what, hint := f.certificates(name); what != "" {
+		t.problem(t.get(key), what, hint)
 		return nil
+	}
+	return f.data
+}
+
+// certificates says what is wrong with a file of certificates.
+func (f file) certificates(name string) (what, hint string) {
+	what = "file " + quote(name)
+	if f.err != nil {
+		return what + ": " + f.err.Error(), ""
 	}
 	count := 0
 	for block, rest := pem.Decode(f.data); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			// It goes to every host: a private key must not.
-			t.problem(t.get(key), "file "+quote(name)+" holds something else than certificates", "write a file of certificates alone")
-			return nil
+			return what + " holds something else than certificates", "write a file of certificates alone"
 		}
 		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			t.problem(t.get(key), "file "+quote(name)+" holds a certificate that cannot be read", "")
-			return nil
+			return what + " holds a certificate that cannot be read", ""
 		}
 		count++
 	}
 	if count == 0 {
-		t.problem(t.get(key), "file "+quote(name)+" holds no certificate", "write a file with -----BEGIN CERTIFICATE----- in it")
-		return nil
+		return what + " holds no certificate", "write a file with -----BEGIN CERTIFICATE----- in it"
 	}
-	return f.data
+	return "", ""
+}
+
+// Certificates reads a file that ca_file may name, and says what is wrong with it
+// and what to write instead; what is "" if nothing is.
+func Certificates(path string) (pem []byte, what, hint string) {
+	var f file
+	f.data, _, f.err = readFile(path, maxNamed)
+	if what, hint = f.certificates(path); what != "" {
+		return nil, what, hint
+	}
+	return f.data, "", ""
 }

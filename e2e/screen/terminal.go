@@ -54,6 +54,13 @@ func (t *Terminal) Resize(columns, lines int) error {
 	return t.size(columns, lines)
 }
 
+// Type types at the keyboard: "\n" ends a line, "\x04" the input, and "\x03"
+// interrupts.
+func (t *Terminal) Type(text string) error {
+	_, err := io.WriteString(t.master, text)
+	return err
+}
+
 // Sync returns when all that was written before is on the screen.
 func (t *Terminal) Sync() {
 	t.mu.Lock()

@@ -47,7 +47,7 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int) ([]ScannedK
 	for _, algorithms := range scanned {
 		key, err := d.scan(ctx, e, via, algorithms)
 		if err != nil {
-			return nil, fmt.Errorf("ask %s for its keys: %w", e.address(), err)
+			return nil, err
 		}
 		if key != nil {
 			keys = append(keys, ScannedKey{keyLine(key), fingerprint(key)})
@@ -64,7 +64,7 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int) ([]ScannedK
 func (d *Dialer) scan(ctx context.Context, e endpoint, via *link, algorithms []string) (key ssh.PublicKey, err error) {
 	conn, err := d.transport(ctx, e, via)
 	if err != nil {
-		return nil, err
+		return nil, unreachable(e, err)
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, d.handshake(), errHandshake)
@@ -85,7 +85,7 @@ func (d *Dialer) scan(ctx context.Context, e endpoint, via *link, algorithms []s
 	case errors.As(err, &negotiation) && negotiation.What == "host key":
 		return nil, nil
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
-	return nil, err
+	return nil, fmt.Errorf("ask %s for its keys: %w", e.address(), err)
 }

@@ -20,7 +20,7 @@ func unreachable(e endpoint, err error) error {
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
 		return withHint(fmt.Errorf("connect to %s: there is no host of this name (%s)", e.address(), name.Err),
-			"check the address in the inventory; it is a name that this machine can resolve, an IP address, or a Host of ~/.ssh/config")
+			"check the address: it is a name that this machine can resolve, an IP address, or a Host of ~/.ssh/config")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		hint = fmt.Sprintf("does sshd run there, at port %d? %s tells the same", e.port, try)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):

@@ -99,8 +99,11 @@ func (c *Client) unanswered(asked string, err error) error {
 	var redirect *redirectError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
+	var dns *net.DNSError
 	var dial *net.OpError // when it timed out it passes for context.DeadlineExceeded
 	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		reason = fmt.Sprintf("there is no host %s (%s): check gitlab.url", clean(dns.Name), dns.Err)
 	case errors.As(err, &redirect), errors.As(err, &dial):
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		reason = "stopped (" + reason + ")"
