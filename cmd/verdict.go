@@ -106,9 +106,18 @@ func newVerification(r *report) *verification {
 	return &verification{report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}}
 }
 
+// add takes verdicts about a host. Deployments of one user see the same of it; a
+// note is taken once.
 func (v *verification) add(host string, verdicts ...verdict) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	for i := range verdicts {
+		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note string) bool {
+			return slices.ContainsFunc(v.verdicts[host], func(before verdict) bool {
+				return before.step == verdicts[i].step && slices.Contains(before.notes, note)
+			})
+		})
+	}
 	v.verdicts[host] = append(v.verdicts[host], verdicts...)
 }
 

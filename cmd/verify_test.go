@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,5 +278,23 @@ func TestJUnitOfNotes(t *testing.T) {
 		"|",
 	}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// What two deployments see of the same user is told once.
+func TestNotesOfOneUser(t *testing.T) {
+	v := newVerification(newReport(io.Discard, "text"))
+	for _, d := range []string{"app", "shop"} {
+		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: []string{"a key"}})
+	}
+	v.add("web2", verdict{deployment: "app", step: "other-keys u", notes: []string{"a key"}})
+	got := 0
+	for _, verdicts := range v.verdicts {
+		for _, verdict := range verdicts {
+			got += len(verdict.notes)
+		}
+	}
+	if got != 2 {
+		t.Errorf("%d notes: %+v", got, v.verdicts)
 	}
 }
