@@ -166,6 +166,8 @@ func (l commandLine) value(w io.Writer, app *cli.App, placeholder, prefix string
 		candidates = commandNames(app)
 	case "PATTERN":
 		candidates = append(l.named(hostNames, "host"), l.named(deploymentNames, "deployment")...)
+	case "OWNER":
+		candidates = l.named(ownerNames, "group or project")
 	case "HOST":
 		candidates = l.named(hostNames, "host")
 	case "DEPLOYMENT":
@@ -219,6 +221,17 @@ func deploymentNames(inv *inventory.Inventory) (names []string) {
 	for _, d := range inv.Deployments {
 		if !slices.Contains(names, d.Name) {
 			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+func ownerNames(inv *inventory.Inventory) (names []string) {
+	for _, d := range inv.Deployments {
+		for _, name := range slices.Concat(d.Variables.Projects, []string{d.Variables.Group}) {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	return names

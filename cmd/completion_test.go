@@ -164,6 +164,7 @@ func TestCompletion(t *testing.T) {
 				"provision remove --deployment ":                               {"frobnicator-staging", "frobnicator-production"},
 				"provision remove --deployment frobnicator-staging --output j": {"json"},
 				"provision render ":                                            {"ci", "gate", "override", "authorized-key", "config"},
+				"provision render ci --in ":                                    {"transmogrify"},
 				"provision render gate --host ":                                {"web1", "web2"},
 				"provision rotate-key --only ci":                               {"ci-key"},
 				"provision completion ":                                        {"bash", "zsh", "fish"},

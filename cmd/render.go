@@ -43,7 +43,7 @@ func renderCommand(env Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "deployment", Usage: "only this `DEPLOYMENT`; may be repeated"},
 			&cli.StringSliceFlag{Name: "host", Usage: "only this `HOST`; may be repeated"},
-			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `PATH`, a group or project"},
+			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `OWNER`, a group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
 			&cli.StringFlag{Name: "image", Usage: "ci: the `IMAGE` of the jobs (default: docker:git; --verify needs one with provision in it)"},
