@@ -369,7 +369,8 @@ within() { cat .docker/config.json; return 1; }`, []string{"printed:\n"}},
 	"a history": {`
 secret() { printf '%s' "$_secret" | tee -a ~/.sh_history; }`, []string{"/.sh_history]"}},
 	"a loose mode": {`
-chmod() { [ "$1" != 600 ] || { shift; set -- 644 "$@"; }; command chmod "$@"; }`, []string{"config.json belongs to deploy-user 644"}},
+chmod() { [ "$1" != 600 ] || { shift; set -- 644 "$@"; }; command chmod "$@"; }
+stat() { case $* in *config.json) echo -rw------- ;; *) command stat "$@" ;; esac; } # else it is mended`, []string{"config.json belongs to deploy-user 644"}},
 }
 
 // mutate is the program when it runs with a mutation.

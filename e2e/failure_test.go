@@ -159,7 +159,7 @@ func TestHostKeys(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Remove(known) })
 	connections := func() string {
-		return w.sh(t, "web1", "journalctl -u ssh -o cat | grep -c -e '^Connection ' -e '^Accepted ' || :")
+		return w.sh(t, "web1", "journalctl -u ssh -o cat | grep -c -e '^Connection ' -e '^ssh_dispatch_run_fatal: Connection ' -e '^Accepted ' || :")
 	}
 	write := func(text string) {
 		t.Helper()
@@ -207,7 +207,7 @@ journalctl --sync`)
 		fmt.Sscan(connections(), &m)
 	}
 	if m != n+2 {
-		t.Errorf("two refusals made %d connections", m-n)
+		t.Errorf("two refusals made %d connections:\n%s", m-n, w.sh(t, "web1", "journalctl -u ssh -o short-precise"))
 	}
 	if got := w.sh(t, "web1", "getent passwd deploy-user || :"); got != "" {
 		t.Errorf("a host that was refused has %s", got)

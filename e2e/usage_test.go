@@ -28,7 +28,7 @@ func TestUsage(t *testing.T) {
 		says []string
 	}{
 		{"no inventory", []string{"apply"}, 2, []string{"INVENTORY is missing"}},
-		{"two inventories", []string{"apply", file, file}, 2, []string{"one argument is enough"}},
+		{"two inventories", []string{"apply", file, file}, 2, []string{"is all that stands without a flag"}},
 		{"no such inventory", []string{"plan", "/nowhere.toml"}, 2, []string{"/nowhere.toml: there is no such file"}},
 		{"an inventory with errors", []string{"apply", broken}, 2, []string{broken + ":2:", broken + ":3:", "a secret never stands in the inventory"}},
 		{"no such command", []string{"aply", file}, 2, []string{`there is no command "aply"`}},
