@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -410,29 +411,13 @@ func TestRotateTwice(t *testing.T) {
 
 	// Two looks come before the first program that changes something.
 	w.trap(t, boundary{"program", false, 3})
-	first, out, errs := w.process(t, "rotate-key")
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.sprung(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	first := w.caught(t, "rotate-key")
 	r := w.run(t, "rotate-key").exits(t, 1)
 	r.says(t, "somebody else is changing this host: ", " on control (process "+strconv.Itoa(first.Process.Pid)+") since 20", "hint: run again later, or let --lock-wait 10m wait for it")
 	w.run(t, "apply").exits(t, 0) // which has nothing to change
 
-	second, out2, errs2 := w.process(t, "rotate-key", "--lock-wait", "10m")
-	if err := second.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w.sh(t, "web1", "until pgrep -xf 'flock -w 600 8'; do sleep 0.02; done; rm /run/trap")
-	if err := first.Wait(); err != nil {
-		t.Fatalf("%v\n%s%s", err, out, errs)
-	}
-	if err := second.Wait(); err != nil {
-		t.Fatalf("%v\n%s%s", err, out2, errs2)
-	}
-	t.Logf("%s\n%s", out, out2)
+	second := w.inTurn(t, first, "rotate-key")
+	t.Log(second)
 	after := w.credentials(t, d)
 	after.single(t)
 	if after.private == before.private || after.repo == before.repo || after.login == before.login {
@@ -442,6 +427,37 @@ func TestRotateTwice(t *testing.T) {
 	if plan := w.missing(t); len(plan) > 0 {
 		t.Errorf("the plan has %q", plan)
 	}
+}
+
+// caught runs a command until it is in the trap.
+func (w *world) caught(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	command, _, _ := w.process(t, args...)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.sprung(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return command
+}
+
+// inTurn runs a second command that waits until the first one is through, which
+// then is let out of its trap; and returns what the second one prints.
+func (w *world) inTurn(t *testing.T, first *exec.Cmd, verb string) string {
+	t.Helper()
+	second, out, errs := w.process(t, verb, "--lock-wait", "10m")
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.sh(t, "web1", "until pgrep -xf 'flock -w 600 8'; do sleep 0.02; done; rm /run/trap")
+	if err := first.Wait(); err != nil {
+		t.Fatalf("%v\n%s%s", err, first.Stdout, first.Stderr)
+	}
+	if err := second.Wait(); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errs)
+	}
+	return out.String()
 }
 
 // An apply that has waited for a rotation takes nothing of what GitLab said
@@ -456,27 +472,11 @@ func TestApplyWaitsForARotation(t *testing.T) {
 
 	// The new key is let in beside the old one.
 	w.trap(t, boundary{"program", true, 3})
-	first, out, errs := w.process(t, "rotate-key", "--only", "ci-key")
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.sprung(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	second, out2, errs2 := w.process(t, "apply", "--lock-wait", "10m")
-	if err := second.Start(); err != nil {
-		t.Fatal(err)
-	}
-	w.sh(t, "web1", "until pgrep -xf 'flock -w 600 8'; do sleep 0.02; done; rm /run/trap")
-	if err := first.Wait(); err != nil {
-		t.Fatalf("%v\n%s%s", err, out, errs)
-	}
-	if err := second.Wait(); err != nil {
-		t.Fatalf("%v\n%s%s", err, out2, errs2)
-	}
+	first := w.caught(t, "rotate-key", "--only", "ci-key")
+	second := w.inTurn(t, first, "apply")
 	w.credentials(t, d).single(t)
 	w.works(t, d, "deploy")
-	if strings.Contains(out2.String(), "done") {
-		t.Errorf("the apply found something to do: %s", out2)
+	if strings.Contains(second, "done") {
+		t.Errorf("the apply found something to do: %s", second)
 	}
 }
