@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "write anew what the transcripts of the 
 // What the pages show of the example inventory is what happens. They are read
 // one after the other in one world, the first one on bare hosts.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, inventory.Example); err != nil {
 		t.Fatal(err)
@@ -79,14 +80,14 @@ func TestPages(t *testing.T) {
 
 // What walkthrough.md shows is what somebody sees who has nothing yet but a
 // project, a host and a token.
-func TestWalkthrough(t *testing.T) {
+func TestWalkthrough(t *testing.T) { // before TestPages, whose hosts have the same names
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "world.toml")
 	if err := os.WriteFile(file, []byte(destination), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r := newReader(t, dir, file)
-	if err := os.Remove(filepath.Join(os.Getenv("HOME"), ".ssh/known_hosts")); err != nil {
+	if err := os.Remove(filepath.Join(r.home, ".ssh/known_hosts")); err != nil {
 		t.Fatal(err)
 	}
 	r.read(t, "docs/walkthrough.md")
@@ -120,8 +121,8 @@ var elsewhere = []string{"docs/commands.md", "docs/walkthrough.md"}
 // A reader reads pages and types what they say, in a shell of an admin.
 type reader struct {
 	*world
-	dir string
-	env []string
+	dir, home string
+	env       []string
 }
 
 // newReader makes the world of an inventory, and the machine of its admin.
@@ -150,9 +151,9 @@ func newReader(t *testing.T, dir, file string) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	home := os.Getenv("HOME")
-	bin := t.TempDir()
+	home, bin := t.TempDir(), t.TempDir()
 	var config, knownHosts strings.Builder
+	fmt.Fprintf(&config, "IdentityFile %s/.ssh/id_ed25519\nUserKnownHostsFile %[1]s/.ssh/known_hosts\n", home)
 	for _, h := range inv.Hosts {
 		fmt.Fprintf(&config, "Host %s\n\tHostName %s\n\tUser %s\n", h.Name, h.Address, h.User)
 		knownHosts.WriteString(w.Hosts[h.Name].KnownHosts())
@@ -162,7 +163,9 @@ func newReader(t *testing.T, dir, file string) *reader {
 		filepath.Join(home, ".ssh/config"):      config.String(),
 		filepath.Join(home, ".ssh/known_hosts"): knownHosts.String(),
 		filepath.Join(dir, "ca.pem"):            string(inv.GitLab.CA),
-		filepath.Join(bin, "provision"):         "#!/bin/sh\n" + programVariable + "=yes exec " + self + ` "$@"` + "\n",
+		// ssh(1) asks nobody but the system where its user is at home.
+		filepath.Join(bin, "ssh"):       "#!/bin/sh\nexec /usr/bin/ssh -F " + home + "/.ssh/config \"$@\"\n",
+		filepath.Join(bin, "provision"): "#!/bin/sh\n" + programVariable + "=yes exec " + self + ` "$@"` + "\n",
 	} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 			t.Fatal(err)
@@ -171,8 +174,7 @@ func newReader(t *testing.T, dir, file string) *reader {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { os.RemoveAll(filepath.Join(home, ".ssh")) })
-	r := &reader{&world{World: w, dir: dir}, dir, nil}
+	r := &reader{&world{World: w, dir: dir}, dir, home, nil}
 	file = filepath.Join(bin, "token")
 	if err := r.token("owner", file); err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func newReader(t *testing.T, dir, file string) *reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.env = append(os.Environ(), "GITLAB_TOKEN="+string(token), "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")
+	r.env = append(os.Environ(), "HOME="+home, "GITLAB_TOKEN="+string(token), "PATH="+bin+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")
 	return r
 }
 
