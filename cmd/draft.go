@@ -91,6 +91,7 @@ func (d *draft) text() string {
 	}
 	p("host_keys = [%s]", quotedList(d.machine.right))
 	p("# become = \"sudo\"          # or \"doas\", or \"none\" where the login is root")
+	p("# become_password = { env = \"SUDO_PASSWORD\" }  # in scripts; at a terminal it is asked for")
 	p("# engine = \"distribution\"  # installs Docker, Compose and git where they are not")
 	p("\n[deployments.%s]\nhost = %s\nproject = %s", q(directory+"-"+plainName(d.environment, "production")), q(host), q(d.project))
 	p("# The Unix user that owns it, and the directory in its home, which also names the\n# Compose project.\nuser = %s\ndirectory = %s", q(user), q(directory))

@@ -110,6 +110,10 @@ type removal struct {
 	undo  func(context.Context, site) ([]provision.Step, error)
 }
 
+// backHint is for a host that was taken out too early: by the names of its
+// deployments is found what is theirs.
+const backHint = "put the host back, also into the hosts of its deployments, until what it has in GitLab is removed"
+
 // musterGone selects a host that is gone.
 func musterGone(env Env, o removeOptions) (*removal, error) {
 	f, _, err := load(env, o.fleetOptions)
@@ -118,7 +122,10 @@ func musterGone(env Env, o removeOptions) (*removal, error) {
 	}
 	h := f.inv.Host(o.gone)
 	if h == nil {
-		return nil, usagef("%s names no host %q%s", o.inventory, o.gone, didYouMean(o.gone, hostNames(f.inv)))
+		return nil, usagef("%s names no host %q%s\nhint: "+backHint, o.inventory, o.gone, didYouMean(o.gone, hostNames(f.inv)))
+	}
+	if len(f.inv.On(h)) == 0 {
+		return nil, usagef("%s deploys nothing on %s\nhint: "+backHint, o.inventory, h.Name)
 	}
 	f.only(f.inv.On(h))
 	f.hosts, f.gone = []*inventory.Host{h}, true

@@ -27,7 +27,8 @@ type verifyOptions struct {
 	junit   string // a file
 	html    string // a file
 	shard   shard
-	renew   int // days
+	renew   int  // days
+	strict  bool // a note is a reason to fail
 }
 
 func verifyCommand(env Env) *cli.Command {
@@ -46,6 +47,7 @@ func verifyCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "write a page to read in a browser to `FILE`"},
 			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
 			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
+			&cli.BoolFlag{Name: "strict", Usage: "notes, too, are not as it should be: exit with 3"},
 		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -54,7 +56,7 @@ func verifyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew")}
+			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew"), strict: c.Bool("strict")}
 			switch as := c.String("as"); {
 			case as == "admin":
 				o.asAdmin = true
@@ -141,7 +143,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	switch {
 	case len(v.errs) > 0:
 		return errReported
-	case v.drift:
+	case v.drift, o.strict && v.tally.Notes > 0:
 		return errMissing
 	}
 	return nil

@@ -57,7 +57,7 @@ variables = { group = "transmogrify" }
 		says       []string
 	}{
 		{"no password", "password", func(h *inventory.Host) { h.BecomePassword = inventory.Secret{} },
-			[]string{"no root shell by sudo", "a password is required", "hint: give the password of sudo"}},
+			[]string{"no root shell by sudo", "a password is required", "hint: name the password of sudo as become_password"}},
 		{"wrong password", "password", func(h *inventory.Host) { h.BecomePassword = w.secretFile(t, "wrong") },
 			[]string{"sudo refused the password; it is not tried again"}},
 		{"no such password", "password", func(h *inventory.Host) { h.BecomePassword = inventory.Secret{File: "/nowhere"} },

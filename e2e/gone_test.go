@@ -41,6 +41,9 @@ func TestHostGone(t *testing.T) {
 	if got := names(); !slices.Equal(got, together) {
 		t.Fatalf("GitLab had %q and has %q", together, got)
 	}
+	w.Inventory.Deployments = deployments[:1]
+	w.run(t, "remove", "--gone", "web2", "--yes").exits(t, 2).says(t, "deploys nothing on web2\n  hint: put the host back")
+	w.Inventory.Deployments = deployments
 	r := w.run(t, "remove", "--gone", "web2", "--yes", "--output", "json").exits(t, 0)
 	r.says(t, "still names web2")
 	if s := r.summary(t); s.Connections != 0 || s.Changes != 5 {

@@ -292,6 +292,7 @@ func TestVerify(t *testing.T) {
 		v.finds(t)
 		v.says(t, "another key logs in as deploy-user, past the gate: "+mine, ", 1 note")
 	}
+	run(t.Context(), "provision", "verify", "--strict", w.inventoryFile(t)).exits(t, 3)
 }
 
 // lineOfKey puts a line before or behind the lines of authorized_keys. In it,

@@ -508,7 +508,8 @@ func TestVariablesByHand(t *testing.T) {
 	}
 }
 
-// What a deployment has left under another environment or prefix goes; what is
+// What a deployment has left under another environment or prefix, or in its project,
+// goes; what is
 // another's, or somebody's own, stays.
 func TestMovedVariables(t *testing.T) {
 	const target = "ssh://deploy-frobnicator@deploy-host.example.com"
@@ -525,10 +526,17 @@ func TestMovedVariables(t *testing.T) {
 			forge.Variable{Key: v.prefix + "SSH_DEPLOY_TARGET", Scope: v.scope, Value: secret.New(v.target), Description: v.description},
 			forge.Variable{Key: v.prefix + "SSH_AUTH", Scope: v.scope, Value: secret.New("key"), Description: v.description})
 	}
+	project := forge.Owner{Kind: forge.ProjectOwner, Path: "transmogrify/frobnicator"}
+	f.Vars[project] = []forge.Variable{
+		{Key: "SSH_AUTH", Scope: "production", Value: secret.New("key"), Description: ours},
+		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target), Description: ours},
+		{Key: "SSH_AUTH", Scope: "by hand", Value: secret.New("key")},
+	}
 	done, err := converge(t, stepOf(t, "", "", "ci-moved frobnicator-production"), f, &host{})
 	checkDone(t, done, err,
 		"RemoveVariable group transmogrify SSH_AUTH old", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET old",
-		"RemoveVariable group transmogrify OLD_SSH_AUTH production", "RemoveVariable group transmogrify OLD_SSH_DEPLOY_TARGET production")
+		"RemoveVariable group transmogrify OLD_SSH_AUTH production", "RemoveVariable group transmogrify OLD_SSH_DEPLOY_TARGET production",
+		"RemoveVariable project transmogrify/frobnicator SSH_AUTH production", "RemoveVariable project transmogrify/frobnicator SSH_DEPLOY_TARGET production")
 }
 
 func TestVariablesThatNobodySees(t *testing.T) {

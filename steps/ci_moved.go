@@ -2,6 +2,8 @@ package steps
 
 import (
 	"context"
+	"path"
+	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -10,12 +12,25 @@ import (
 )
 
 // ciMoved wants no variables of a deployment to stay where they were before it
-// got another environment or prefix; a second host is enough for that. It comes
-// after ci-key: CI has the new ones by then.
-type ciMoved struct{ ci }
+// got another environment or prefix, for which a second host is enough, or before
+// they went from its project to the group or back. It comes after ci-key: CI has
+// the new ones by then.
+type ciMoved struct {
+	ci
+	places []forge.Owner // where variables can have been
+}
 
 func ciMovedSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) ciMoved { return ciMoved{ciOf(d)} })
+	return each(w, func(d *inventory.Deployment) ciMoved {
+		s := ciMoved{ci: ciOf(d)}
+		s.places = append(s.places, s.owners...)
+		for _, owner := range []forge.Owner{{Kind: forge.ProjectOwner, Path: d.Project}, {Kind: forge.GroupOwner, Path: path.Dir(d.Project)}} {
+			if !slices.Contains(s.places, owner) && owner.Path != "." {
+				s.places = append(s.places, owner)
+			}
+		}
+		return s
+	})
 }
 
 func (s ciMoved) Name() string { return "ci-moved " + s.deployment }
@@ -23,12 +38,15 @@ func (s ciMoved) Name() string { return "ci-moved " + s.deployment }
 func (s ciMoved) Probe() provision.Probe {
 	return provision.Probe{Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}
-		for _, owner := range s.owners {
+		for _, owner := range s.places {
 			variables, err := f.Variables(ctx, owner)
+			if err != nil && notThere(err) && !slices.Contains(s.owners, owner) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
-			for _, v := range s.left(variables) {
+			for _, v := range s.left(owner)(variables) {
 				facts.Add("left "+owner.String(), called(v, owner))
 			}
 		}
@@ -36,35 +54,37 @@ func (s ciMoved) Probe() provision.Probe {
 	}}
 }
 
-// left returns the variables of the deployment that stand elsewhere. That they
-// are of this one, and not of a namesake in another inventory, is seen by where
-// they lead, so the target is last: an interrupted removal can go on.
-func (s ciMoved) left(variables []forge.Variable) []forge.Variable {
-	var left []forge.Variable
-	for _, target := range variables {
-		prefix, ok := strings.CutSuffix(target.Key, targetVariable)
-		if text, err := target.Value.Reveal(); !ok || err != nil || text != s.target() || target.Description != s.description() {
-			continue
-		}
-		if target.Scope == s.scope && prefix == s.variables.Prefix {
-			continue
-		}
-		for _, base := range []string{keyVariable, knownHostsVariable, targetVariable} {
-			for _, v := range variables {
-				if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.description() {
-					left = append(left, v)
+// left chooses the variables of the deployment that an owner has and should not
+// have. That they are of this one, and not of a namesake in another inventory, is
+// seen by where they lead, so the target is last: an interrupted removal can go on.
+func (s ciMoved) left(owner forge.Owner) func([]forge.Variable) []forge.Variable {
+	wanted := slices.Contains(s.owners, owner)
+	return func(variables []forge.Variable) (left []forge.Variable) {
+		for _, target := range variables {
+			prefix, ok := strings.CutSuffix(target.Key, targetVariable)
+			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.target() || target.Description != s.description() {
+				continue
+			}
+			if wanted && target.Scope == s.scope && prefix == s.variables.Prefix {
+				continue
+			}
+			for _, base := range []string{keyVariable, knownHostsVariable, targetVariable} {
+				for _, v := range variables {
+					if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.description() {
+						left = append(left, v)
+					}
 				}
 			}
 		}
+		return left
 	}
-	return left
 }
 
 func (s ciMoved) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
-	for _, owner := range s.owners {
+	for _, owner := range s.places {
 		for _, what := range f["left "+owner.String()] {
-			changes = append(changes, unset(owner, what, s.left))
+			changes = append(changes, unset(owner, what, s.left(owner)))
 		}
 	}
 	return changes, nil

@@ -115,7 +115,7 @@ func (c *Conn) becomeError(status int, stderr string) error {
 	case c.become == Sudo && says("not in the sudoers", "may not run sudo", "not allowed to"):
 		e.hint = "let this user run /bin/sh as root, see sudoers(5)"
 	case c.become == Sudo && says("a password is required", "password was provided", "incorrect password"):
-		e.hint = "give the password of sudo, or add a line to sudoers(5): USER ALL=(root) NOPASSWD: ALL"
+		e.hint = "name the password of sudo as become_password of the host, or add a line to sudoers(5): USER ALL=(root) NOPASSWD: ALL"
 	case c.become == Doas && missing:
 		e.hint = `install doas, or write become = "sudo", or log in as root`
 	case c.become == Doas && says("uthentication required", "uthorization required", "a tty is required"):

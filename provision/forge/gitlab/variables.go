@@ -177,7 +177,7 @@ func (c *Client) createVariable(ctx context.Context, asked string, owner forge.O
 	if err := c.removeVariable(context.WithoutCancel(ctx), asked, owner, v.Key, got.EnvironmentScope); err != nil {
 		return &failure{asked, fmt.Sprintf("GitLab has stored it for scope %q, and it could not be removed again: remove it by hand: %v", clean(got.EnvironmentScope), err), err}
 	}
-	return &failure{asked, fmt.Sprintf("%v, and nothing is left of it", forge.ErrScope), forge.ErrScope}
+	return &failure{asked, fmt.Sprintf("%v; what it stored was removed again", forge.ErrScope), forge.ErrScope}
 }
 
 func variableType(v forge.Variable) *gl.VariableTypeValue {

@@ -213,7 +213,7 @@ func TestFreeTierDropsScope(t *testing.T) {
 		s.on("DELETE "+groupVariables+"/K", reply(204, ""))
 		c, _ := s.client()
 		err := c.SetVariable(t.Context(), group, want)
-		wantError(t, err, forge.ErrScope, "set variable K (production) of group acme/platform: ", "nothing is left")
+		wantError(t, err, forge.ErrScope, "set variable K (production) of group acme/platform: ", "what it stored was removed again")
 		if got := s.asked("DELETE"); len(got) != 1 || got[0] != "DELETE "+groupVariables+"/K *" {
 			t.Errorf("%q", got)
 		}
