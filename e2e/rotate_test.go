@@ -341,13 +341,13 @@ func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, re
 // Killed at every boundary there is, and run again as rotate-key or as apply:
 // it ends with one of each, and at no time a deploy would have failed.
 func TestRotateKilled(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, head+web1+app)
-	w.apply(t)
-	w.sh(t, "web1", trapPrograms)
-	d := w.deployment(t, "app")
 	for _, kind := range []string{"ci-key", "repo-key", "registry-token"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, head+web1+app)
+			w.apply(t)
+			w.sh(t, "web1", trapPrograms)
+			d := w.deployment(t, "app")
 			rotate := []string{"rotate-key", "--only", kind}
 			words := "status" // a login will do
 			if kind == "registry-token" {
