@@ -177,15 +177,7 @@ web3: gate: not checked: who else writes there
 		t.Errorf("printed %q", errs)
 	}
 
-	file := filepath.Join(t.TempDir(), "junit.xml")
-	if err := v.writeJUnit(file); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	xmllint(t, file)
+	text := junitOf(t, v)
 	var suites struct {
 		Tests    int `xml:"tests,attr"`
 		Failures int `xml:"failures,attr"`
@@ -242,14 +234,9 @@ func TestVerdictsAsJSON(t *testing.T) {
 	}
 }
 
-// What is not checked and what is noted is in the report, whether or not the
-// step is as it should be.
-func TestJUnitOfNotes(t *testing.T) {
-	v := newVerification(newReport(new(bytes.Buffer), "text"))
-	v.add("web1",
-		verdict{step: "containers app", notes: []string{"no container runs\nhint: \x1b deploy", "<another>"}},
-		verdict{step: "gate", wrong: []string{"it is not there"}, unchecked: []string{"all else"}, notes: []string{"mind this"}},
-		verdict{step: "os"})
+// junitOf returns the report for GitLab, which follows its schema.
+func junitOf(t *testing.T, v *verification) []byte {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "junit.xml")
 	if err := v.writeJUnit(file); err != nil {
 		t.Fatal(err)
@@ -259,6 +246,18 @@ func TestJUnitOfNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	xmllint(t, file)
+	return text
+}
+
+// What is not checked and what is noted is in the report, whether or not the
+// step is as it should be.
+func TestJUnitOfNotes(t *testing.T) {
+	v := newVerification(newReport(new(bytes.Buffer), "text"))
+	v.add("web1",
+		verdict{step: "containers app", notes: []string{"no container runs\nhint: \x1b deploy", "<another>"}},
+		verdict{step: "gate", wrong: []string{"it is not there"}, unchecked: []string{"all else"}, notes: []string{"mind this"}},
+		verdict{step: "os"})
+	text := junitOf(t, v)
 	var suites struct {
 		Cases []struct {
 			Failure string `xml:"failure"`

@@ -346,8 +346,8 @@ func (s ciKey) newPair() (private, line secret.Value) {
 	return private, line
 }
 
-// opensGate begins every line of authorized_keys that opens a gate.
-const opensGate = `restrict,command="` + gateFile + " "
+// opensGate begins the option of a line of authorized_keys that opens a gate.
+const opensGate = `command="` + gateFile + " "
 
 func (s ciKey) comment() string { return "provision:" + s.deployment }
 
@@ -357,7 +357,7 @@ func (s ciKey) line(public string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`%s%s %s" %s %s`, opensGate, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
+	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
 }
 
 // standing tells whether a line is the first one for its key and the only one

@@ -3,6 +3,7 @@ package steps
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -16,12 +17,7 @@ import (
 // The deployment may be one that the inventory does not name: see [Recall].
 // What others need stays: the other deployments that the host carries.
 func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventory.Deployment, given Given) []provision.Step {
-	l := leaving{wish: wish{inv, host, []*inventory.Deployment{deployment}, given}, Deployment: deployment}
-	for _, d := range inv.On(host) {
-		if d.Name != l.Name && d.User == l.User {
-			l.others = append(l.others, d)
-		}
-	}
+	l := leavingOf(inv, host, deployment, given)
 	return []provision.Step{
 		l.key(),
 		l.variables(),
@@ -43,7 +39,10 @@ func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventor
 type leaving struct {
 	wish
 	*inventory.Deployment
-	others []*inventory.Deployment // of the same user on the same host
+}
+
+func leavingOf(inv *inventory.Inventory, host *inventory.Host, d *inventory.Deployment, given Given) leaving {
+	return leaving{wish{inv, host, []*inventory.Deployment{d}, given}, d}
 }
 
 // undo is one part of that: a step whose wish is that something is not there.
@@ -83,7 +82,7 @@ done
 
 // needed returns the names of the other deployments of the same user.
 func (l leaving) needed(f provision.Facts) []string {
-	return others(f["carried"], l.Name)
+	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == l.Name })
 }
 
 // Recall returns a step that looks what a host knows itself of a deployment

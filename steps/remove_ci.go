@@ -98,8 +98,8 @@ func (l leaving) deployKey() provision.Step {
 		}
 	}
 	return undo{"deploy-key " + l.User + " " + l.Project, probe, func(f provision.Facts) ([]provision.Change, error) {
-		for _, d := range l.others {
-			if d.Project == l.Project && f.Has("carried", d.Name) {
+		for _, d := range l.inv.On(l.host) {
+			if d.Name != l.Name && d.User == l.User && d.Project == l.Project && f.Has("carried", d.Name) {
 				return nil, nil
 			}
 		}

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"path"
-	"slices"
 
 	"provision/provision"
 )
@@ -12,7 +11,7 @@ func (l leaving) registryCA() provision.Step {
 	s := registryCA{registry: l.inv.Registry.Host}
 	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(others(f["carried"], l.Name)) > 0 {
+		if len(l.needed(f)) > 0 {
 			return nil, nil
 		}
 		if f.Get("file") == "" {
@@ -48,10 +47,6 @@ dir=${1%/*}
 ! [ -d "$dir" ] || [ -n "$(find "$dir" ! -path "$dir" -prune)" ] || fact empty "$dir"
 `
 
-func others(names []string, name string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(other string) bool { return other == name })
-}
-
 // look removes what verify looks with.
 func (l leaving) look() provision.Step {
 	s := look{deployment: l.Name}
@@ -85,7 +80,7 @@ for dir in /etc/provision /usr/local/lib/provision; do
 done
 `}
 	return undo{"gate", provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(others(f["carried"], l.Name)) > 0 {
+		if len(l.needed(f)) > 0 {
 			return nil, nil
 		}
 		var changes []provision.Change

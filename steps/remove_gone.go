@@ -12,7 +12,7 @@ func Forget(inv *inventory.Inventory, host *inventory.Host, deployments []*inven
 	var steps []provision.Step
 	for _, part := range []func(leaving) provision.Step{leaving.variables, leaving.login, leaving.deployKey} {
 		steps = append(steps, each(wish{inv, host, deployments, given}, func(d *inventory.Deployment) provision.Step {
-			s := part(leaving{wish: wish{inv, host, []*inventory.Deployment{d}, given}, Deployment: d}).(undo)
+			s := part(leavingOf(inv, host, d, given)).(undo)
 			s.probe.Script = provision.Script{}
 			return s
 		})...)
