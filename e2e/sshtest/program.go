@@ -46,66 +46,6 @@ func Programs(answer func(program []byte) []byte) Answer {
 	}
 }
 
-const markLength = len("@") + 32
-
-// marks calls f with each mark in a program or its answer, and what is before
-// it. It returns the rest.
-func marks(text []byte, f func(before, mark []byte)) (rest []byte) {
-	start := 0
-	for i := 0; i+markLength <= len(text); i++ {
-		n := bytes.IndexByte(text[i:], '@')
-		if n < 0 || i+n+markLength > len(text) {
-			break
-		}
-		i += n
-		mark := text[i : i+markLength]
-		if bytes.ContainsFunc(mark[1:], func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') }) {
-			continue
-		}
-		f(text[start:i], mark)
-		start = i + markLength
-		i = start - 1
-	}
-	return text[start:]
-}
-
-// Marks returns the marks of a program or of its answer, each once, in the
-// order of their first appearance.
-func Marks(text []byte) []string {
-	var all []string
-	had := map[string]bool{}
-	marks(text, func(_, mark []byte) {
-		if !had[string(mark)] {
-			had[string(mark)] = true
-			all = append(all, string(mark))
-		}
-	})
-	return all
-}
-
-// Replay answers as another program of the same steps was answered: only the
-// marks are new. Of the hosts that it stands for it takes none of the work.
-func Replay(recorded, answer []byte) func(program []byte) []byte {
-	old := Marks(recorded)
-	return func(program []byte) []byte {
-		renamed := map[string]string{}
-		for i, m := range Marks(program) {
-			if i < len(old) {
-				renamed[old[i]] = m
-			}
-		}
-		var out bytes.Buffer
-		out.Write(marks(answer, func(before, mark []byte) {
-			out.Write(before)
-			if to, ok := renamed[string(mark)]; ok {
-				mark = []byte(to)
-			}
-			out.Write(mark)
-		}))
-		return out.Bytes()
-	}
-}
-
 var word = regexp.MustCompile(`mark='?\\?'*(@[0-9a-f]{32})|begin ([0-9]+)\\n`)
 
 // Bare answers every look as a host where nothing was ever made. Every probe

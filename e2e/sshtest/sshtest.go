@@ -23,9 +23,6 @@ import (
 // An Answer is what a server does with a command. It returns the exit status.
 type Answer func(command string, in io.Reader, out, stderr io.Writer) uint32
 
-// True is the command that does nothing.
-func True(string, io.Reader, io.Writer, io.Writer) uint32 { return 0 }
-
 // Servers share a host key, and the key that they let in.
 type Servers struct {
 	// HostKey is the public host key, as "TYPE BASE64".
