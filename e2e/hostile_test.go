@@ -77,6 +77,9 @@ func (w *world) upload(t *testing.T, host, name string) {
 
 // However a host greets an admin, and whatever shell it gives, a plan comes out
 // the same, and an apply works.
+//
+// Here and elsewhere sshd is restarted, not reloaded: systemctl waits until it
+// listens again for the one, and for the other it does not.
 func TestOddLogins(t *testing.T) {
 	t.Parallel()
 	const password = "right horse"
@@ -105,7 +108,7 @@ become_password = { env = "UNUSED" }
 		{"csh", "web1", `usermod --shell "$(command -v tcsh)" admin; printf 'echo hello; cat /etc/greeting\n' >~admin/.cshrc`},
 		{"fish", "web1", `usermod --shell "$(command -v fish)" admin; mkdir -p ~admin/.config/fish; printf 'echo hello; cat /etc/greeting\n' >~admin/.config/fish/config.fish; chown -R admin: ~admin/.config`},
 		{"a .bashrc that prints", "web1", `usermod --shell /bin/bash admin; printf 'echo hello; cat /etc/greeting; echo oops >&2\n' >~admin/.bashrc`},
-		{"a banner", "web1", `printf 'Banner /etc/greeting\n' >/etc/ssh/sshd_config.d/10-banner.conf; systemctl reload ssh`},
+		{"a banner", "web1", `printf 'Banner /etc/greeting\n' >/etc/ssh/sshd_config.d/10-banner.conf; systemctl restart ssh`},
 		{"a message of the day", "web1", `cp /etc/greeting /etc/motd`},
 		{"a lecture", "web2", `printf 'Defaults lecture=always, lecture_file=/etc/greeting, insults\n' >/etc/sudoers.d/odd`},
 		{"use_pty", "web2", `printf 'Defaults use_pty\n' >/etc/sudoers.d/odd`},
@@ -300,7 +303,7 @@ func TestGateEnvironment(t *testing.T) {
 	w.apply(t)
 	d := w.deployment(t, "app")
 	w.sh(t, "web1", `printf 'AcceptEnv *\nPermitUserEnvironment yes\n' >/etc/ssh/sshd_config.d/10-test.conf
-systemctl reload ssh
+systemctl restart ssh
 mkdir -m 777 /tmp/evil
 for name in docker id getent cut tr logger env flock sha256sum git sh; do
 	printf '#!/bin/sh\necho "$0 $*" >>/tmp/evil/pwned\n' >"/tmp/evil/$name"
@@ -333,7 +336,7 @@ ssh -i key -o BatchMode=yes `+strings.ReplaceAll(hostile, "\n", " ")+` "$SSH_DEP
 	}
 	r := w.run(t, "verify").exits(t, 3)
 	r.says(t, "BREACH: the deploy key can do what it must not: a variable of the environment")
-	w.sh(t, "web1", "rm -r /etc/ssh/sshd_config.d/10-test.conf /home/deploy-user/.ssh/environment /tmp/evil; systemctl reload ssh")
+	w.sh(t, "web1", "rm -r /etc/ssh/sshd_config.d/10-test.conf /home/deploy-user/.ssh/environment /tmp/evil; systemctl restart ssh")
 	w.run(t, "verify").exits(t, 0)
 }
 

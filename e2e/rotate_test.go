@@ -172,7 +172,7 @@ func TestRotateToAKeyThatIsRefused(t *testing.T) {
 	w.sh(t, "web1", `
 cp /etc/ssh/sshd_config /root
 printf 'Match User deploy-user\nPubkeyAcceptedAlgorithms rsa-sha2-256,rsa-sha2-512\n' >>/etc/ssh/sshd_config
-systemctl reload ssh`)
+systemctl restart ssh`)
 	before := w.credentials(t, d)
 	before.single(t)
 
@@ -188,7 +188,7 @@ systemctl reload ssh`)
 		t.Error("an apply does not put the old key back in its place")
 	}
 
-	w.sh(t, "web1", "mv /root/sshd_config /etc/ssh; systemctl reload ssh")
+	w.sh(t, "web1", "mv /root/sshd_config /etc/ssh; systemctl restart ssh")
 	w.run(t, "rotate-key", "--only", "ci-key").exits(t, 0)
 	w.credentials(t, d).single(t)
 	w.works(t, d, "deploy")
