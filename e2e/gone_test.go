@@ -25,7 +25,8 @@ func TestHostGone(t *testing.T) {
 	alone := names()
 
 	w.Inventory.Hosts, w.Inventory.Deployments = hosts, deployments
-	w.apply(t).says(t, "ci-moved app: done: remove SSH_AUTH of group transmogrify for production\n")
+	w.apply(t).says(t, "ci-moved app: done: remove SSH_AUTH of group transmogrify for production\n",
+		"note: the deploy jobs of app name an environment or a prefix of before\n")
 	w.converged(t)
 	together := names()
 	if len(together) <= len(alone) || slices.Contains(together, "variable SSH_AUTH of transmogrify for production") {

@@ -147,7 +147,7 @@ func TestRenderDeploys(t *testing.T) {
 	// goes no further.
 	lost := jobs["deploy app"]
 	lost.Environment = "staging"
-	if out, err := w.Run(t.Context(), lost); err == nil || !strings.Contains(err.Error(), "this job has no variable SSH_AUTH: is the branch protected, and the environment right?") {
+	if out, err := w.Run(t.Context(), lost); err == nil || !strings.Contains(err.Error(), "this job has no variable SSH_AUTH for the environment staging: is the branch protected") {
 		t.Errorf("a job in another environment: %v\n%s", err, out)
 	}
 	w.push(t, "tool", "9")

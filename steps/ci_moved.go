@@ -48,6 +48,9 @@ func (s ciMoved) Probe() provision.Probe {
 			}
 			for _, v := range s.left(owner)(variables) {
 				facts.Add("left "+owner.String(), called(v, owner))
+				if v.Scope != s.scope || !strings.HasPrefix(v.Key, s.variables.Prefix+"SSH_") {
+					facts.Add("jobs", "outdated")
+				}
 			}
 		}
 		return facts, nil
@@ -82,6 +85,9 @@ func (s ciMoved) left(owner forge.Owner) func([]forge.Variable) []forge.Variable
 
 func (s ciMoved) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
+	if f.Has("jobs", "outdated") {
+		changes = append(changes, provision.Note("the deploy jobs of %s name an environment or a prefix of before\nhint: provision render ci prints them as they are now", s.deployment))
+	}
 	for _, owner := range s.places {
 		for _, what := range f["left "+owner.String()] {
 			changes = append(changes, unset(owner, what, s.left(owner)))

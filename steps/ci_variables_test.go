@@ -86,6 +86,45 @@ func TestMovedVariables(t *testing.T) {
 		"RemoveVariable project transmogrify/frobnicator SSH_AUTH production", "RemoveVariable project transmogrify/frobnicator SSH_DEPLOY_TARGET production")
 }
 
+// Jobs that look for what goes are told of; those that find the same variables
+// elsewhere go on.
+func TestMovedJobs(t *testing.T) {
+	project := forge.Owner{Kind: forge.ProjectOwner, Path: "transmogrify/frobnicator"}
+	for _, c := range []struct {
+		owner         forge.Owner
+		prefix, scope string
+		notes         int
+	}{
+		{group, "", "production", 0},
+		{project, "", "production", 0},
+		{group, "", "old", 1},
+		{group, "OLD_", "production", 1},
+		{project, "", "old", 1},
+	} {
+		f := newFake()
+		f.Vars[c.owner] = []forge.Variable{{
+			Key: c.prefix + "SSH_DEPLOY_TARGET", Scope: c.scope,
+			Value: secret.New("ssh://deploy-frobnicator@deploy-host.example.com"), Description: "Set by provision for frobnicator-production on web1.",
+		}}
+		step := stepOf(t, "", "", "ci-moved frobnicator-production")
+		facts, err := step.Probe().Ask(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := provision.PlanFor([]provision.Step{step}, provision.Seen{step.Name(): facts})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var notes []string
+		for _, s := range plan {
+			notes = append(notes, s.Notes...)
+		}
+		if len(notes) != c.notes {
+			t.Errorf("%sSSH_DEPLOY_TARGET of %s for %s: %q", c.prefix, c.owner, c.scope, notes)
+		}
+	}
+}
+
 func TestVariablesThatNobodySees(t *testing.T) {
 	f := newFake()
 	f.Vars[group] = []forge.Variable{{Key: "SSH_DEPLOY_TARGET", Scope: "production", Hidden: true}}

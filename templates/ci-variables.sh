@@ -1,7 +1,7 @@
 # The variables of the deployment. Their names may have a prefix.
 for name in SSH_AUTH SSH_KNOWN_HOSTS SSH_DEPLOY_TARGET; do
 	if ! printenv "${PROVISION_PREFIX-}$name" >/dev/null; then
-		echo "this job has no variable ${PROVISION_PREFIX-}$name: is the branch protected, and the environment right?" >&2
+		echo "this job has no variable ${PROVISION_PREFIX-}$name for the environment ${CI_ENVIRONMENT_NAME:-(none)}: is the branch protected, and the job as provision render ci prints it?" >&2
 		exit 1
 	fi
 done
