@@ -43,6 +43,7 @@ func TestInit(t *testing.T) {
 
 // The package installs, with all that comes with the program.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), "make", "-C", "..", "package").CombinedOutput(); err != nil {
 		t.Fatalf("make package: %v\n%s", err, out)
 	}

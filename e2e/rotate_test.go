@@ -283,14 +283,18 @@ func (w *world) sprung(ctx context.Context) error {
 }
 
 // kill runs a command and kills it at a boundary, if it comes to that. It
-// returns how many requests and programs there were until then.
-func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, requests, programs int) {
+// returns the methods of the requests, and how many programs there were, until then.
+func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, requests []string, programs int) {
 	t.Helper()
 	w.trap(t, at)
-	var asked atomic.Int64
+	var mu sync.Mutex
+	var asked []string
 	sprung, dead := make(chan struct{}), make(chan struct{})
 	trap := w.GitLab.Fail("", "", 0, func(answer http.ResponseWriter, r *http.Request, gitlab http.Handler) {
-		n := int(asked.Add(1))
+		mu.Lock()
+		asked = append(asked, r.Method)
+		n := len(asked)
+		mu.Unlock()
 		if at.of != "request" || n < at.n {
 			gitlab.ServeHTTP(answer, r)
 			return
@@ -335,7 +339,9 @@ func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, re
 	if err != nil {
 		t.Fatal(err)
 	}
-	return killed, int(asked.Load()), programs
+	mu.Lock()
+	defer mu.Unlock()
+	return killed, slices.Clone(asked), programs
 }
 
 // Killed at every boundary there is, and run again as rotate-key or as apply:
@@ -354,14 +360,18 @@ func TestRotateKilled(t *testing.T) {
 				words = "deploy" // pulls
 			}
 			_, requests, programs := w.kill(t, boundary{}, rotate...)
-			if requests < 5 || programs < 3 {
-				t.Fatalf("only %d requests and %d programs", requests, programs)
+			if len(requests) < 5 || programs < 3 {
+				t.Fatalf("only %d requests and %d programs", len(requests), programs)
 			}
 			var all []boundary
-			for _, of := range []string{"request", "program"} {
-				for n := range map[string]int{"request": requests, "program": programs}[of] {
-					all = append(all, boundary{of, false, n + 1}, boundary{of, true, n + 1})
+			for i, method := range requests {
+				all = append(all, boundary{"request", false, i + 1})
+				if method != http.MethodGet { // after which all is as before
+					all = append(all, boundary{"request", true, i + 1})
 				}
+			}
+			for n := range programs {
+				all = append(all, boundary{"program", false, n + 1}, boundary{"program", true, n + 1})
 			}
 			killed := 0
 			for i, at := range all {
@@ -392,7 +402,7 @@ func TestRotateKilled(t *testing.T) {
 					t.Fatalf("killed %v, run again %s", at, map[bool]string{true: "as rotate-key", false: "as apply"}[i%2 == 0])
 				}
 			}
-			t.Logf("%d requests and %d programs: killed at %d of %d boundaries", requests, programs, killed, len(all))
+			t.Logf("%d requests and %d programs: killed at %d of %d boundaries", len(requests), programs, killed, len(all))
 			if killed < len(all)-2 {
 				t.Errorf("killed at %d of %d boundaries only", killed, len(all))
 			}

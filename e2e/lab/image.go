@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -36,33 +37,30 @@ func (r *Registry) Push(ctx context.Context, i Image, token func(ctx context.Con
 	if err != nil {
 		return "", fmt.Errorf("a token to push %s: %w", i.Repository, err)
 	}
-	plain, err := i.layer()
+	base, err := baseLayer()
 	if err != nil {
 		return "", err
 	}
-	var layer bytes.Buffer
-	w := gzip.NewWriter(&layer)
-	if _, err := w.Write(plain); err != nil {
+	own, err := i.layer()
+	if err != nil {
 		return "", err
 	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	config, err := json.Marshal(i.config(sha(plain)))
+	config, err := json.Marshal(i.config(base.plain, own.plain))
 	if err != nil {
 		return "", err
 	}
 	const docker = "application/vnd.docker."
+	const layerType = docker + "image.rootfs.diff.tar.gzip"
 	manifest, err := json.Marshal(map[string]any{
 		"schemaVersion": 2,
 		"mediaType":     docker + "distribution.manifest.v2+json",
 		"config":        blob(docker+"container.image.v1+json", config),
-		"layers":        []any{blob(docker+"image.rootfs.diff.tar.gzip", layer.Bytes())},
+		"layers":        []any{blob(layerType, base.packed), blob(layerType, own.packed)},
 	})
 	if err != nil {
 		return "", err
 	}
-	for _, content := range [][]byte{layer.Bytes(), config} {
+	for _, content := range [][]byte{base.packed, own.packed, config} {
 		if err := r.upload(ctx, bearer, i.Repository, content); err != nil {
 			return "", err
 		}
@@ -94,45 +92,80 @@ func (r *Registry) upload(ctx context.Context, bearer, repository string, conten
 		content, "application/octet-stream", http.StatusCreated, nil)
 }
 
-// layer returns the image's only layer as a tar archive.
-func (i Image) layer() ([]byte, error) {
+// A layer of an image is a tar archive, packed with gzip.
+type layer struct {
+	plain  string // the digest of the archive
+	packed []byte
+}
+
+// baseLayer is the same for all images: packed once, and pulled once by a host.
+var baseLayer = sync.OnceValues(func() (layer, error) {
 	file, err := exec.LookPath("busybox")
 	if err != nil {
-		return nil, err
+		return layer{}, err
 	}
 	busybox, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return layer{}, err
 	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	add := func(header tar.Header, content []byte) {
-		header.Size = int64(len(content))
-		if err == nil {
-			err = w.WriteHeader(&header)
-		}
-		if err == nil {
-			_, err = w.Write(content)
-		}
-	}
+	var a archive
 	for _, dir := range []string{"bin/", "etc/", "tmp/", "www/"} {
-		add(tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}, nil)
+		a.add(tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}, nil)
 	}
-	add(tar.Header{Name: "bin/busybox", Mode: 0o755}, busybox)
+	a.add(tar.Header{Name: "bin/busybox", Mode: 0o755}, busybox)
 	for _, applet := range []string{"cat", "echo", "env", "httpd", "id", "ls", "sh", "sleep", "wget"} {
-		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox"}, nil)
+		a.add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + applet, Linkname: "busybox"}, nil)
 	}
-	add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/:/bin/sh\n"))
-	add(tar.Header{Name: "www/index.html", Mode: 0o644}, []byte(i.Version+"\n"))
-	add(tar.Header{Name: "version", Mode: 0o644}, []byte(i.Version+"\n"))
-	if err != nil {
-		return nil, err
+	a.add(tar.Header{Name: "etc/passwd", Mode: 0o644}, []byte("root:x:0:0:root:/:/bin/sh\n"))
+	return a.layer()
+})
+
+// layer returns what one version of an image has over another.
+func (i Image) layer() (layer, error) {
+	var a archive
+	a.add(tar.Header{Name: "www/index.html", Mode: 0o644}, []byte(i.Version+"\n"))
+	a.add(tar.Header{Name: "version", Mode: 0o644}, []byte(i.Version+"\n"))
+	return a.layer()
+}
+
+// An archive grows by what is added to it. Its first error is that of layer.
+type archive struct {
+	plain bytes.Buffer
+	tar   *tar.Writer
+	err   error
+}
+
+func (a *archive) add(header tar.Header, content []byte) {
+	if a.tar == nil {
+		a.tar = tar.NewWriter(&a.plain)
 	}
-	return b.Bytes(), w.Close()
+	header.Size = int64(len(content))
+	if a.err == nil {
+		a.err = a.tar.WriteHeader(&header)
+	}
+	if a.err == nil {
+		_, a.err = a.tar.Write(content)
+	}
+}
+
+func (a *archive) layer() (layer, error) {
+	if a.err == nil {
+		a.err = a.tar.Close()
+	}
+	if a.err != nil {
+		return layer{}, a.err
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(a.plain.Bytes()); err != nil {
+		return layer{}, err
+	}
+	err := w.Close()
+	return layer{sha(a.plain.Bytes()), packed.Bytes()}, err
 }
 
 // config returns the image's configuration.
-func (i Image) config(layer string) any {
+func (i Image) config(layers ...string) any {
 	type m = map[string]any
 	run := m{
 		"Cmd":          []string{"/bin/httpd", "-f", "-p", "80", "-h", "/www"},
@@ -157,7 +190,7 @@ func (i Image) config(layer string) any {
 		"architecture": runtime.GOARCH,
 		"os":           "linux",
 		"config":       run,
-		"rootfs":       m{"type": "layers", "diff_ids": []string{layer}},
+		"rootfs":       m{"type": "layers", "diff_ids": layers},
 		"history":      []any{m{"created_by": strings.Join(run["Cmd"].([]string), " ")}},
 	}
 }

@@ -23,11 +23,11 @@ mmdebstrap --mode=root --variant=important --format=directory --skip=cleanup/apt
 rm -f "$root"/var/cache/apt/archives/*.deb
 # shellcheck disable=SC2086 # a list of words
 chroot "$root" apt-get install --quiet --yes --download-only --no-install-recommends $pool
-mkdir "$root/var/lib/lab-apt"
-mv "$root"/var/cache/apt/archives/*.deb "$root/var/lib/lab-apt/"
+mkdir "$root/usr/lib/lab-apt"
+mv "$root"/var/cache/apt/archives/*.deb "$root/usr/lib/lab-apt/"
 
 # dpkg-scanpackages would need perl modules that nothing else here wants.
-cd "$root/var/lib/lab-apt"
+cd "$root/usr/lib/lab-apt"
 for deb in *.deb; do
 	size=$(wc -c <"$deb")
 	sum=$(sha256sum "$deb")
@@ -38,7 +38,7 @@ done >Packages
 rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/var/lib/apt/lists/*
 cat >"$root/etc/apt/sources.list.d/debian.sources" <<'END'
 Types: deb
-URIs: file:/var/lib/lab-apt
+URIs: file:/usr/lib/lab-apt
 Suites: ./
 Trusted: yes
 END
