@@ -452,34 +452,41 @@ type server struct {
 	unknown []string
 }
 
-// lookAt asks a server for its keys. The error is a mistake where there is no way to it.
+// lookAt asks a server for its keys: until one is known or accepted or, where
+// nothing is known of it, for the best. The error is a mistake where there is no
+// way to it.
 func (d *draft) lookAt(ctx context.Context, s *server) error {
-	shown, err := d.dialer.Scan(ctx, s.host, s.port)
-	if err != nil {
-		return mistake{fmt.Errorf("%s: %w", s.what, err)}
-	}
 	known, err := d.dialer.KnownHostKeys(s.host, s.port)
 	if err != nil {
 		return err
 	}
-	s.shown = fmt.Sprintf("%s %s shows these keys:\n", s.what, visibleLines(s.host))
-	for _, k := range shown {
-		kind, _, _ := strings.Cut(k.Line, " ")
-		verdict := ""
+	pinned := slices.ContainsFunc(known, func(k string) bool { return !strings.HasPrefix(k, "@") })
+	verdict := func(k remote.ScannedKey) string {
 		switch {
 		case slices.Contains(known, k.Line):
-			verdict = ", in known_hosts"
-			s.right = append(s.right, k.Line)
+			return ", in known_hosts"
 		case slices.Contains(d.accept, k.Fingerprint):
-			verdict = ", accepted"
+			return ", accepted"
+		}
+		return ""
+	}
+	shown, err := d.dialer.Scan(ctx, s.host, s.port, func(k remote.ScannedKey) bool {
+		return verdict(k) != "" || !pinned && len(d.accept) == 0
+	})
+	if err != nil {
+		return mistake{fmt.Errorf("%s: %w", s.what, err)}
+	}
+	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, visibleLines(s.host))
+	for _, k := range shown {
+		kind, _, _ := strings.Cut(k.Line, " ")
+		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict(k))
+		if verdict(k) != "" {
 			s.right = append(s.right, k.Line)
-		default:
+		} else {
 			s.unknown = append(s.unknown, k.Line)
 		}
-		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict)
 	}
-	pinned := slices.DeleteFunc(known, func(k string) bool { return strings.HasPrefix(k, "@") })
-	if len(s.right) == 0 && len(pinned) > 0 {
+	if len(s.right) == 0 && pinned {
 		io.WriteString(d.env.Stdout, s.shown)
 		return fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts\nhint: somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key", s.what, s.host)
 	}
@@ -493,18 +500,46 @@ func (d *draft) vouch(ctx context.Context, s *server) error {
 	if len(s.right) > 0 {
 		return nil
 	}
-	if !d.ask.terminal() {
-		return usagef("%s: nobody has said that the keys of %s are right\nhint: compare the fingerprints (%s), and give the right ones with --accept-host-key SHA256:…", s.what, s.host, s.source)
+	switch others := len(d.accept) > 0; {
+	case others && !d.ask.terminal():
+		return usagef("%s: %s shows no key that --accept-host-key names\nhint: somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.what, s.host, s.source)
+	case !d.ask.terminal():
+		return usagef("%s: nobody has said that the key of %s is right\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
+	case others:
+		fmt.Fprintln(d.env.Stderr, "none of that is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare them with what its owner says: %s\n", visibleLines(s.source))
-	fine, err := d.ask.confirm(ctx, "are they right?")
+	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", visibleLines(s.source))
+	fine, err := d.ask.confirm(ctx, "is it right?")
 	if err != nil {
 		return err
 	}
 	if !fine {
-		return fmt.Errorf("%s: the keys of %s are not confirmed; nothing is written\n"+
-			"hint: ask its owner for the fingerprints, and run init again; --accept-host-key SHA256:… or a line in known_hosts answers beforehand which are right", s.what, s.host)
+		return fmt.Errorf("%s: the key of %s is not confirmed; nothing is written\n"+
+			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
 	}
 	s.right = s.unknown
 	return nil
 }
+
+// again is the command that gives the answers so far.
+func (d *draft) again() string {
+	words := []string{"provision init"}
+	for _, flag := range []struct{ name, value string }{
+		{"gitlab", d.gitlab}, {"ca-file", d.caFile}, {"project", d.project}, {"host", d.host}, {"environment", d.environment},
+	} {
+		if flag.value != "" {
+			words = append(words, "--"+flag.name, shellWord(flag.value))
+		}
+	}
+	return visibleLines(strings.Join(words, " "))
+}
+
+// shellWord writes a word as a shell takes it.
+func shellWord(word string) string {
+	if plain.MatchString(word) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+var plain = regexp.MustCompile(`^[A-Za-z0-9@%+=:,./_-]+$`)

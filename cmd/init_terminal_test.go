@@ -79,9 +79,9 @@ const (
 	whichScope    = "which environment of GitLab is that? [production] "
 	whichCA       = "which file has the certificate of that CA? "
 	whichRegistry = "which registry has the images? (what their names begin with) [registry.127.0.0.1] "
-	areTheyRight  = "are they right? [y/N] "
-	gitShows      = "the git server 127.0.0.1 shows these keys:"
-	hostShows     = "the host 127.0.0.1 shows these keys:"
+	areTheyRight  = "is it right? [y/N] "
+	gitShows      = "the git server 127.0.0.1 shows:\n"
+	hostShows     = "the host 127.0.0.1 shows:\n"
 )
 
 // noSuchName is one that no resolver is asked for: a part of it is too long.
@@ -242,7 +242,8 @@ func TestInitAsks(t *testing.T) {
 	t.Run("the keys are not right", func(t *testing.T) {
 		for n := 5; n < 7; n++ {
 			p, code, _ := initialise(t, nil, append(answers[:n:n], "")...)
-			if p.order(t, areTheyRight+"\nprovision: the ", "the keys of 127.0.0.1 are not confirmed; nothing is written\n  hint: ", "--accept-host-key", "known_hosts"); code != 1 {
+			if p.order(t, areTheyRight+"\nprovision: the ", "the key of 127.0.0.1 is not confirmed; nothing is written\n  hint: ",
+				"provision init --gitlab https://"+bare+" --ca-file "+ca+" --project "+b.project+" --host "+host+" --environment production --accept-host-key SHA256:…\n"); code != 1 {
 				t.Errorf("exit code %d", code)
 			}
 		}

@@ -174,7 +174,7 @@ func TestHostKeys(t *testing.T) {
 
 	write("")
 	r := w.run(t, "apply").exits(t, 1)
-	r.says(t, "web1: the host key of "+h.Address+" is not known: SHA256:", "hint: ")
+	r.says(t, "web1: the host key of "+h.Address+" is not known: ssh-ed25519 SHA256:", "hint: ")
 	line := ""
 	for l := range strings.Lines(r.errors) {
 		if fields := strings.Fields(l); len(fields) == 3 && fields[0] == h.Address {
@@ -199,7 +199,7 @@ func TestHostKeys(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.change()
 			r := w.run(t, "apply").exits(t, 1)
-			r.says(t, "web1: the host key of "+h.Address+" has CHANGED: it is now SHA256:", "hint: somebody may be listening in")
+			r.says(t, "web1: the host key of "+h.Address+" has CHANGED: it is now ssh-ed25519 SHA256:", "hint: somebody may be listening in")
 		})
 	}
 	if made := connections() - before; made != 2 {

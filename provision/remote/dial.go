@@ -362,7 +362,8 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
 	case hostKey == nil && ctx.Err() == nil && hungUp(err):
-		return nil, nil, fmt.Errorf("connect to %s: %w: %w", e.address(), errBusy, err)
+		return nil, nil, withHint(fmt.Errorf("connect to %s: %w", e.address(), errBusy),
+			"sshd is busy, or keeps this address out for a while after several attempts (MaxStartups and PerSourcePenalties of sshd_config(5)): wait a minute; journalctl -u ssh there tells")
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
 		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}

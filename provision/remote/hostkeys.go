@@ -38,21 +38,23 @@ func (e *HostKeyError) Line() string { return e.Host + " " + e.Offered }
 
 func (e *HostKeyError) Error() string {
 	var text strings.Builder
+	kind, _, _ := strings.Cut(e.Offered, " ")
+	shown := kind + " " + e.Fingerprint
 	switch {
 	case e.Revoked:
-		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s", e.Host, e.Fingerprint)
+		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s", e.Host, shown)
 	case !e.Changed():
 		fmt.Fprintf(&text, "the host key of %s is not known: %s\n"+
 			"hint: compare the fingerprint with what the host itself or its owner says "+
 			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to known_hosts, "+
-			"or its last two words to host_keys of the inventory:\n%s", e.Host, e.Fingerprint, e.Line())
+			"or its last two words to host_keys of the inventory:\n%s", e.Host, shown, e.Line())
 		return text.String()
 	case e.Offered == "":
 		fmt.Fprintf(&text, "%s has none of its known host keys: %s", e.Host, e.Reason)
 	case e.Reason != "":
 		fmt.Fprintf(&text, "the host certificate of %s is refused: %s", e.Host, e.Reason)
 	default:
-		fmt.Fprintf(&text, "the host key of %s has CHANGED: it is now %s", e.Host, e.Fingerprint)
+		fmt.Fprintf(&text, "the host key of %s has CHANGED: it is now %s", e.Host, shown)
 	}
 	for _, known := range e.Known {
 		fmt.Fprintf(&text, "\nknown: %s", known)

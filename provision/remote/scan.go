@@ -27,11 +27,15 @@ var scanned = [][]string{
 
 var errScanned = errors.New("the key is seen")
 
-// Scan asks a host for all its keys, as ssh-keyscan(1) does: nobody logs in,
-// and nothing tells that it is the right host. Who calls it must compare the
+// Scan asks a host for its keys, as ssh-keyscan(1) does: nobody logs in, and
+// nothing tells that it is the right host. Who calls it must compare the
 // fingerprints with what a person or a file knows. Jump hosts of
 // ssh_config(5) are logged in to on the way, and must be known.
-func (d *Dialer) Scan(ctx context.Context, address string, port int) ([]ScannedKey, error) {
+//
+// Each type of key takes a connection, which sshd(8) holds against this address
+// for a second (PerSourcePenalties of sshd_config(5)). So the best type comes
+// first, and after a key that is enough no other is asked for.
+func (d *Dialer) Scan(ctx context.Context, address string, port int, enough func(ScannedKey) bool) ([]ScannedKey, error) {
 	route, err := d.route(ctx, Target{Address: address, Port: port})
 	if err != nil {
 		return nil, err
@@ -49,8 +53,12 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int) ([]ScannedK
 		if err != nil {
 			return nil, err
 		}
-		if key != nil {
-			keys = append(keys, ScannedKey{keyLine(key), fingerprint(key)})
+		if key == nil {
+			continue
+		}
+		keys = append(keys, ScannedKey{keyLine(key), fingerprint(key)})
+		if enough(keys[len(keys)-1]) {
+			break
 		}
 	}
 	if len(keys) == 0 {

@@ -108,7 +108,7 @@ func (c *Client) unanswered(asked string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		reason = "stopped (" + reason + ")"
 	case errors.As(err, &authority):
-		reason += "\nhint: a GitLab with a CA of its own wants its certificate in gitlab.ca_file; init takes it with --ca-file"
+		reason += "\nhint: a GitLab with a CA of its own wants its certificate in gitlab.ca_file, and mostly in registry.ca_file; init takes it with --ca-file"
 	case errors.As(err, &name):
 		reason += ": check gitlab.url"
 	case errors.Is(err, http.ErrSchemeMismatch):

@@ -113,7 +113,10 @@ func (c *Client) CheckToken(ctx context.Context, scopes ...string) error {
 	page := c.url + "/-/user_settings/personal_access_tokens"
 	scope := "read_api"
 	if len(scopes) > 0 {
-		scope = scopes[len(scopes)-1] // the least that will do
+		scope = scopes[0]
+	}
+	if len(scopes) > 1 {
+		scope += fmt.Sprintf(" (%s is enough to look)", scopes[1])
 	}
 	t, err := c.Self(ctx)
 	switch {
