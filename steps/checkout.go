@@ -42,9 +42,13 @@ git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -
 func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.directory
 	if f.Get("there") == "" {
+		hint := fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user)
+		if s.branch != "" {
+			hint += "; and the project has to have the branch " + s.branch
+		}
 		return []provision.Change{{
 			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
-			Hint:    fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user),
+			Hint:    hint,
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT

@@ -165,7 +165,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	lines := f["line"]
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
-		notes = append(notes, provision.Note("the branch %s is not protected: its jobs will not see %s", branch, s.variables.Key(keyVariable)))
+		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.variables.Key(keyVariable)))
 	}
 
 	// Which key: one that GitLab holds and the host lets in, else one that

@@ -44,7 +44,13 @@ case $status in
 	printf '%s\n' "$all" | sed -n 's/^[^ ]* \([^ ]*\) .*(unhealthy)$/\1 is not healthy/p; s/^restarting \([^ ]*\) .*/\1 ends again and again/p' | facts ill
 	;;
 124) fact unasked 'it does not answer' ;;
-*) fact unasked "$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')" ;;
+*)
+	said=$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
+	case $said in
+	*'permission denied'*) said='its user may not ask it' ;;
+	esac
+	fact unasked "$said"
+	;;
 esac
 `}}
 }
@@ -64,7 +70,7 @@ docker compose up --detach 9<&-
 `},
 		}}, nil
 	case !slices.ContainsFunc(f["state"], func(state string) bool { return state == "running" || state == "restarting" }):
-		return []provision.Change{provision.Note("no container of %s runs; a deploy starts them", s.deployment)}, nil
+		return []provision.Change{provision.Note("no container of %s runs\nhint: its deploy job starts them", s.deployment)}, nil
 	}
 	var notes []provision.Change
 	for _, ill := range f["ill"] {

@@ -39,7 +39,7 @@ func (s otherKeys) Plan(f provision.Facts) ([]provision.Change, error) {
 			continue // it opens a gate, whatever else is wrong with it: see ciKey
 		}
 		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + provision.Visible(comment))
-		notes = append(notes, provision.Note("another key logs in as %s, past the gate: %s", s.user, name))
+		notes = append(notes, provision.Note("another key logs in as %s, past the gate: %s\nhint: if nobody needs it, take its line out of ~%[1]s/.ssh/authorized_keys", s.user, name))
 	}
 	return notes, nil
 }

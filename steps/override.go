@@ -61,12 +61,16 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 	case s.digest():
 		return nil, nil
 	case "":
-		return []provision.Change{{Summary: "write " + home, Do: s.write()}}, nil
+		return []provision.Change{{
+			Summary: fmt.Sprintf("write %s, for the next deploy", home),
+			Detail:  udiff.Unified("/dev/null", s.source, "", s.text),
+			Do:      s.write(),
+		}}, nil
 	}
 	before := strings.Join(f["line"], "\n") + "\n"
-	summary := fmt.Sprintf("replace %s, keeping what is there as a backup beside it", home)
+	summary := fmt.Sprintf("replace %s for the next deploy, keeping what is there as a backup beside it", home)
 	if f.Get("digest") == f.Get("wrote") {
-		summary = fmt.Sprintf("replace %s, which is as it was written here before", home)
+		summary = fmt.Sprintf("replace %s, which is as it was written here before, for the next deploy", home)
 	}
 	return []provision.Change{{
 		Summary: summary,

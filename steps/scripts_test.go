@@ -313,7 +313,7 @@ func TestOverrideScripts(t *testing.T) {
 		command(t, "git", "init", "-q", s.path("frobnicator"))
 		s.write(t, "frobnicator/compose.yaml", "", 0o644)
 		done, err := s.one(t, step)
-		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml")
+		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml, for the next deploy")
 		if s.read(t, "frobnicator/compose.override.yaml") != step.text || s.mode(t, "frobnicator/compose.override.yaml") != 0o644 {
 			t.Errorf("it is %q", s.read(t, "frobnicator/compose.override.yaml"))
 		}
@@ -325,7 +325,7 @@ func TestOverrideScripts(t *testing.T) {
 		newer := step
 		newer.text += "c: 3\n"
 		done, err = s.one(t, newer)
-		checkDone(t, done, err, "replace ~deploy-frobnicator/frobnicator/compose.override.yaml, which is as it was written here before")
+		checkDone(t, done, err, "replace ~deploy-frobnicator/frobnicator/compose.override.yaml, which is as it was written here before, for the next deploy")
 		if got := s.names(t, "frobnicator"); got != ".git compose.override.yaml compose.yaml" {
 			t.Errorf("the folder has %s", got)
 		}
