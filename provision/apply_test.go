@@ -388,7 +388,7 @@ func TestNotesAreToldOnce(t *testing.T) {
 	}
 	events, err := apply(t, t.Context(), w.host, steps)
 	checkError(t, err, "<nil>")
-	checkEvents(t, events, "looked", "a noted mind this", "a: make 1 done", "b: make 2 done")
+	checkEvents(t, events, "looked", "a: make 1 done", "b: make 2 done", "a noted mind this")
 	plan, err := Check(t.Context(), Target{Name: "h", Host: w.host}, steps)
 	if err != nil || plan.Missing() != 0 || len(plan) != 1 {
 		t.Errorf("plan %v, error %v", plan, err)

@@ -60,8 +60,8 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		if err != nil {
 			return at(t.Name, err)
 		}
-		if n == 0 {
-			noteAll(plan, tell)
+		if n == 0 { // what was found, which changes may end, is told where it is read: last
+			defer noteAll(plan, tell)
 		}
 		if plan.Missing() == 0 {
 			return nil
