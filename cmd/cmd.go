@@ -199,6 +199,9 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 			rest = append(rest, arg)
 			continue
 		}
+		if arg == "--help" || arg == "-h" { // of an argument the library has none
+			return append(flags[:2], arg), nil
+		}
 		flags = append(flags, arg)
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if takesValue[name] && !hasValue {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -130,8 +131,14 @@ func assemble(env Env, o fleetOptions) (*fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.only(selected.Deployments); len(f.hosts) == 0 {
-		return nil, usagef("%s has no deployment", o.inventory)
+	f.only(selected.Deployments)
+	for _, h := range selected.Hosts { // it may carry what is no longer wanted
+		if f.deployments[h] == nil {
+			f.hosts = append(f.hosts, h)
+		}
+	}
+	if len(f.hosts) == 0 {
+		return nil, usagef("%s has no host", o.inventory)
 	}
 	return f, nil
 }
@@ -164,6 +171,15 @@ func (f *fleet) only(deployments []*inventory.Deployment) {
 		}
 		f.deployments[d.Host] = append(f.deployments[d.Host], d)
 	}
+}
+
+// onlyDeployed leaves out the hosts without deployments.
+func (f *fleet) onlyDeployed() error {
+	f.hosts = slices.DeleteFunc(f.hosts, func(h *inventory.Host) bool { return f.deployments[h] == nil })
+	if len(f.hosts) == 0 {
+		return usagef("there is no deployment")
+	}
+	return nil
 }
 
 // connect begins to look at the token. Hosts are connected to meanwhile, but

@@ -68,6 +68,8 @@ func TestFirstWords(t *testing.T) {
 		{[]string{"--version"}, exitFine, "provision "},
 		{[]string{"version"}, exitFine, "provision "},
 		{[]string{"help", "plan"}, exitFine, "\nFLAGS:\n"},
+		{[]string{"render", "ci", "--help"}, exitFine, "\nFLAGS:\n"},
+		{[]string{"plan", "inventory.toml", "-h"}, exitFine, "\nFLAGS:\n"},
 		{[]string{"--verbose", "plan"}, exitUsage, "there is no flag --verbose before a command: flags stand behind it\n  hint: provision help lists the commands\n"},
 	} {
 		if code, said := say(t, c.args...); code != c.code || !strings.Contains(said, c.want) {

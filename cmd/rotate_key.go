@@ -60,6 +60,9 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		return err
 	}
 	defer f.close()
+	if err := f.onlyDeployed(); err != nil {
+		return err
+	}
 	return applyFleet(ctx, env, o.fleetOptions, f, func(ctx context.Context, s site) ([]provision.Step, error) {
 		given := f.given
 		list := s.steps(given)

@@ -113,6 +113,11 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 	defer f.close()
+	if !o.asAdmin {
+		if err := f.onlyDeployed(); err != nil {
+			return provision.Hint(err, "with --as admin, hosts without any are looked at too")
+		}
+	}
 	f.given.Renew = o.renew
 	if name := os.Getenv("CI_ENVIRONMENT_NAME"); name != "" && len(o.limit) == 0 && !o.asAdmin {
 		f.onlyScope(name)

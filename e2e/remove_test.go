@@ -403,11 +403,20 @@ func TestRemoveForgotten(t *testing.T) {
 	before := w.everything(t)
 	w.apply(t)
 	forgotten := w.drop(t, "app")
+	const carried = "the host carries the deployment app, which the inventory does not name"
+	w.Inventory.Deployments = nil
+	for _, command := range [][]string{{"plan"}, {"apply"}, {"verify", "--as", "admin"}} {
+		w.run(t, command...).exits(t, 0).says(t, carried)
+	}
+	w.run(t, "log").exits(t, 0).says(t, "install /usr/local/lib/provision/gate")
+	for _, command := range []string{"verify", "rotate-key"} {
+		w.run(t, command).exits(t, 2).says(t, "there is no deployment")
+	}
 	w.Inventory.Deployments = []*inventory.Deployment{{
 		Name: "tool", Host: forgotten.Host, Project: "transmogrify/frobnicator", User: "deploy-tool", Directory: "tool",
 		Environment: "staging", Scope: "staging", Variables: inventory.Variables{Group: "transmogrify"}, TokenGroup: "transmogrify",
 	}}
-	w.run(t, "plan").says(t, "the host carries the deployment app, which the inventory does not name")
+	w.run(t, "plan").says(t, carried)
 	w.run(t, "remove", "--deployment", "app", "--yes").exits(t, 2)
 
 	w.sh(t, "web1", `mkdir /home/deploy-user/frobnicator/data && echo precious >/home/deploy-user/frobnicator/data/rows && chmod 700 /home/deploy-user/frobnicator/data`)

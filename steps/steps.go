@@ -45,9 +45,13 @@ type Given struct {
 }
 
 // For returns the steps of a host, in the order in which they are made. The
-// deployments are all on that host.
+// deployments are all on that host. Without any, nothing is wanted of it, and
+// what it carries is looked at.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	w := wish{inv, host, deployments, given}
+	if len(deployments) == 0 {
+		return carriedSteps(w)
+	}
 	return w.with(lookSteps(w))
 }
 
