@@ -163,7 +163,7 @@ func TestRenderDeployJobs(t *testing.T) {
 		"several hosts": {renderDeployment("shop", `hosts = ["web2", "web1"]`, ofGroup, `environment = "production"`), map[string]string{
 			"deploy shop": onDefault + ` | map[matrix:[map[PROVISION_ENVIRONMENT:[production/web2 production/web1]]]] | $PROVISION_ENVIRONMENT  | $PROVISION_ENVIRONMENT | map[]`}},
 		"several of one": {renderDeployment("shop", `hosts = ["web2"]`, ofGroup, `environment = "production"`), map[string]string{
-			"deploy shop": onDefault + ` | <nil> | production  | production | map[]`}},
+			"deploy shop": onDefault + ` | map[matrix:[map[PROVISION_ENVIRONMENT:[production/web2]]]] | $PROVISION_ENVIRONMENT  | $PROVISION_ENVIRONMENT | map[]`}},
 		"more hosts than GitLab takes": {hosts.String() + renderDeployment("shop", "hosts = ["+strings.Join(many, ",")+"]", ofGroup, `environment = "live"`), map[string]string{
 			"deploy shop":   onDefault + ` | map[matrix:[map[PROVISION_ENVIRONMENT:[` + strings.Join(chunks[:200], " ") + `]]]] | $PROVISION_ENVIRONMENT  | $PROVISION_ENVIRONMENT | map[]`,
 			"deploy shop 2": onDefault + ` | map[matrix:[map[PROVISION_ENVIRONMENT:[live/h200]]]] | $PROVISION_ENVIRONMENT  | $PROVISION_ENVIRONMENT | map[]`}},

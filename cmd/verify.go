@@ -311,7 +311,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	conn, err := f.dialer.Dial(ctx, t)
 	var refused *remote.AuthError
 	if errors.As(err, &refused) && refused.Given {
-		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way; apply puts it right")
+		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
 	}
 	if err != nil {
 		return err

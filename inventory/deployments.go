@@ -48,7 +48,7 @@ func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
 			switch {
 			case full.get("environment") == nil && !several:
 				one.Scope = "*"
-			case d.Environment != "" && several:
+			case d.Environment != "" && full.get("hosts") != nil: // also of one, so that no host that comes or goes renames it
 				one.Scope += "/" + h.Name
 			}
 			if len(one.Scope) > maxEnvironment {

@@ -117,7 +117,7 @@ type Deployment struct {
 	User        string // the Unix user; never root
 	Directory   string // below the home of User; also the name of the Compose project
 	Environment string // of GitLab; "": none
-	Scope       string // of CI's variables: Environment; where the file names several hosts with "/" and this one's name; or "*"
+	Scope       string // of CI's variables: Environment; where the file has a list of hosts with "/" and this one's name; or "*"
 	Branch      string // that is deployed; "": the project's default branch
 	Variables   Variables
 	Override    *Override // nil: no compose.override.yaml

@@ -84,7 +84,7 @@ var keys = map[string][]key{
 	"host defaults": shared,
 	"deployment": {
 		{"host", "The host that it runs on.", form{pattern: nameForm}},
-		{"hosts", "The hosts that it runs on, each with a key and with variables of its own.", form{kind: aList, pattern: nameForm}},
+		{"hosts", "The hosts that it runs on, each with a key and with variables of its own, in the environment with the name of the host behind it: production/web1. A list of one host is a list, too.", form{kind: aList, pattern: nameForm}},
 		{"project", "The full path of the GitLab project that holds the compose.yaml.",
 			form{rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
 		{"user", "The Unix user that owns the deployment. It is made if it is not there.", form{rule: unixUser, pattern: unixUserForm, never: pattern(`^root$`)}},
