@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"net"
 	"strings"
 	"testing"
 
@@ -35,6 +36,21 @@ func TestErrors(t *testing.T) {
 	}{
 		{"name-not-resolved", "The name of a host cannot be resolved", "plan",
 			func() { h.Address = "wbe1.example.com" }, func() { h.Address = was.Address }},
+		{"kept-out", "The host hangs up at once", "plan",
+			func() {
+				w.sh(t, "web1", `printf 'PerSourcePenalties noauth:600s min:1s\n' >/etc/ssh/sshd_config.d/10-penalties.conf; systemctl restart ssh`)
+				for greeting := "SSH-"; strings.HasPrefix(greeting, "SSH-"); { // until it is no longer
+					conn, err := net.Dial("tcp", net.JoinHostPort(h.Address, "22"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					text := make([]byte, 64)
+					n, _ := conn.Read(text)
+					greeting = string(text[:n])
+					conn.Close()
+				}
+			},
+			root("rm /etc/ssh/sshd_config.d/10-penalties.conf; systemctl restart ssh")},
 		{"host-key-unknown", "The host key is not known", "plan",
 			func() { h.HostKeys = nil }, nil},
 		{"host-key-changed", "The host key has changed", "plan",

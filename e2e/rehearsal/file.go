@@ -70,7 +70,11 @@ func (w *World) Write() (string, error) {
 			}
 		}
 		section("deployments." + strconv.Quote(d.Name))
-		set("hosts", hosts)
+		if strings.HasSuffix(d.Scope, "/"+d.Host.Name) {
+			set("hosts", hosts)
+		} else {
+			set("host", d.Host.Name)
+		}
 		set("project", d.Project)
 		set("user", d.User)
 		set("directory", d.Directory)

@@ -248,6 +248,34 @@ func (d *Dialer) turn(e endpoint) chan struct{} {
 // errBusy tells that a server hung up before it said who it is.
 var errBusy = errors.New("the host hung up before the SSH handshake")
 
+// A greeting keeps the beginning of what the other side says: sshd(8) says in a
+// line of its own why it keeps somebody out.
+type greeting struct {
+	net.Conn
+	mu   sync.Mutex
+	said []byte
+}
+
+func (g *greeting) Read(p []byte) (int, error) {
+	const kept = 100
+	n, err := g.Conn.Read(p)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.said = append(g.said, p[:min(n, kept-len(g.said))]...)
+	return n, err
+}
+
+// refusal is what was said in place of a greeting, behind a colon; "" if nothing was.
+func (g *greeting) refusal() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	line, _, _ := strings.Cut(string(g.said), "\n")
+	if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "SSH-") {
+		return ""
+	}
+	return ": " + visible([]byte(line))
+}
+
 // hungUp tells whether the other side ended a connection, or a ProxyCommand
 // ended with it.
 func hungUp(err error) bool {
@@ -340,7 +368,8 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 			return known.check(name, addr, key)
 		},
 	}
-	inner, channels, requests, err := ssh.NewClientConn(conn, e.address(), &ssh.ClientConfig{
+	heard := &greeting{Conn: conn}
+	inner, channels, requests, err := ssh.NewClientConn(heard, e.address(), &ssh.ClientConfig{
 		User:              config.User,
 		Auth:              config.Auth,
 		HostKeyCallback:   config.Callback,
@@ -362,7 +391,7 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
 	case hostKey == nil && ctx.Err() == nil && hungUp(err):
-		return nil, nil, withHint(fmt.Errorf("connect to %s: %w", e.address(), errBusy),
+		return nil, nil, withHint(fmt.Errorf("connect to %s: %w%s", e.address(), errBusy, heard.refusal()),
 			"sshd is busy, or keeps this address out for a while after several attempts (MaxStartups and PerSourcePenalties of sshd_config(5)): wait a minute; journalctl -u ssh there tells")
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
 		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
