@@ -85,6 +85,7 @@ func TestDidYouMean(t *testing.T) {
 		{[]string{"help", "rotate"}, `there is no command "rotate"`},
 		{[]string{"plan", "--limitt", "web1", "x.toml"}, "there is no flag --limitt; did you mean --limit?"},
 		{[]string{"completion", "fihs"}, `there is no script for "fihs"; did you mean fish?`},
+		{[]string{"completion", "tcsh"}, "there is no script for \"tcsh\"\n  hint: write one of bash, zsh, fish\n"},
 		{[]string{"xyzzyxyzzy"}, "there is no command \"xyzzyxyzzy\"\n"},
 	} {
 		if code, said := say(t, c.args...); code != exitUsage || !strings.HasPrefix(said, "provision: "+c.want) {

@@ -129,3 +129,15 @@ func TestSharedProblem(t *testing.T) {
 		t.Errorf("error is\n%v, not\n%s", err, want)
 	}
 }
+
+func TestNearest(t *testing.T) {
+	names := []string{"host", "hosts", "environment", "bash", "zsh"}
+	for word, want := range map[string]string{
+		"hots": "host", "HOSTS": "hosts", "host_": "host", "zs": "zsh", "enviromnet": "environment",
+		"port": "", "tcsh": "", "z": "", "env": "", "": "",
+	} {
+		if got := Nearest(word, names); got != want {
+			t.Errorf("%q is taken for %q, not for %q", word, got, want)
+		}
+	}
+}
