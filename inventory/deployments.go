@@ -129,7 +129,7 @@ func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 	rule := func(s string) (what, hint string) {
 		h := known[s]
 		if h == nil {
-			hint := t.guess(s, names)
+			_, hint := t.guess(s, names)
 			if hint == "" {
 				hint = "write [" + join("hosts", s) + "] for it"
 			}

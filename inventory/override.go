@@ -140,7 +140,7 @@ func (r *reader) override(t *table, d *Deployment, given parameters) *Override {
 		case ok:
 			wrong(offset, "has no "+name+" to fill in", "write "+name+` = "…" in its table`)
 		default:
-			hint := r.guess(name, slices.Sorted(maps.Keys(given.over(parameters{"deployment": {}, "environment": {}, "host": {}}))))
+			_, hint := r.guess(name, slices.Sorted(maps.Keys(given.over(parameters{"deployment": {}, "environment": {}, "host": {}}))))
 			if hint == "" {
 				hint = fmt.Sprintf("write parameters = { %s = \"…\" } in its table, or %s for the text itself", join("", name), escaped)
 			}

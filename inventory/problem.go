@@ -71,7 +71,6 @@ func (ps Problems) sort(inventory string) {
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Key, b.Key),
-			cmp.Compare(a.What, b.What),
 		)
 	})
 }

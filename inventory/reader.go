@@ -46,15 +46,16 @@ func (r *reader) add(p Problem) {
 	}
 }
 
-// guess returns "did you mean …?" or "".
-func (r *reader) guess(word string, names []string) string {
+// guess returns the name that word is most likely meant to be, and a hint with
+// it; or "".
+func (r *reader) guess(word string, names []string) (meant, hint string) {
 	if r.guesses--; r.guesses < 0 {
-		return ""
+		return "", ""
 	}
-	if found := Nearest(word, names); found != "" {
-		return "did you mean " + found + "?"
+	if meant = Nearest(word, names); meant != "" {
+		hint = "did you mean " + meant + "?"
 	}
-	return ""
+	return meant, hint
 }
 
 // parse turns the text of the file into nodes; nil with problems if it is not
