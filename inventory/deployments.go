@@ -27,6 +27,9 @@ func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
 	for i, h := range inv.Hosts {
 		names[i], hosts[h.Name] = h.Name, h
 	}
+	if n := t.get("hosts"); n == nil || n.table == nil {
+		hosts = nil // which is a problem already
+	}
 	var all []placed
 	for _, n := range r.namedTables(t.get("deployments"), "deployments") {
 		own := r.open(n, "deployment")
@@ -110,7 +113,8 @@ func (r *reader) deployment(t *table) *Deployment {
 	return d
 }
 
-// hosts reads host or hosts; known are all hosts, and names their names.
+// hosts reads host or hosts; known are all hosts, nil if they cannot be read,
+// and names their names.
 func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 	one, many := t.get("host"), t.get("hosts")
 	if one == nil && many == nil {
@@ -123,6 +127,9 @@ func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 	}
 	if one != nil && many != nil {
 		t.problem(many, "stands beside host", "write one of the two")
+		return nil
+	}
+	if known == nil {
 		return nil
 	}
 	var hosts []*Host
