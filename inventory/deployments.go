@@ -117,16 +117,23 @@ func (r *reader) deployment(t *table) *Deployment {
 // and names their names.
 func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 	one, many := t.get("host"), t.get("hosts")
-	if one == nil && many == nil {
-		example := "web1"
-		if len(names) > 0 {
-			example = names[0]
-		}
-		t.missing("host", "write host = "+quote(example)+`, or hosts = ["…", "…"]`)
-		return nil
+	example := "web1"
+	if len(names) > 0 {
+		example = names[0]
 	}
-	if one != nil && many != nil {
+	hint := "write host = " + quote(example) + `, or hosts = ["…", "…"]`
+	switch {
+	case one == nil && many == nil:
+		t.missing("host", hint)
+		return nil
+	case one != nil && many != nil:
 		t.problem(many, "stands beside host", "write one of the two")
+		return nil
+	case one != nil && one.array != nil:
+		t.problem(one, "must be a string, not an array", hint)
+		return nil
+	case many != nil && many.array == nil:
+		t.problem(many, "must be an array of strings, not "+many.kind(), hint)
 		return nil
 	}
 	if known == nil {

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -176,7 +177,7 @@ func (r *reader) one(n *node, rules ...rule) string {
 	s, ok := n.value.(string)
 	switch {
 	case !ok:
-		r.problem(n, "must be a string, not "+n.kind(), "")
+		r.problem(n, "must be a string, not "+n.kind(), n.asString(rules))
 		return ""
 	case s == "":
 		r.problem(n, "is empty", "leave the key out, or write a value")
@@ -198,4 +199,20 @@ func (r *reader) one(n *node, rules ...rule) string {
 		}
 	}
 	return s
+}
+
+// asString says how to write a value as the string that it must be.
+func (n *node) asString(rules []rule) string {
+	switch {
+	case n.table != nil:
+		return ""
+	case n.array != nil:
+		return "write it without brackets"
+	}
+	for _, rule := range rules {
+		if _, hint := rule(fmt.Sprint(n.value)); hint != "" {
+			return hint
+		}
+	}
+	return "write it in quotation marks"
 }
