@@ -94,6 +94,22 @@ func TestDidYouMean(t *testing.T) {
 	}
 }
 
+// Each problem of an inventory begins with its place, for editors to follow.
+func TestProblemLines(t *testing.T) {
+	for _, command := range []string{"check", "plan", "map"} {
+		code, out, errs := typed(t, "[gitlab]\nurl = 1\n[registry]\nhots = 1\n", command)
+		lines := strings.SplitAfter(errs, "\n")
+		if code != exitUsage || out != "" || len(lines) < 4 || lines[len(lines)-1] != "" {
+			t.Fatalf("%s: exit code %d\n%s%s", command, code, out, errs)
+		}
+		for _, line := range lines[:len(lines)-1] {
+			if !regexp.MustCompile(`^/[^ :]+/inventory\.toml:[0-9]+:[0-9]+: [a-z._]+: `).MatchString(line) {
+				t.Errorf("%s: a line without its place: %s", command, line)
+			}
+		}
+	}
+}
+
 // The manual page names every command and flag, and groff has nothing to say
 // about it.
 func TestMan(t *testing.T) {
