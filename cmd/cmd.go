@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
 )
 
 // An Env is what a command sees of the world around it.
@@ -94,7 +96,12 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := errorLines(env.Stderr, indentHints(visibleLines(err.Error())))
+	last := indentHints(visibleLines(err.Error()))
+	if errors.As(err, new(inventory.Problems)) {
+		last += "\n" // as they are: editors follow FILE:LINE:COLUMN
+	} else {
+		last = errorLines(env.Stderr, last)
+	}
 	env.trace.printed(last)
 	io.WriteString(env.Stderr, last)
 	var usage usageError

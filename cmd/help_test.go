@@ -87,10 +87,27 @@ func TestDidYouMean(t *testing.T) {
 		{[]string{"help", "rotate"}, `there is no command "rotate"`},
 		{[]string{"plan", "--limitt", "web1", "x.toml"}, "there is no flag --limitt; did you mean --limit?"},
 		{[]string{"completion", "fihs"}, `there is no script for "fihs"; did you mean fish?`},
+		{[]string{"completion", "tcsh"}, "there is no script for \"tcsh\"\n  hint: write one of bash, zsh, fish\n"},
 		{[]string{"xyzzyxyzzy"}, "there is no command \"xyzzyxyzzy\"\n"},
 	} {
 		if code, said := say(t, c.args...); code != exitUsage || !strings.HasPrefix(said, "provision: "+c.want) {
 			t.Errorf("%v: exit code %d\n%s", c.args, code, said)
+		}
+	}
+}
+
+// Each problem of an inventory begins with its place, for editors to follow.
+func TestProblemLines(t *testing.T) {
+	for _, command := range []string{"check", "plan", "map"} {
+		code, out, errs := typed(t, "[gitlab]\nurl = 1\n[registry]\nhots = 1\n", command)
+		lines := strings.SplitAfter(errs, "\n")
+		if code != exitUsage || out != "" || len(lines) < 4 || lines[len(lines)-1] != "" {
+			t.Fatalf("%s: exit code %d\n%s%s", command, code, out, errs)
+		}
+		for _, line := range lines[:len(lines)-1] {
+			if !regexp.MustCompile(`^/[^ :]+/inventory\.toml:[0-9]+:[0-9]+: [a-z._]+: `).MatchString(line) {
+				t.Errorf("%s: a line without its place: %s", command, line)
+			}
 		}
 	}
 }

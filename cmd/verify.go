@@ -207,9 +207,9 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 			return nil, err
 		}
 	}
-	file := o.key
+	file, from := o.key, "--key"
 	if file == "" {
-		file = os.Getenv("SSH_AUTH")
+		file, from = os.Getenv("SSH_AUTH"), "$SSH_AUTH"
 	}
 	switch {
 	case o.asAdmin:
@@ -220,7 +220,7 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 	case file != "":
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("the deploy key: %w", err)}
+			return nil, usageError{noKeyFile(from, err)}
 		}
 		key := secret.New(string(text))
 		return func(context.Context, *inventory.Deployment) (secret.Value, error) { return key, nil }, nil
@@ -233,6 +233,19 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 		return nil, nil
 	}
 	return nil, usagef("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+}
+
+// noKeyFile says why a file with a deploy key cannot be read. Its name may be
+// the key itself, and is left out.
+func noKeyFile(from string, err error) error {
+	var path *os.PathError
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		err = errors.New("there is no such file")
+	case errors.As(err, &path):
+		err = path.Err
+	}
+	return provision.Hint(fmt.Errorf("the deploy key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
 }
 
 // keyFromGitLab returns the key that GitLab holds.

@@ -297,3 +297,26 @@ func TestNotesOfOneUser(t *testing.T) {
 		t.Errorf("%d notes: %+v", got, v.verdicts)
 	}
 }
+
+// Where the name of a file should be, the key itself may stand.
+func TestKeyFile(t *testing.T) {
+	t.Setenv("TEST_TOKEN", "")
+	const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n"
+	for _, c := range []struct{ flag, variable, want string }{
+		{flag: "nofile", want: "the deploy key of --key: there is no such file"},
+		{flag: "/", want: "the deploy key of --key: is a directory"},
+		{variable: key, want: "the deploy key of $SSH_AUTH: there is no such file"},
+		{variable: strings.Repeat(key, 100), want: "the deploy key of $SSH_AUTH: file name too long"},
+	} {
+		t.Setenv("SSH_AUTH", c.variable)
+		args := []string{"verify"}
+		if c.flag != "" {
+			args = append(args, "--key", c.flag)
+		}
+		inventory := head("https://git.example.com") + host("web1", "web1.example.com") + deployment("app", "web1", "deploy", "app", "acme/app", "production")
+		code, out, errs := typed(t, inventory, args...)
+		if want := "provision: " + c.want + "\n  hint: GitLab makes a file of a variable of the type File\n"; code != exitUsage || out != "" || errs != want {
+			t.Errorf("exit code %d, printed\n%s%s, not\n%s", code, out, errs, want)
+		}
+	}
+}

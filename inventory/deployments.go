@@ -27,6 +27,9 @@ func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
 	for i, h := range inv.Hosts {
 		names[i], hosts[h.Name] = h.Name, h
 	}
+	if n := t.get("hosts"); n == nil || n.table == nil {
+		hosts = nil // which is a problem already
+	}
 	var all []placed
 	for _, n := range r.namedTables(t.get("deployments"), "deployments") {
 		own := r.open(n, "deployment")
@@ -110,26 +113,37 @@ func (r *reader) deployment(t *table) *Deployment {
 	return d
 }
 
-// hosts reads host or hosts; known are all hosts, and names their names.
+// hosts reads host or hosts; known are all hosts, nil if they cannot be read,
+// and names their names.
 func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 	one, many := t.get("host"), t.get("hosts")
-	if one == nil && many == nil {
-		example := "web1"
-		if len(names) > 0 {
-			example = names[0]
-		}
-		t.missing("host", "write host = "+quote(example)+`, or hosts = ["…", "…"]`)
+	example := "web1"
+	if len(names) > 0 {
+		example = names[0]
+	}
+	hint := "write host = " + quote(example) + `, or hosts = ["…", "…"]`
+	switch {
+	case one == nil && many == nil:
+		t.missing("host", hint)
+		return nil
+	case one != nil && many != nil:
+		t.problem(many, "stands beside host", "write one of the two")
+		return nil
+	case one != nil && one.array != nil:
+		t.problem(one, "must be a string, not an array", hint)
+		return nil
+	case many != nil && many.array == nil:
+		t.problem(many, "must be an array of strings, not "+many.kind(), hint)
 		return nil
 	}
-	if one != nil && many != nil {
-		t.problem(many, "stands beside host", "write one of the two")
+	if known == nil {
 		return nil
 	}
 	var hosts []*Host
 	rule := func(s string) (what, hint string) {
 		h := known[s]
 		if h == nil {
-			hint := t.guess(s, names)
+			_, hint := t.guess(s, names)
 			if hint == "" {
 				hint = "write [" + join("hosts", s) + "] for it"
 			}

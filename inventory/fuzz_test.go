@@ -79,7 +79,7 @@ func FuzzSecretsStayUnseen(f *testing.F) {
 			"[registry]\ncredential = \"%s\"", "[registry]\ncredential = { password = \"%s\" }",
 			"[defaults.host]\nbecome_password = \"%s\"",
 		} {
-			_, err := Parse("inventory.toml", []byte(strings.Replace(place, "%s", secret, 1)), ".")
+			_, err := Parse("inventory.toml", []byte("[gitlab]\n"+strings.Replace(place, "%s", secret, 1)), ".")
 			if err == nil {
 				t.Fatalf("%s is an inventory", place)
 			}

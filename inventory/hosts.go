@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,15 +92,14 @@ func (t *table) choice(key string) string {
 	if n == nil {
 		return f.words[0]
 	}
-	s := t.one(n)
-	if slices.Contains(f.words, s) {
-		return s
-	}
-	if s != "" {
+	s := t.one(n, func(s string) (what, hint string) {
+		if slices.Contains(f.words, s) {
+			return "", ""
+		}
 		last := len(f.words) - 1
-		t.problem(n, quote(s)+" is unknown", "write "+strings.Join(f.words[:last], ", ")+" or "+f.words[last])
-	}
-	return f.words[0]
+		return quote(s) + " is unknown", "write " + strings.Join(f.words[:last], ", ") + " or " + f.words[last]
+	})
+	return cmp.Or(s, f.words[0])
 }
 
 // sameMachine reports two hosts that are one machine.

@@ -19,7 +19,8 @@ const (
 // What every override may use besides its parameters.
 var builtin = []string{"deployment", "environment", "host"}
 
-// parameters are the values for placeholders, with their places.
+// parameters are the values for placeholders, with their places. The name ""
+// stands for those that cannot be read.
 type parameters map[string]parameter
 
 type parameter struct {
@@ -49,6 +50,7 @@ func (r *reader) parameters(n *node) parameters {
 	}
 	if n.table == nil {
 		r.problem(n, "must be a table, not "+n.kind(), `write parameters = { port = "8080" }`)
+		all[""] = parameter{}
 		return all
 	}
 	for _, child := range n.children() {
@@ -134,13 +136,14 @@ func (r *reader) override(t *table, d *Deployment, given parameters) *Override {
 			return p.value, true
 		}
 		value, ok := builtins[name]
+		_, lost := given[""]
 		switch {
-		case ok && value != "":
-			return value, true
+		case name == "environment" && t.get(name) == nil:
+			wrong(offset, "has no environment to fill in", `write environment = "…" in its table`)
 		case ok:
-			wrong(offset, "has no "+name+" to fill in", "write "+name+` = "…" in its table`)
-		default:
-			hint := r.guess(name, slices.Sorted(maps.Keys(given.over(parameters{"deployment": {}, "environment": {}, "host": {}}))))
+			return value, true
+		case !lost:
+			_, hint := r.guess(name, slices.Sorted(maps.Keys(given.over(parameters{"deployment": {}, "environment": {}, "host": {}}))))
 			if hint == "" {
 				hint = fmt.Sprintf("write parameters = { %s = \"…\" } in its table, or %s for the text itself", join("", name), escaped)
 			}

@@ -71,7 +71,6 @@ func (ps Problems) sort(inventory string) {
 			cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Key, b.Key),
-			cmp.Compare(a.What, b.What),
 		)
 	})
 }
@@ -116,9 +115,10 @@ func printable(s string) string {
 	return s
 }
 
-// Nearest returns the name that word is most likely meant to be, or "".
+// Nearest returns the name that word is most likely meant to be, or "". One letter
+// in three may be wrong, and one in a short word.
 func Nearest(word string, names []string) string {
-	found, best := "", min(len(word), maxQuoted)/3+2
+	found, best := "", max(min(len(word), maxQuoted)/3, 1)+1
 	for _, name := range names {
 		if d := distance(word, name, best); d < best {
 			found, best = name, d

@@ -109,8 +109,9 @@ func TestManyProblems(t *testing.T) {
 	}
 	_, err := Parse("inventory.toml", []byte(text.String()), ".")
 	lines := strings.Split(err.Error(), "\n")
-	// Each host has two, and url, host_keys and registry.host are missing.
-	if want := "and 1953 more"; len(lines) != 51 || lines[50] != want {
+	// Each host has two, but for the first 200, where address is suggested; and
+	// url, host_keys and registry.host are missing.
+	if want := "and 1753 more"; len(lines) != 51 || lines[50] != want {
 		t.Errorf("%d lines, the last %q and not %q", len(lines), lines[len(lines)-1], want)
 	}
 }
@@ -127,5 +128,17 @@ func TestSharedProblem(t *testing.T) {
 	want := "inventory.toml:18:31: defaults.deployment.variables.prefx: is unknown; did you mean prefix?"
 	if err == nil || err.Error() != want {
 		t.Errorf("error is\n%v, not\n%s", err, want)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"host", "hosts", "environment", "bash", "zsh"}
+	for word, want := range map[string]string{
+		"hots": "host", "HOSTS": "hosts", "host_": "host", "zs": "zsh", "enviromnet": "environment",
+		"port": "", "tcsh": "", "z": "", "env": "", "": "",
+	} {
+		if got := Nearest(word, names); got != want {
+			t.Errorf("%q is taken for %q, not for %q", word, got, want)
+		}
 	}
 }

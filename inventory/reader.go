@@ -46,15 +46,16 @@ func (r *reader) add(p Problem) {
 	}
 }
 
-// guess returns "did you mean …?" or "".
-func (r *reader) guess(word string, names []string) string {
+// guess returns the name that word is most likely meant to be, and a hint with
+// it; or "".
+func (r *reader) guess(word string, names []string) (meant, hint string) {
 	if r.guesses--; r.guesses < 0 {
-		return ""
+		return "", ""
 	}
-	if found := Nearest(word, names); found != "" {
-		return "did you mean " + found + "?"
+	if meant = Nearest(word, names); meant != "" {
+		hint = "did you mean " + meant + "?"
 	}
-	return ""
+	return meant, hint
 }
 
 // parse turns the text of the file into nodes; nil with problems if it is not
@@ -74,7 +75,7 @@ func (r *reader) parse(data []byte) *node {
 	}
 	var values map[string]any
 	if _, err := toml.Decode(src, &values); err != nil {
-		r.syntax(err)
+		r.syntax(err, places)
 		return nil
 	}
 	root = newNode("", "", values, places)
@@ -102,7 +103,7 @@ var quotation = pattern(`(?s)'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[-+]?[0-9][^ ]{
 // syntax reports a syntax error. What the library quotes may be a secret that
 // stands there without its quotation marks, so that only its own words are
 // repeated, single characters, and the names of keys.
-func (r *reader) syntax(err error) {
+func (r *reader) syntax(err error, places *place) {
 	p := Problem{File: r.file, Line: 1, Column: 1, What: "is not TOML"}
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
@@ -111,21 +112,29 @@ func (r *reader) syntax(err error) {
 		if p.Line = max(parse.Position.Line, 1); p.Line == line {
 			p.Column = column
 		}
+		const straight = `text stands between straight quotation marks: "…"`
 		message := strings.TrimSuffix(parse.Message, ".")
-		if rest, ok := strings.CutPrefix(message, "Key '"); ok {
-			end := strings.LastIndex(rest, "' ")
-			p.Key, p.What = shorten(rest[:end]), rest[end+2:]
-		} else {
+		rest, twice := strings.CutPrefix(message, "Key '")
+		switch {
+		case twice:
+			key := rest[:strings.LastIndex(rest, "' ")]
+			p.Key, p.What = shorten(key), "has already been defined"
+			if first := places.find(key); first != nil {
+				line, _ := r.text.position(first.offset)
+				p.What += fmt.Sprintf(" in line %d", line)
+			}
+		case strings.Contains(message, "expected value"):
+			p.What, p.Hint = "is not TOML: there is no value that can be read", straight
+		case message == "strings cannot contain newlines", strings.HasPrefix(message, "unexpected EOF; expected") && strings.Contains(message, `"`):
+			p.What, p.Hint = "is not TOML: the closing quotation mark is missing", straight
+		default:
 			message = strings.Replace(message, "Invalid ", "invalid ", 1)
 			p.What += ": " + quotation().ReplaceAllStringFunc(message, func(q string) string {
-				if len(q) <= len(`'\n'`) && q == printable(q) {
+				if utf8.RuneCountInString(q) <= len(`'\n'`) && q == printable(q) {
 					return q
 				}
 				return "…"
 			})
-			if strings.Contains(message, "expected value") {
-				p.What, p.Hint = "is not TOML: there is no value that can be read", "text stands between quotation marks"
-			}
 		}
 	}
 	r.add(p)

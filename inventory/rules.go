@@ -139,7 +139,7 @@ func variablePrefix(s string) (what, hint string) {
 func groupPath(s string) (what, hint string) {
 	switch {
 	case strings.Contains(s, "://"):
-		return "is a URL", "write the path alone, without the server"
+		return "is a URL", "write the path alone, without the server" + pathOf(s)
 	case len(s) > 1024:
 		return "is longer than 1024 characters", ""
 	}
@@ -149,6 +149,21 @@ func groupPath(s string) (what, hint string) {
 		}
 	}
 	return "", ""
+}
+
+// pathOf returns what is likely the path of a group or project in a URL, to end
+// a hint with. What else stands in the URL may be a secret.
+func pathOf(s string) string {
+	u, err := url.Parse(s)
+	if err != nil {
+		return ""
+	}
+	path, _, _ := strings.Cut(u.Path, "/-/")
+	path = strings.TrimSuffix(strings.TrimPrefix(strings.Trim(path, "/"), "groups/"), ".git")
+	if what, _ := groupPath(path); what != "" {
+		return ""
+	}
+	return ": " + quote(path)
 }
 
 func projectPath(s string) (what, hint string) {

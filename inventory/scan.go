@@ -260,6 +260,20 @@ func (p *place) child(key string, offset int) *place {
 	return p.keys[key]
 }
 
+// find returns the place of a key that is written as TOML does, or nil.
+func (p *place) find(key string) *place {
+	for name, child := range p.keys {
+		name = join("", name)
+		if name == key {
+			return child
+		}
+		if rest, ok := strings.CutPrefix(key, name+"."); ok {
+			return child.find(rest)
+		}
+	}
+	return nil
+}
+
 // last returns the table that a key of an array of tables leads into.
 func (p *place) last() *place {
 	if n := len(p.items); n > 0 {

@@ -34,7 +34,7 @@ func (s Secret) IsZero() bool { return s.Env == "" && s.File == "" && len(s.Comm
 func (s Secret) String() string {
 	switch {
 	case s.Env != "":
-		return "environment variable " + s.Env
+		return "the environment variable " + s.Env
 	case s.File != "":
 		return "file " + strconv.Quote(s.File)
 	case len(s.Command) > 0:
@@ -64,9 +64,13 @@ func (s Secret) Read(ctx context.Context) (secret.Value, error) {
 	var err error
 	switch {
 	case s.Env != "":
-		var ok bool
-		if text, ok = os.LookupEnv(s.Env); !ok {
-			return secret.Value{}, fmt.Errorf("%s is not set; export it, or name another source in the inventory", s)
+		var set bool
+		if text, set = os.LookupEnv(s.Env); text == "" {
+			state := "is not set"
+			if set {
+				state = "is empty"
+			}
+			return secret.Value{}, fmt.Errorf("%s %s; export it, or name another source in the inventory", s, state)
 		}
 	case s.File != "":
 		text, err = readPrivate(s.File)

@@ -34,8 +34,8 @@ func TestSecretRead(t *testing.T) {
 		wantErr string // "" if it reads canary
 	}{
 		{"env", Secret{Env: "PROVISION_TEST_SECRET"}, ""},
-		{"env that is not set", Secret{Env: "PROVISION_TEST_UNSET"}, "environment variable PROVISION_TEST_UNSET is not set; export it, or name another source in the inventory"},
-		{"env that is empty", Secret{Env: "PROVISION_TEST_EMPTY"}, "environment variable PROVISION_TEST_EMPTY: is empty"},
+		{"env that is not set", Secret{Env: "PROVISION_TEST_UNSET"}, "the environment variable PROVISION_TEST_UNSET is not set; export it, or name another source in the inventory"},
+		{"env that is empty", Secret{Env: "PROVISION_TEST_EMPTY"}, "the environment variable PROVISION_TEST_EMPTY is empty; export it, or name another source in the inventory"},
 		{"file", Secret{File: file("plain", canary, 0o600)}, ""},
 		{"file with a newline", Secret{File: file("newline", canary+"\n", 0o400)}, ""},
 		{"file from another system", Secret{File: file("crlf", canary+"\r\n", 0o600)}, ""},
@@ -118,7 +118,7 @@ func TestSecretReadCancelled(t *testing.T) {
 func TestSecretPlaces(t *testing.T) {
 	t.Setenv("HOME", "/home/admin")
 	for text, want := range map[string]string{
-		`{ env = "TOKEN" }`:                `environment variable TOKEN`,
+		`{ env = "TOKEN" }`:                `the environment variable TOKEN`,
 		`{ file = "/etc/token" }`:          `file "/etc/token"`,
 		`{ file = "~/token" }`:             `file "/home/admin/token"`,
 		`{ file = "token" }`:               `file "DIR/token"`,

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -26,27 +27,41 @@ func (r *reader) open(n *node, of string) *table {
 	}
 	for _, child := range n.children() {
 		if _, known := formOf(of, child.name); !known {
-			what, hint := r.unknown(child, of)
-			r.problem(child, what, hint)
+			t.unknown(child)
 		}
 	}
 	return t
 }
 
-// unknown says what is wrong with a key that is not among keys[of].
-func (r *reader) unknown(n *node, of string) (what, hint string) {
-	if _, known := formOf("host", n.name); known && of == "host defaults" {
-		return "belongs to one host", "write it in [hosts.NAME]"
+// unknown reports a key that is not among keys[t.of].
+func (t *table) unknown(n *node) {
+	if _, known := formOf("host", n.name); known && t.of == "host defaults" {
+		t.problem(n, "belongs to one host", "write it in [hosts.NAME]")
+		return
 	}
-	hint = r.guess(n.name, names(of))
+	meant, hint := t.guess(n.name, names(t.of))
 	switch {
-	case hint != "":
-	case n.table != nil && (of == "host" || of == "deployment"):
+	case meant != "":
+		t.rename(n, meant)
+	case n.table != nil && (t.of == "host" || t.of == "deployment"):
 		hint = `a name with a dot in it needs quotation marks, like [hosts."web1.example"]`
+		t.partial = true // what has to be here stands there
 	default:
-		hint = "known are " + strings.Join(names(of), ", ")
+		hint = "known are " + strings.Join(names(t.of), ", ")
 	}
-	return "is unknown", hint
+	t.problem(n, "is unknown", hint)
+}
+
+// rename goes on as if a key were written right, so that nothing else is wrong
+// only because it is not.
+func (t *table) rename(n *node, meant string) {
+	delete(t.table, n.name)
+	switch there := t.table[meant]; {
+	case there == nil:
+		t.table[meant] = n
+	case there.table != nil && n.table != nil:
+		t.table[meant] = there.over(n)
+	}
 }
 
 // get returns the node of a key, or nil.
@@ -162,7 +177,7 @@ func (r *reader) one(n *node, rules ...rule) string {
 	s, ok := n.value.(string)
 	switch {
 	case !ok:
-		r.problem(n, "must be a string, not "+n.kind(), "")
+		r.problem(n, "must be a string, not "+n.kind(), n.asString(rules))
 		return ""
 	case s == "":
 		r.problem(n, "is empty", "leave the key out, or write a value")
@@ -184,4 +199,20 @@ func (r *reader) one(n *node, rules ...rule) string {
 		}
 	}
 	return s
+}
+
+// asString says how to write a value as the string that it must be.
+func (n *node) asString(rules []rule) string {
+	switch {
+	case n.table != nil:
+		return ""
+	case n.array != nil:
+		return "write it without brackets"
+	}
+	for _, rule := range rules {
+		if _, hint := rule(fmt.Sprint(n.value)); hint != "" {
+			return hint
+		}
+	}
+	return "write it in quotation marks"
 }

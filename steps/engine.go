@@ -74,16 +74,20 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 	for i, tool := range lacks {
 		names[i] = map[string]string{"docker": "Docker", "compose": "Compose v2", "git": "git", "ssh": "the SSH client"}[tool]
 	}
+	it := "it"
+	if len(lacks) > 1 {
+		it = "them"
+	}
 	if !s.install {
-		hint := `install it, or set engine = "distribution" in the inventory`
+		hint := "install " + it + `, or set engine = "distribution" in the inventory`
 		if packages == nil {
-			hint = "install it from https://docs.docker.com/engine/install/"
+			hint = "install " + it + " from https://docs.docker.com/engine/install/"
 		}
 		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(names)), "%s", hint)
 	}
 	if packages == nil {
 		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
-			`install it from https://docs.docker.com/engine/install/ and set engine = "present"`)
+			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
 	return []provision.Change{aptInstall("install "+list(names)+" ("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
 }
