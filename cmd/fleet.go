@@ -258,8 +258,8 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 	f.live.start(len(f.hosts))
 	defer f.live.stop()
 	for _, h := range f.hosts {
+		slots <- struct{}{} // here, so that hosts begin in their order
 		wg.Go(func() {
-			slots <- struct{}{}
 			defer func() { <-slots }()
 			err := ctx.Err()
 			if err != nil {

@@ -10,11 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"provision/e2e/gitlabtest"
 	"provision/e2e/sshtest"
+	"provision/inventory"
 )
 
 // A fleetTest is many bare hosts, one deployment for each, and a GitLab.
@@ -240,5 +242,21 @@ func TestFleetIsInterrupted(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > 600+400 {
 		t.Errorf("%d goroutines are left", n)
+	}
+}
+
+// One host after the other is in the order of the inventory.
+func TestFleetInOrder(t *testing.T) {
+	f := &fleet{parallel: 1, live: newLive(Env{Stderr: io.Discard}, fleetOptions{})}
+	for i := range 50 {
+		f.hosts = append(f.hosts, &inventory.Host{Name: fmt.Sprint(i)})
+	}
+	var came []*inventory.Host
+	f.sideBySide(t.Context(), func(_ context.Context, h *inventory.Host) error {
+		came = append(came, h)
+		return nil
+	})
+	if !slices.Equal(came, f.hosts) {
+		t.Error("hosts do not come in their order")
 	}
 }
