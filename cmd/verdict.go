@@ -33,6 +33,22 @@ type verdict struct {
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
 
+const breachText = "the deploy key can do what it must not: "
+
+// reason is the first of what is not as it should be, in one line.
+func (v verdict) reason() string {
+	if len(v.breaches) > 0 {
+		return firstLine(breachText + v.breaches[0])
+	}
+	return firstLine(v.wrong[0])
+}
+
+// firstLine shortens a text to what a list of tests has room for.
+func firstLine(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	return cut(provision.Visible(text), 200)
+}
+
 // verdictCounts count verdicts, and attempts.
 type verdictCounts struct{ fine, wrong, unchecked, refused, breaches int }
 
@@ -42,10 +58,11 @@ func (c *verdictCounts) add(v verdict) {
 	if len(v.unchecked) > 0 {
 		c.unchecked++
 	}
+	if len(v.wrong) > 0 {
+		c.wrong++
+	}
 	if v.fine() {
 		c.fine++
-	} else {
-		c.wrong++
 	}
 }
 
@@ -129,11 +146,9 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for _, b := range verdict.breaches {
-				v.tell("breach", at, "the deploy key can do what it must not: "+b)
+				v.tell("breach", at, breachText+b)
 			}
-			for _, w := range verdict.wrong {
-				v.tell("wrong", at, w)
-			}
+			v.wrong(at, verdict.wrong)
 			if len(verdict.unchecked) > 0 {
 				gaps = append(gaps, gap{at, strings.Join(verdict.unchecked, "; ")})
 			}
@@ -185,6 +200,17 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 	v.last(text, f)
 }
 
+// wrong prints what is not as it should be at one step. A line of text begins it
+// once, for the lines to be as many as the last line counts.
+func (v *verification) wrong(at line, reasons []string) {
+	if !v.json && len(reasons) > 0 {
+		reasons = []string{strings.Join(reasons, "\n")}
+	}
+	for _, reason := range reasons {
+		v.tell("wrong", at, reason)
+	}
+}
+
 // A gap is what could not be looked at, and where.
 type gap struct {
 	line
@@ -233,7 +259,7 @@ func (v *verification) writeJUnit(file string) error {
 			c := junit.Testcase{Name: verdict.step, Classname: class}
 			if !verdict.fine() {
 				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
-				c.Failure = &junit.Result{Message: "not as it should be", Type: "drift", Data: visibleLines(text)}
+				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visibleLines(text)}
 			}
 			var said []string
 			if len(verdict.unchecked) > 0 {
@@ -249,7 +275,7 @@ func (v *verification) writeJUnit(file string) error {
 		}
 		if err := v.errs[host]; err != nil {
 			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
-				Message: "could not be looked at", Type: "error", Data: visibleLines(err.Error()),
+				Message: firstLine(err.Error()), Type: "error", Data: visibleLines(err.Error()),
 			}})
 		}
 		suites.AddSuite(suite)
