@@ -158,7 +158,7 @@ func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
 	if err != nil {
 		return nil // a job has none
 	}
-	return []provision.Credential{{Name: "the token " + token.Name + " that GitLab was asked with", Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
+	return []provision.Credential{{Name: fmt.Sprintf("the token %q that GitLab was asked with", token.Name), Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
 }
 
 // onlyScope leaves the deployments of one environment, if there are any: a job

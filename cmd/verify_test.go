@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -15,6 +16,8 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
+	"provision/provision/forge/job"
 )
 
 func TestShards(t *testing.T) {
@@ -138,6 +141,24 @@ func TestJudge(t *testing.T) {
 		if strings.Join(got, " ") != tt.wrong || (err == nil) != (tt.fails == "") || err != nil && err.Error() != tt.fails {
 			t.Errorf("%s: got %q, %v; want %q, %q", tt.name, got, err, tt.wrong, tt.fails)
 		}
+	}
+}
+
+type ownForge struct{ forge.Forge }
+
+func (ownForge) Self(context.Context) (forge.Token, error) {
+	return forge.Token{Name: "owner of\x1b", DaysLeft: 3}, nil
+}
+
+func TestOwnToken(t *testing.T) {
+	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
+		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
+			t.Errorf("%#v: %v", f, got)
+		}
+	}
+	got := (&fleet{forge: ownForge{}}).ownToken(t.Context())
+	if want := `the token "owner of\x1b" that GitLab was asked with`; len(got) != 1 || got[0].Name != want || got[0].Days != 3 {
+		t.Errorf("got %v, want %q", got, want)
 	}
 }
 
