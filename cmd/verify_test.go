@@ -130,7 +130,7 @@ func TestJudge(t *testing.T) {
 		{"a look that failed", nil, lost, "", "h: b: look: lost"},
 		{"both", provision.Plan{}, errors.Join(unmet, lost), "", "h: b: look: lost"},
 	} {
-		verdicts, err := judge("h", "d", list, tt.plan, tt.err)
+		verdicts, err := judge("h", "d", list, false, tt.plan, tt.err)
 		var got []string
 		for _, v := range verdicts {
 			got = append(got, v.step+fmt.Sprint(v.wrong))
@@ -140,6 +140,33 @@ func TestJudge(t *testing.T) {
 		}
 		if strings.Join(got, " ") != tt.wrong || (err == nil) != (tt.fails == "") || err != nil && err.Error() != tt.fails {
 			t.Errorf("%s: got %q, %v; want %q, %q", tt.name, got, err, tt.wrong, tt.fails)
+		}
+	}
+}
+
+// An asking step wants to know something of GitLab.
+type asking struct{ named }
+
+func (asking) Probe() provision.Probe {
+	return provision.Probe{Ask: func(context.Context, forge.Forge) (provision.Facts, error) { return nil, nil }}
+}
+
+// With a token GitLab was to be looked at, and what it does not show is missed.
+// Without one nobody expects that, as nobody expects of CI what only root sees.
+func TestJudgeWhatIsUnseen(t *testing.T) {
+	list := []provision.Step{named("user"), asking{"deploy-key"}}
+	plan := provision.Plan{{Step: "user", Unchecked: []string{"its password"}}, {Step: "deploy-key", Unchecked: []string{"who reads"}}}
+	for token, want := range map[bool]string{
+		false: "user[][its password] deploy-key[][who reads]",
+		true:  "user[][its password] deploy-key[who reads][]",
+	} {
+		verdicts, err := judge("h", "d", list, token, plan, nil)
+		var got []string
+		for _, v := range verdicts {
+			got = append(got, fmt.Sprintf("%s%v%v", v.step, v.unchecked, v.unseen))
+		}
+		if strings.Join(got, " ") != want || err != nil {
+			t.Errorf("with a token: %t: got %q, %v; want %q", token, got, err, want)
 		}
 	}
 }
@@ -173,7 +200,7 @@ func TestVerdicts(t *testing.T) {
 			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J", "apply would tell"}, notes: []string{"mind this"}},
 			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
 		)
-		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unchecked: []string{"its password", "its shell"}})
+		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unseen: []string{"its password", "its shell"}})
 		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
 		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: errors.New("web2: nobody answers\nhint: wake it")})
 		return v, &out, &errs
@@ -191,7 +218,7 @@ web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
-3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 3 not fully checked, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 2 not fully checked, 1 not fully visible, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
 	if got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}
