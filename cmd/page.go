@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ var (
 	//go:embed page/page.js
 	pageScript string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText))
 )
 
 // A page is what verify found, to be read in a browser. It is one file, which
@@ -55,6 +56,9 @@ type page struct {
 	Unseen    []string
 	Map       template.HTML
 }
+
+// Many tells whether there is something to choose from.
+func (p *page) Many() bool { return len(p.Hosts) > 1 }
 
 type pageCount struct {
 	What  string
@@ -122,8 +126,15 @@ type pageReason struct {
 }
 
 type pageChange struct {
-	Summary, Detail string
-	Later           bool
+	Summary string
+	Detail  []pageLine
+	Later   bool
+}
+
+// A pageLine is one line of a difference.
+type pageLine struct {
+	Text           string
+	Added, Removed bool
 }
 
 type pageCredential struct {
@@ -321,7 +332,7 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), visibleLines(strings.TrimSuffix(c.Detail, "\n")), c.Do == nil})
+				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), pageLines(c.Detail), c.Do == nil})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}
@@ -382,6 +393,35 @@ func (p *pageHost) words() {
 	if p.counts.unseen > 0 {
 		p.Counts += fmt.Sprintf(", %d not fully visible", p.counts.unseen)
 	}
+}
+
+// pageLines are the lines of what a change says in detail. The names of both
+// files begin as lines that come and go do.
+func pageLines(detail string) (all []pageLine) {
+	for text := range strings.Lines(detail) {
+		text = strings.TrimSuffix(text, "\n")
+		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
+		all = append(all, pageLine{provision.Visible(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
+	}
+	return all
+}
+
+// hyphened is a word, or a part of a path, that browsers would break at a hyphen.
+var hyphened = regexp.MustCompile(`[^\s/]*-[^\s/]*/?`)
+
+// whole keeps together what can stand in one line.
+func whole(text string) template.HTML {
+	var b strings.Builder
+	end := 0
+	for _, at := range hyphened.FindAllStringIndex(text, -1) {
+		template.HTMLEscape(&b, []byte(text[end:at[0]]))
+		b.WriteString(`<span class="whole">`)
+		template.HTMLEscape(&b, []byte(text[at[0]:at[1]]))
+		b.WriteString("</span>")
+		end = at[1]
+	}
+	template.HTMLEscape(&b, []byte(text[end:]))
+	return template.HTML(b.String())
 }
 
 // pageReasons takes the hints out of some texts. What they say may have several

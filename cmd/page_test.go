@@ -177,6 +177,11 @@ func TestPage(t *testing.T) {
 	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey
 	is(`getComputedStyle(document.querySelector("#host-web5 .unchecked")).color`, "rgb(128, 85, 0)")
 
+	// What comes and what goes is told by its sign, and by its colour.
+	is(`Array.from(document.querySelectorAll("#host-web1 pre > *")).map(e => e.tagName + e.textContent[0] + getComputedStyle(e).color).join()`,
+		"DEL-rgb(163, 35, 27),INS+rgb(42, 106, 70)")
+	is(`getComputedStyle(document.querySelector("#host-web1 .finding li")).listStyleType`, "none") // there is no second
+
 	// An error keeps its lines, and its hints are told from it.
 	is(`document.querySelector("#host-web4 .reason").innerText`,
 		"the host does not let "+markup+" in\ntried: the given key\nnot tried: "+markup)
@@ -187,6 +192,7 @@ func TestPage(t *testing.T) {
 	order(t, ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1200, Height: 900, DeviceScaleFactor: 1})
 	is(`(m => [m.scrollWidth == m.clientWidth, m.getBoundingClientRect().width == document.querySelector("main").clientWidth])(document.querySelector(".map")).join()`, "true,true")
 	is(`document.documentElement.scrollWidth`, 1200)
+	is(`document.querySelector(".sideways").checkVisibility()`, false)
 
 	// The filters, with nothing but keys.
 	t.Run("keys", func(t *testing.T) {
@@ -239,6 +245,13 @@ func TestPage(t *testing.T) {
 		is(ground, "rgb(20, 21, 24)")
 		is(`(m => [m.scrollWidth > m.clientWidth, m.querySelector("svg").clientWidth >= 960])(document.querySelector(".map")).join()`, "true,true") // legible
 		is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(26, 27, 32)")
+		is(`document.querySelector(".sideways").checkVisibility()`, true)
+		is(`(m => { m.focus(); return [m.tabIndex, document.activeElement == m] })(document.querySelector(".map")).join()`, "0,true")
+		evaluate(`void (scrolled = new Promise(done => document.querySelector(".map").addEventListener("scroll", () => done(true), {once: true})))`)
+		run(chromedp.KeyEvent(kb.ArrowRight))
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("scrolled", chromedp.EvalAwaitPromise)); err != nil {
+			t.Errorf("no key scrolls the map: %v", err)
+		}
 	})
 
 	mu.Lock()
@@ -350,6 +363,18 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 	}
 }
 
+// One host is nothing to choose from.
+func TestPageOfOneHost(t *testing.T) {
+	for _, hosts := range [][]string{nil, {"web1"}, {"web1", "web2"}} {
+		text := written(t, newVerification(newReport(io.Discard, "text")).page(anExample(t, hosts...), verifyOptions{}, time.Now()))
+		for _, choice := range []string{"<fieldset", `type="search"`, `class="tiles"`, "<script", `id="none"`, "<output"} {
+			if strings.Contains(text, choice) != (len(hosts) > 1) {
+				t.Errorf("for %d hosts: %q is there: %t", len(hosts), choice, len(hosts) <= 1)
+			}
+		}
+	}
+}
+
 // Where a host has others that could be looked at, the deployment is named that
 // could not, on the page and in the last line.
 func TestPageOfALostDeployment(t *testing.T) {
@@ -372,5 +397,33 @@ func TestPageOfALostDeployment(t *testing.T) {
 	}
 	if want := (pageCount{"deployment could not be looked at", 1, "error"}); p.Counts[len(p.Counts)-1] != want {
 		t.Errorf("counted %v", p.Counts)
+	}
+}
+
+// The lines of a difference are told apart, and keep their signs. The names of
+// the files are none of them.
+func TestPageLines(t *testing.T) {
+	var got []string
+	for _, l := range pageLines("--- a\n+++ b\n@@ -1 +1 @@\n same\n--- gone\n+++ come\n+\x1b\n") {
+		got = append(got, fmt.Sprintf("%s %t %t", l.Text, l.Added, l.Removed))
+	}
+	want := []string{"--- a false false", "+++ b false false", "@@ -1 +1 @@ false false", " same false false",
+		"--- gone false true", "+++ come true false", `+\x1b true false`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestWhole(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", ""},
+		{"log in as deploy-shop@shop1, or <so>", `log in as <span class="whole">deploy-shop@shop1,</span> or &lt;so&gt;`},
+		{"~deploy-shop/app/web-shop.yaml", `<span class="whole">~deploy-shop/</span>app/<span class="whole">web-shop.yaml</span>`},
+		{`a-<b onclick="x">`, `<span class="whole">a-&lt;b</span> onclick=&#34;x&#34;&gt;`},
+		{"a-b\nhint-c", "<span class=\"whole\">a-b</span>\n<span class=\"whole\">hint-c</span>"},
+	} {
+		if got := string(whole(tt.text)); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.text, got, tt.want)
+		}
 	}
 }
