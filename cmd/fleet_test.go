@@ -17,6 +17,7 @@ import (
 	"provision/e2e/gitlabtest"
 	"provision/e2e/sshtest"
 	"provision/inventory"
+	"provision/provision/secret"
 )
 
 // A fleetTest is many bare hosts, one deployment for each, and a GitLab.
@@ -258,5 +259,49 @@ func TestFleetInOrder(t *testing.T) {
 	})
 	if !slices.Equal(came, f.hosts) {
 		t.Error("hosts do not come in their order")
+	}
+}
+
+// Of two deployments on a host, one has no key in GitLab. It is the one that
+// cannot be looked at; the other is looked at, and the host is not lost.
+func TestFleetLosesOneDeployment(t *testing.T) {
+	f := newFleet(t, 1, func(_ string, _ io.Reader, _, stderr io.Writer) uint32 {
+		fmt.Fprintln(stderr, "provision: refused: there is nothing installed")
+		return 126
+	}, "")
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, f.file, string(text)+`
+[deployments.blog]
+host = "h0"
+project = "transmogrify/frobnicator"
+user = "deploy-user"
+directory = "blog"
+environment = "staging"
+variables = { group = "transmogrify" }
+`)
+	identity, err := f.servers.Identity(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func() (last string) {
+		var out, errs bytes.Buffer
+		Run(t.Context(), Env{Args: []string{"provision", "verify", "--ssh-config", f.config, f.file}, Stdout: &out, Stderr: &errs})
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		last, _, _ = strings.Cut(lines[len(lines)-1], " LOOKED AT, ")
+		return last
+	}
+	if got, want := verify(), " fine, 1 host COULD NOT BE"; !strings.HasSuffix(got, want) {
+		t.Errorf("with no key: %q, want %q", got, want)
+	}
+	f.gitlab.AddVariable("transmogrify", gitlabtest.Variable{Key: "SSH_AUTH", Value: secret.New(string(key)), File: true, Scope: "production/h0"})
+	if got, want := verify(), " refused, blog on h0 COULD NOT BE"; !strings.HasSuffix(got, want) {
+		t.Errorf("with one key: %q, want %q", got, want)
 	}
 }

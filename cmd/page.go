@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ var (
 	//go:embed page/page.js
 	pageScript string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText))
 )
 
 // A page is what verify found, to be read in a browser. It is one file, which
@@ -40,13 +41,14 @@ type page struct {
 	Script template.JS
 
 	Verdict   string // in a sentence
-	Bad       bool
+	State     string // of the worst host
 	Inventory string
 	When      string
 	How       string
 	Version   string
 	Counts    []pageCount // as in the last line of what is printed
-	Unchecked bool        // some steps are not checked fully
+	Without   string      // what it would take to see more; "" if nothing
+	Partly    bool        // some steps are not fully visible or checked
 	Filters   []pageFilter
 	Hosts     []pageHost // the worst first
 	Ending    []pageCredential
@@ -54,6 +56,9 @@ type page struct {
 	Unseen    []string
 	Map       template.HTML
 }
+
+// Many tells whether there is something to choose from.
+func (p *page) Many() bool { return len(p.Hosts) > 1 }
 
 type pageCount struct {
 	What  string
@@ -74,13 +79,14 @@ type pageHost struct {
 	Deployments   []string
 	State, Word   string
 	Findings      []pageFinding // and notes
-	Unchecked     []pageFinding
+	Partly        []pageFinding // what was not seen
 	Fine          []pageFine
 	Counts        string // of its steps
 
-	drift, lost bool
-	notes       int
-	counts      verdictCounts
+	drift  bool
+	lost   lost // without the name of the host
+	notes  int
+	counts verdictCounts
 }
 
 // Is reports whether the host is left by a filter.
@@ -89,11 +95,11 @@ func (h pageHost) Is(kind string) bool {
 	case "drift":
 		return h.drift
 	case "error":
-		return h.lost
+		return h.lost.any()
 	case "note":
 		return h.notes > 0
 	case "unchecked":
-		return len(h.Unchecked) > 0
+		return h.counts.unchecked > 0
 	}
 	return true
 }
@@ -120,8 +126,15 @@ type pageReason struct {
 }
 
 type pageChange struct {
-	Summary, Detail string
-	Later           bool
+	Summary string
+	Detail  []pageLine
+	Later   bool
+}
+
+// A pageLine is one line of a difference.
+type pageLine struct {
+	Text           string
+	Added, Removed bool
 }
 
 type pageCredential struct {
@@ -132,11 +145,13 @@ type pageCredential struct {
 // Bar is how long the bar of a credential is: a year is all of it.
 func (c pageCredential) Bar() int { return max(0, min(c.Days, 365)) }
 
-// badness says which hosts come first.
-var badness = []string{"breach", "drift", "error", "note", "unchecked", "fine"}
+// badness says which hosts come first. What cannot be seen makes none worse than
+// fine: it is the same every night.
+var badness = []string{"breach", "drift", "error", "note", "unchecked", "fine", "unseen"}
 
 // findingWords tell what a finding is, but for drift: its text does.
-var findingWords = map[string]string{"breach": "a key can do too much", "error": "not looked at", "note": "note"}
+var findingWords = map[string]string{"breach": "a key can do too much", "error": "not looked at", "note": "note",
+	"unchecked": "not fully checked", "unseen": "not fully visible"}
 
 // pageFilters are the kinds of hosts that can be picked out.
 var pageFilters = []pageFilter{{Kind: "all", What: "all"}, {Kind: "drift", What: "drift"}, {Kind: "error", What: "not looked at"},
@@ -175,7 +190,8 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 	}
 	var counts verdictCounts
 	var deployments []*inventory.Deployment
-	drift, lost, notes := 0, 0, 0
+	lost := v.lost(f)
+	drift, notes := 0, 0
 	for _, h := range f.hosts {
 		deployments = append(deployments, f.deployments[h]...)
 		host := v.pageHost(h, f.deployments[h])
@@ -186,16 +202,26 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 		if host.drift {
 			drift++
 		}
-		if host.lost {
-			lost++
-		}
 		notes += host.notes
 	}
 	slices.SortStableFunc(p.Hosts, func(a, b pageHost) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
 	})
-	p.Verdict, p.Bad = sentence(len(p.Hosts), drift, lost, counts.breaches, notes), drift+lost > 0
-	p.Unchecked = counts.unchecked > 0
+	p.Verdict = sentence(len(p.Hosts), drift, lost, counts, notes)
+	if len(p.Hosts) > 0 {
+		p.State = p.Hosts[0].State
+	}
+	if counts.unseen > 0 {
+		var without []string
+		if !o.asAdmin {
+			without = append(without, "rights of an admin")
+		}
+		if !f.hasToken() {
+			without = append(without, "a token of GitLab")
+		}
+		p.Without = strings.Join(without, " and without ")
+	}
+	p.Partly = counts.unseen+counts.unchecked > 0
 	for _, c := range []struct {
 		state     string
 		n         int
@@ -206,9 +232,11 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 		{"drift", counts.wrong, "wrong", "wrong"},
 		{"breach", counts.breaches, "breach", "breaches"},
 		{"unchecked", counts.unchecked, "not fully checked", "not fully checked"},
+		{"unseen", counts.unseen, "not fully visible", "not fully visible"},
 		{"note", notes, "note", "notes"},
 		{"", counts.refused, "attempt refused", "attempts refused"},
-		{"error", lost, "host could not be looked at", "hosts could not be looked at"},
+		{"error", len(lost.deployments), "deployment could not be looked at", "deployments could not be looked at"},
+		{"error", lost.hosts, "host could not be looked at", "hosts could not be looked at"},
 	} {
 		switch {
 		case c.n == 1:
@@ -234,33 +262,42 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 
 // sentence says how some hosts are, of which some have drifted, and some could
 // not be looked at.
-func sentence(hosts, drift, lost, breaches, notes int) string {
-	be := func(n int) string {
-		if n == 1 {
-			return "is"
+func sentence(hosts, drift int, lost lost, counts verdictCounts, notes int) string {
+	const unlooked = " could not be looked at"
+	some := func(n int, one, many string) string {
+		switch {
+		case hosts == 1:
+			return "The host" + one
+		case n == 1:
+			return fmt.Sprintf("1 of %d hosts%s", hosts, one)
 		}
-		return "are"
+		return fmt.Sprintf("%d of %d hosts%s", n, hosts, many)
 	}
 	var text string
 	switch {
-	case breaches > 0:
+	case counts.breaches > 0:
 		text = "A deploy key can do what it must not"
 	case drift > 0:
-		text = fmt.Sprintf("%d of %s %s not as it should be", drift, count(hosts, "host"), be(drift))
-		if drift > 1 {
-			text = strings.Replace(text, "it should", "they should", 1)
-		}
-	case lost > 0:
-		return fmt.Sprintf("%d of %s could not be looked at", lost, count(hosts, "host"))
+		text = some(drift, " is not as it should be", " are not as they should be")
+	case lost.any() && len(lost.deployments) == 0:
+		return some(lost.hosts, unlooked, unlooked)
+	case lost.any():
+		return lost.String() + unlooked
 	case hosts == 1:
 		text = "The host is as it should be"
 	default:
 		text = fmt.Sprintf("All %d hosts are as they should be", hosts)
 	}
-	switch {
-	case lost > 0:
-		text += fmt.Sprintf(", and %s could not be looked at", count(lost, "host"))
-	case notes > 0 && breaches+drift == 0:
+	if lost.any() {
+		return text + ", and " + lost.String() + unlooked
+	}
+	if counts.breaches+drift > 0 {
+		return text
+	}
+	if counts.unchecked > 0 {
+		text += ", as far as was checked"
+	}
+	if notes > 0 {
 		text += fmt.Sprintf(", with %s to read", count(notes, "note"))
 	}
 	return text
@@ -276,8 +313,8 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		if slices.Index(badness, state) < slices.Index(badness, p.State) {
 			p.State = state
 		}
-		if state == "unchecked" {
-			p.Unchecked = append(p.Unchecked, f)
+		if state == "unchecked" || state == "unseen" {
+			p.Partly = append(p.Partly, f)
 			return
 		}
 		p.Findings = append(p.Findings, f)
@@ -295,12 +332,15 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), visibleLines(strings.TrimSuffix(c.Detail, "\n")), c.Do == nil})
+				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), pageLines(c.Detail), c.Do == nil})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}
 		if len(verdict.unchecked) > 0 {
 			find("unchecked", at, strings.Join(verdict.unchecked, "; "))
+		}
+		if len(verdict.unseen) > 0 {
+			find("unseen", at, strings.Join(verdict.unseen, "; "))
 		}
 		if len(verdict.notes) > 0 {
 			p.notes += len(verdict.notes)
@@ -313,7 +353,9 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		}
 	}
 	if err := v.errs[h.Name]; err != nil {
-		p.lost = true
+		if p.lost.deployments = v.partly[h.Name]; p.lost.deployments == nil {
+			p.lost.hosts = 1
+		}
 		for _, err := range split(err) {
 			find("error", pageFinding{}, strings.TrimPrefix(err.Error(), h.Name+": "))
 		}
@@ -332,19 +374,54 @@ func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 // is printed does.
 func (p *pageHost) words() {
 	p.Word = "fine"
-	if p.drift || p.lost {
+	if p.drift || p.lost.any() {
 		p.Word = cmp.Or(findingWords[p.State], p.State)
+	}
+	if p.State == "error" && p.lost.hosts == 0 {
+		p.Word = p.lost.String() + " " + p.Word
 	}
 	if p.notes > 0 {
 		p.Word += ", " + count(p.notes, "note")
 	}
-	if p.counts.unchecked > 0 && !p.drift && !p.lost {
+	if p.counts.unchecked > 0 && !p.drift && !p.lost.any() {
 		p.Word += ", not fully checked"
 	}
 	p.Counts = count(p.counts.fine, "step") + " fine"
 	if p.counts.unchecked > 0 {
 		p.Counts += fmt.Sprintf(", %d not fully checked", p.counts.unchecked)
 	}
+	if p.counts.unseen > 0 {
+		p.Counts += fmt.Sprintf(", %d not fully visible", p.counts.unseen)
+	}
+}
+
+// pageLines are the lines of what a change says in detail. The names of both
+// files begin as lines that come and go do.
+func pageLines(detail string) (all []pageLine) {
+	for text := range strings.Lines(detail) {
+		text = strings.TrimSuffix(text, "\n")
+		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
+		all = append(all, pageLine{provision.Visible(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
+	}
+	return all
+}
+
+// hyphened is a word, or a part of a path, that browsers would break at a hyphen.
+var hyphened = regexp.MustCompile(`[^\s/]*-[^\s/]*/?`)
+
+// whole keeps together what can stand in one line.
+func whole(text string) template.HTML {
+	var b strings.Builder
+	end := 0
+	for _, at := range hyphened.FindAllStringIndex(text, -1) {
+		template.HTMLEscape(&b, []byte(text[end:at[0]]))
+		b.WriteString(`<span class="whole">`)
+		template.HTMLEscape(&b, []byte(text[at[0]:at[1]]))
+		b.WriteString("</span>")
+		end = at[1]
+	}
+	template.HTMLEscape(&b, []byte(text[end:]))
+	return template.HTML(b.String())
 }
 
 // pageReasons takes the hints out of some texts. What they say may have several
@@ -389,7 +466,7 @@ func (p *page) credentials(v *verification, f *fleet, deployments []*inventory.D
 				add(c)
 			}
 			kind, of, _ := strings.Cut(verdict.step, " ")
-			if name := fmt.Sprintf("%s: %s %s", h.Name, kind, of); len(verdict.unchecked) > 0 && (kind == "registry-login" || kind == "deploy-key") && !seen[name] {
+			if name := fmt.Sprintf("%s: %s %s", h.Name, kind, of); verdict.missed() != "" && (kind == "registry-login" || kind == "deploy-key") && !seen[name] {
 				seen[name] = true
 				p.Unseen = append(p.Unseen, provision.Visible(name))
 			}

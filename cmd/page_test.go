@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,9 +54,9 @@ func aPage(t *testing.T) (file, last string) {
 	v.add("web1",
 		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
 		verdict{step: "registry-login deploy-user", credentials: []provision.Credential{{Name: markup, Ends: true, Days: 20}, {Name: "token of web1", Ends: true, Days: 5}}})
-	v.add("web2", verdict{step: "gate"})
+	v.add("web2", verdict{step: "gate"}, verdict{step: "user", unseen: []string{markup}})
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
-	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unchecked: []string{"the token"}})
+	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unseen: []string{"the token"}})
 	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []string{"no container runs\nhint: " + markup}})
 	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{
 		f.hosts[3]: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
@@ -162,15 +163,24 @@ func TestPage(t *testing.T) {
 	if printed := strings.ToLower(last[:strings.LastIndex(last, ", ")]); counted != printed { // without the seconds
 		t.Errorf("the page counts %q, and printed is %q", counted, printed)
 	}
-	if want := "6 hosts, 7 steps fine, 2 wrong, 1 breach, 2 not fully checked, 2 notes, 1 host could not be looked at"; counted != want {
+	if want := "6 hosts, 8 steps fine, 1 wrong, 1 breach, 1 not fully checked, 2 not fully visible, 2 notes, 1 host could not be looked at"; counted != want {
 		t.Errorf("the page counts %q, want %q", counted, want)
 	}
-	is(`Array.from(document.querySelectorAll("summary")).reduce((n, e) => n + Number((/^([0-9]+) steps? fine/.exec(e.textContent) || [0, 0])[1]), 0)`, 7)
-	is(`Array.from(document.querySelectorAll("details .fine li")).reduce((n, e) => n + Number((/× ([0-9]+)$/.exec(e.textContent) || [0, 1])[1]), 0)`, 7)
-	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps fine, 2 not fully checked")
+	is(`Array.from(document.querySelectorAll("summary")).reduce((n, e) => n + Number((/^([0-9]+) steps? fine/.exec(e.textContent) || [0, 0])[1]), 0)`, 8)
+	is(`Array.from(document.querySelectorAll("details .fine li")).reduce((n, e) => n + Number((/× ([0-9]+)$/.exec(e.textContent) || [0, 1])[1]), 0)`, 8)
+	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps fine, 1 not fully checked, 1 not fully visible")
 	is(`document.querySelector("#host-web6 .state").textContent`, "fine, 1 note")
 	is(`document.querySelector("#host-web6 .finding.note .reason").checkVisibility()`, true)
 	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+provision.Visible(markup))
+
+	is(`document.querySelector("#host-web2").className`, "fine")
+	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey
+	is(`getComputedStyle(document.querySelector("#host-web5 .unchecked")).color`, "rgb(128, 85, 0)")
+
+	// What comes and what goes is told by its sign, and by its colour.
+	is(`Array.from(document.querySelectorAll("#host-web1 pre > *")).map(e => e.tagName + e.textContent[0] + getComputedStyle(e).color).join()`,
+		"DEL-rgb(163, 35, 27),INS+rgb(42, 106, 70)")
+	is(`getComputedStyle(document.querySelector("#host-web1 .finding li")).listStyleType`, "none") // there is no second
 
 	// An error keeps its lines, and its hints are told from it.
 	is(`document.querySelector("#host-web4 .reason").innerText`,
@@ -182,6 +192,7 @@ func TestPage(t *testing.T) {
 	order(t, ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1200, Height: 900, DeviceScaleFactor: 1})
 	is(`(m => [m.scrollWidth == m.clientWidth, m.getBoundingClientRect().width == document.querySelector("main").clientWidth])(document.querySelector(".map")).join()`, "true,true")
 	is(`document.documentElement.scrollWidth`, 1200)
+	is(`document.querySelector(".sideways").checkVisibility()`, false)
 
 	// The filters, with nothing but keys.
 	t.Run("keys", func(t *testing.T) {
@@ -234,6 +245,13 @@ func TestPage(t *testing.T) {
 		is(ground, "rgb(20, 21, 24)")
 		is(`(m => [m.scrollWidth > m.clientWidth, m.querySelector("svg").clientWidth >= 960])(document.querySelector(".map")).join()`, "true,true") // legible
 		is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(26, 27, 32)")
+		is(`document.querySelector(".sideways").checkVisibility()`, true)
+		is(`(m => { m.focus(); return [m.tabIndex, document.activeElement == m] })(document.querySelector(".map")).join()`, "0,true")
+		evaluate(`void (scrolled = new Promise(done => document.querySelector(".map").addEventListener("scroll", () => done(true), {once: true})))`)
+		run(chromedp.KeyEvent(kb.ArrowRight))
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("scrolled", chromedp.EvalAwaitPromise)); err != nil {
+			t.Errorf("no key scrolls the map: %v", err)
+		}
 	})
 
 	mu.Lock()
@@ -260,23 +278,152 @@ func order[P, R any](t *testing.T, ctx context.Context, command cdp.Command[P, R
 }
 
 func TestPageSentence(t *testing.T) {
+	one := lost{deployments: []string{"shop-staging on web2"}}
 	for _, tt := range []struct {
-		hosts, drift, lost, breaches, notes int
+		hosts, drift int
+		lost         lost
+		counts       verdictCounts
+		notes        int
 
 		want string
 	}{
-		{1, 0, 0, 0, 0, "The host is as it should be"},
-		{1, 0, 0, 0, 1, "The host is as it should be, with 1 note to read"},
-		{3, 0, 0, 0, 0, "All 3 hosts are as they should be"},
-		{3, 0, 0, 0, 2, "All 3 hosts are as they should be, with 2 notes to read"},
-		{3, 1, 0, 0, 0, "1 of 3 hosts is not as it should be"},
-		{3, 1, 0, 0, 1, "1 of 3 hosts is not as it should be"},
-		{3, 2, 1, 0, 0, "2 of 3 hosts are not as they should be, and 1 host could not be looked at"},
-		{1, 0, 1, 0, 0, "1 of 1 host could not be looked at"},
-		{3, 1, 0, 4, 0, "A deploy key can do what it must not"},
+		{1, 0, lost{}, verdictCounts{}, 0, "The host is as it should be"},
+		{1, 0, lost{}, verdictCounts{unseen: 4}, 0, "The host is as it should be"},
+		{1, 0, lost{}, verdictCounts{}, 1, "The host is as it should be, with 1 note to read"},
+		{1, 0, lost{}, verdictCounts{unchecked: 2}, 0, "The host is as it should be, as far as was checked"},
+		{3, 0, lost{}, verdictCounts{}, 0, "All 3 hosts are as they should be"},
+		{3, 0, lost{}, verdictCounts{}, 2, "All 3 hosts are as they should be, with 2 notes to read"},
+		{1, 1, lost{}, verdictCounts{}, 0, "The host is not as it should be"},
+		{3, 1, lost{}, verdictCounts{unchecked: 2}, 0, "1 of 3 hosts is not as it should be"},
+		{3, 1, lost{}, verdictCounts{}, 1, "1 of 3 hosts is not as it should be"},
+		{3, 2, lost{hosts: 1}, verdictCounts{}, 0, "2 of 3 hosts are not as they should be, and 1 host could not be looked at"},
+		{3, 1, one, verdictCounts{}, 0, "1 of 3 hosts is not as it should be, and shop-staging on web2 could not be looked at"},
+		{1, 0, lost{hosts: 1}, verdictCounts{}, 0, "The host could not be looked at"},
+		{3, 0, lost{hosts: 2}, verdictCounts{}, 0, "2 of 3 hosts could not be looked at"},
+		{3, 0, one, verdictCounts{}, 0, "shop-staging on web2 could not be looked at"},
+		{3, 0, lost{1, []string{"a on web1", "b on web1"}}, verdictCounts{}, 0, "a on web1 and b on web1 and 1 host could not be looked at"},
+		{3, 0, lost{1, make([]string, 3)}, verdictCounts{}, 0, "3 deployments and 1 host could not be looked at"},
+		{3, 1, lost{}, verdictCounts{breaches: 4}, 0, "A deploy key can do what it must not"},
 	} {
-		if got := sentence(tt.hosts, tt.drift, tt.lost, tt.breaches, tt.notes); got != tt.want {
+		if got := sentence(tt.hosts, tt.drift, tt.lost, tt.counts, tt.notes); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
+// anExample returns the fleet of the example, or the part of it that is on some hosts.
+func anExample(t *testing.T, hosts ...string) *fleet {
+	t.Helper()
+	inv, err := inventory.Load("../inventory/example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{inv: inv}
+	f.only(slices.DeleteFunc(slices.Clone(inv.Deployments), func(d *inventory.Deployment) bool { return !slices.Contains(hosts, d.Host.Name) }))
+	return f
+}
+
+// written returns a page as it is written.
+func written(t *testing.T, p *page) string {
+	t.Helper()
+	var b strings.Builder
+	if err := p.write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What nobody can see who looks in that way is no reason to look, every night
+// again; what was to be checked and was not is one.
+func TestPageOfWhatIsUnseen(t *testing.T) {
+	f := anExample(t, "web1")
+	for _, tt := range []struct {
+		what          verdict
+		asAdmin       bool
+		state, says   string
+		counted       pageCount
+		verdict, word string
+	}{
+		{verdict{unseen: []string{"its password"}}, false, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
+			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
+		{verdict{unseen: []string{"the token"}}, true, "fine", "Without a token of GitLab, some steps are not fully visible.",
+			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
+		{verdict{unchecked: []string{"the token"}}, true, "unchecked", ">A step that is not fully",
+			pageCount{"not fully checked", 1, "unchecked"}, "The host is as it should be, as far as was checked", "fine, not fully checked"},
+	} {
+		v := newVerification(newReport(io.Discard, "text"))
+		v.add("web1", tt.what)
+		p := v.page(f, verifyOptions{asAdmin: tt.asAdmin}, time.Now())
+		if host := p.Hosts[0]; p.State != tt.state || host.State != tt.state || host.Word != tt.word || p.Verdict != tt.verdict || !slices.Contains(p.Counts, tt.counted) {
+			t.Errorf("%+v: %q, %s; the host is %s, %q; counted %v", tt.what, p.Verdict, p.State, host.State, host.Word, p.Counts)
+		}
+		if text := written(t, p); !strings.Contains(text, tt.says) {
+			t.Errorf("%+v: the page lacks %q", tt.what, tt.says)
+		}
+	}
+}
+
+// One host is nothing to choose from.
+func TestPageOfOneHost(t *testing.T) {
+	for _, hosts := range [][]string{nil, {"web1"}, {"web1", "web2"}} {
+		text := written(t, newVerification(newReport(io.Discard, "text")).page(anExample(t, hosts...), verifyOptions{}, time.Now()))
+		for _, choice := range []string{"<fieldset", `type="search"`, `class="tiles"`, "<script", `id="none"`, "<output"} {
+			if strings.Contains(text, choice) != (len(hosts) > 1) {
+				t.Errorf("for %d hosts: %q is there: %t", len(hosts), choice, len(hosts) <= 1)
+			}
+		}
+	}
+}
+
+// Where a host has others that could be looked at, the deployment is named that
+// could not, on the page and in the last line.
+func TestPageOfALostDeployment(t *testing.T) {
+	f := anExample(t, "web1", "web2")
+	var out strings.Builder
+	v := newVerification(newReport(&out, "text"))
+	v.add("web1", verdict{step: "gate"})
+	v.add("web2", verdict{step: "gate"})
+	v.lose("web1", []string{"frobnicator-staging"})
+	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{f.hosts[0]: errors.New("web1: frobnicator-staging: the host does not let deploy-user in")})
+	if want := "2 hosts, 2 steps fine, frobnicator-staging on web1 COULD NOT BE LOOKED AT, "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("printed %q, want %q", out.String(), want)
+	}
+	p := v.page(f, verifyOptions{}, time.Now())
+	if p.Verdict != "frobnicator-staging on web1 could not be looked at" || p.State != "error" {
+		t.Errorf("the page says %q, %s", p.Verdict, p.State)
+	}
+	if h := p.Hosts[0]; h.Name != "web1" || h.Word != "frobnicator-staging not looked at" || !h.Is("error") || h.Counts != "1 step fine" {
+		t.Errorf("the host is %+v", h)
+	}
+	if want := (pageCount{"deployment could not be looked at", 1, "error"}); p.Counts[len(p.Counts)-1] != want {
+		t.Errorf("counted %v", p.Counts)
+	}
+}
+
+// The lines of a difference are told apart, and keep their signs. The names of
+// the files are none of them.
+func TestPageLines(t *testing.T) {
+	var got []string
+	for _, l := range pageLines("--- a\n+++ b\n@@ -1 +1 @@\n same\n--- gone\n+++ come\n+\x1b\n") {
+		got = append(got, fmt.Sprintf("%s %t %t", l.Text, l.Added, l.Removed))
+	}
+	want := []string{"--- a false false", "+++ b false false", "@@ -1 +1 @@ false false", " same false false",
+		"--- gone false true", "+++ come true false", `+\x1b true false`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestWhole(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", ""},
+		{"log in as deploy-shop@shop1, or <so>", `log in as <span class="whole">deploy-shop@shop1,</span> or &lt;so&gt;`},
+		{"~deploy-shop/app/web-shop.yaml", `<span class="whole">~deploy-shop/</span>app/<span class="whole">web-shop.yaml</span>`},
+		{`a-<b onclick="x">`, `<span class="whole">a-&lt;b</span> onclick=&#34;x&#34;&gt;`},
+		{"a-b\nhint-c", "<span class=\"whole\">a-b</span>\n<span class=\"whole\">hint-c</span>"},
+	} {
+		if got := string(whole(tt.text)); got != tt.want {
+			t.Errorf("%q: %s, want %s", tt.text, got, tt.want)
 		}
 	}
 }

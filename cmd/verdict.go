@@ -25,7 +25,8 @@ type verdict struct {
 	breaches   []string // what the key did that it must not do
 	refused    []string // attempts that were
 	notes      []string
-	unchecked  []string
+	unchecked  []string // what was to be looked at, and was not
+	unseen     []string // what the way of looking has no rights to see
 
 	plan        []provision.Change // what apply would do against what is wrong
 	credentials []provision.Credential
@@ -33,8 +34,27 @@ type verdict struct {
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
 
+// missed is what was not seen, for whatever reason.
+func (v verdict) missed() string { return strings.Join(slices.Concat(v.unchecked, v.unseen), "; ") }
+
+const breachText = "the deploy key can do what it must not: "
+
+// reason is the first of what is not as it should be, in one line.
+func (v verdict) reason() string {
+	if len(v.breaches) > 0 {
+		return firstLine(breachText + v.breaches[0])
+	}
+	return firstLine(v.wrong[0])
+}
+
+// firstLine shortens a text to what a list of tests has room for.
+func firstLine(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	return cut(provision.Visible(text), 200)
+}
+
 // verdictCounts count verdicts, and attempts.
-type verdictCounts struct{ fine, wrong, unchecked, refused, breaches int }
+type verdictCounts struct{ fine, wrong, unchecked, unseen, refused, breaches int }
 
 func (c *verdictCounts) add(v verdict) {
 	c.refused += len(v.refused)
@@ -42,17 +62,22 @@ func (c *verdictCounts) add(v verdict) {
 	if len(v.unchecked) > 0 {
 		c.unchecked++
 	}
+	if len(v.unseen) > 0 {
+		c.unseen++
+	}
+	if len(v.wrong) > 0 {
+		c.wrong++
+	}
 	if v.fine() {
 		c.fine++
-	} else {
-		c.wrong++
 	}
 }
 
 // judge turns a plan into a verdict on every step. A wish that cannot be met
 // is wrong as well; what could not be looked at is returned as an error. So is
 // what is for later where nothing is there to do before: an apply would be stuck.
-func judge(host, deployment string, list []provision.Step, plan provision.Plan, err error) ([]verdict, error) {
+// With a token, whatever is asked of GitLab was to be seen.
+func judge(host, deployment string, list []provision.Step, token bool, plan provision.Plan, err error) ([]verdict, error) {
 	by := map[string]provision.StepPlan{}
 	for _, p := range plan {
 		by[p.Step] = p
@@ -81,7 +106,12 @@ func judge(host, deployment string, list []provision.Step, plan provision.Plan, 
 			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
 			continue
 		}
-		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, unchecked: p.Unchecked, plan: p.Changes, credentials: p.Credentials}
+		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, plan: p.Changes, credentials: p.Credentials}
+		if token && s.Probe().Ask != nil {
+			v.unchecked = p.Unchecked
+		} else {
+			v.unseen = p.Unchecked
+		}
 		for _, c := range p.Changes {
 			v.wrong = append(v.wrong, "apply would "+c.Summary)
 		}
@@ -99,11 +129,50 @@ type verification struct {
 	mu       sync.Mutex
 	verdicts map[string][]verdict // by host
 	errs     map[string]error     // by host: what could not be looked at
+	partly   map[string][]string  // by host: the deployments that this is about, if not all
 	drift    bool
 }
 
 func newVerification(r *report) *verification {
-	return &verification{report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}}
+	return &verification{report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}}
+}
+
+// A lost is what could not be looked at: whole hosts, and deployments where it is
+// not all of a host.
+type lost struct {
+	hosts       int
+	deployments []string
+}
+
+func (v *verification) lost(f *fleet) lost {
+	var l lost
+	for _, h := range f.hosts {
+		for _, d := range v.partly[h.Name] {
+			l.deployments = append(l.deployments, d+" on "+h.Name)
+		}
+		if v.errs[h.Name] != nil && len(v.partly[h.Name]) == 0 {
+			l.hosts++
+		}
+	}
+	return l
+}
+
+func (l lost) any() bool { return l.hosts+len(l.deployments) > 0 }
+
+// String names deployments if they are few, for a line to stay one.
+func (l lost) String() string {
+	var parts []string
+	if len(l.deployments) > 2 {
+		parts = append(parts, count(len(l.deployments), "deployment"))
+	} else {
+		for _, d := range l.deployments {
+			parts = append(parts, provision.Visible(d))
+		}
+	}
+	if l.hosts > 0 {
+		parts = append(parts, count(l.hosts, "host"))
+	}
+	return strings.Join(parts, " and ")
 }
 
 // add takes verdicts about a host. Deployments of one user see the same of it; a
@@ -121,6 +190,14 @@ func (v *verification) add(host string, verdicts ...verdict) {
 	v.verdicts[host] = append(v.verdicts[host], verdicts...)
 }
 
+// lose takes the deployments of a host that could not be looked at, where others
+// could.
+func (v *verification) lose(host string, deployments []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.partly[host] = deployments
+}
+
 // print prints what is not fine, host by host, and how much is.
 func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
 	var counts verdictCounts
@@ -129,13 +206,11 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for _, b := range verdict.breaches {
-				v.tell("breach", at, "the deploy key can do what it must not: "+b)
+				v.tell("breach", at, breachText+b)
 			}
-			for _, w := range verdict.wrong {
-				v.tell("wrong", at, w)
-			}
-			if len(verdict.unchecked) > 0 {
-				gaps = append(gaps, gap{at, strings.Join(verdict.unchecked, "; ")})
+			v.wrong(at, verdict.wrong)
+			if missed := verdict.missed(); missed != "" {
+				gaps = append(gaps, gap{at, missed})
 			}
 			for _, n := range verdict.notes {
 				v.tally.Notes++
@@ -145,7 +220,7 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 				for _, name := range verdict.refused {
 					v.tell("refused", at, name)
 				}
-				if verdict.fine() && len(verdict.unchecked) == 0 {
+				if verdict.fine() && verdict.missed() == "" {
 					v.tell("fine", at, "")
 				}
 			}
@@ -173,16 +248,30 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 	if counts.unchecked > 0 {
 		text += fmt.Sprintf(", %d not fully checked", counts.unchecked)
 	}
+	if counts.unseen > 0 {
+		text += fmt.Sprintf(", %d not fully visible", counts.unseen)
+	}
 	if v.tally.Notes > 0 {
 		text += ", " + count(v.tally.Notes, "note")
 	}
 	if counts.refused > 0 {
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)
 	}
-	if v.tally.Failed > 0 {
-		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", count(v.tally.Failed, "host"))
+	if lost := v.lost(f); lost.any() {
+		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", lost)
 	}
 	v.last(text, f)
+}
+
+// wrong prints what is not as it should be at one step. A line of text begins it
+// once, for the lines to be as many as the last line counts.
+func (v *verification) wrong(at line, reasons []string) {
+	if !v.json && len(reasons) > 0 {
+		reasons = []string{strings.Join(reasons, "\n")}
+	}
+	for _, reason := range reasons {
+		v.tell("wrong", at, reason)
+	}
 }
 
 // A gap is what could not be looked at, and where.
@@ -233,11 +322,11 @@ func (v *verification) writeJUnit(file string) error {
 			c := junit.Testcase{Name: verdict.step, Classname: class}
 			if !verdict.fine() {
 				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
-				c.Failure = &junit.Result{Message: "not as it should be", Type: "drift", Data: visibleLines(text)}
+				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visibleLines(text)}
 			}
 			var said []string
-			if len(verdict.unchecked) > 0 {
-				said = append(said, "not checked: "+strings.Join(verdict.unchecked, "; "))
+			if missed := verdict.missed(); missed != "" {
+				said = append(said, "not checked: "+missed)
 			}
 			for _, n := range verdict.notes {
 				said = append(said, "note: "+n)
@@ -249,7 +338,7 @@ func (v *verification) writeJUnit(file string) error {
 		}
 		if err := v.errs[host]; err != nil {
 			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
-				Message: "could not be looked at", Type: "error", Data: visibleLines(err.Error()),
+				Message: firstLine(err.Error()), Type: "error", Data: visibleLines(err.Error()),
 			}})
 		}
 		suites.AddSuite(suite)

@@ -154,16 +154,23 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	return nil
 }
 
+// hasToken tells whether GitLab is asked with a token, and not as a job that has
+// none.
+func (f *fleet) hasToken() bool {
+	_, none := f.forge.(job.Job)
+	return f.forge != nil && !none
+}
+
 // ownToken is the token that GitLab was asked with, if there is one.
 func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
-	if f.forge == nil {
+	if !f.hasToken() {
 		return nil
 	}
 	token, err := f.forge.Self(ctx)
 	if err != nil {
-		return nil // a job has none
+		return nil
 	}
-	return []provision.Credential{{Name: "the token " + token.Name + " that GitLab was asked with", Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
+	return []provision.Credential{{Name: fmt.Sprintf("the token %q that GitLab was asked with", token.Name), Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
 }
 
 // onlyScope leaves the deployments of one environment, if there are any: a job
@@ -292,7 +299,7 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
-	verdicts, err := judge(h.Name, "", list, plan, err)
+	verdicts, err := judge(h.Name, "", list, f.hasToken(), plan, err)
 	v.add(h.Name, verdicts...)
 	return err
 }
@@ -300,10 +307,14 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 // asCI looks at every deployment of a host with its own key.
 func (v *verification) asCI(ctx context.Context, f *fleet, h *inventory.Host, keys keyring) error {
 	var errs []error
+	var lost []string
 	for _, d := range f.deployments[h] {
 		if err := v.deployment(ctx, f, d, keys); err != nil {
-			errs = append(errs, err)
+			errs, lost = append(errs, err), append(lost, d.Name)
 		}
+	}
+	if len(lost) < len(f.deployments[h]) {
+		v.lose(h.Name, lost)
 	}
 	return errors.Join(errs...)
 }
@@ -381,7 +392,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	}
 	plan, err := provision.CheckThrough(ctx, t, list, d.User, conn.Ask)
 	if plan != nil {
-		verdicts, err := judge(d.Host.Name, d.Name, list, plan, err)
+		verdicts, err := judge(d.Host.Name, d.Name, list, f.hasToken(), plan, err)
 		if f.forge == nil {
 			unseenInJob(verdicts, d)
 		}
@@ -431,9 +442,9 @@ func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
 	for i := range verdicts {
 		switch v := &verdicts[i]; {
 		case v.step == "ci-key "+d.Name:
-			v.unchecked = append(v.unchecked, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
-		case v.step == "ci-moved "+d.Name && v.unchecked == nil:
-			v.unchecked = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
+			v.unseen = append(v.unseen, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
+		case v.step == "ci-moved "+d.Name && v.unseen == nil:
+			v.unseen = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
 		}
 	}
 }

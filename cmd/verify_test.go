@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -15,6 +16,8 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
+	"provision/provision/forge/job"
 )
 
 func TestShards(t *testing.T) {
@@ -127,7 +130,7 @@ func TestJudge(t *testing.T) {
 		{"a look that failed", nil, lost, "", "h: b: look: lost"},
 		{"both", provision.Plan{}, errors.Join(unmet, lost), "", "h: b: look: lost"},
 	} {
-		verdicts, err := judge("h", "d", list, tt.plan, tt.err)
+		verdicts, err := judge("h", "d", list, false, tt.plan, tt.err)
 		var got []string
 		for _, v := range verdicts {
 			got = append(got, v.step+fmt.Sprint(v.wrong))
@@ -141,6 +144,51 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// An asking step wants to know something of GitLab.
+type asking struct{ named }
+
+func (asking) Probe() provision.Probe {
+	return provision.Probe{Ask: func(context.Context, forge.Forge) (provision.Facts, error) { return nil, nil }}
+}
+
+// With a token GitLab was to be looked at, and what it does not show is missed.
+// Without one nobody expects that, as nobody expects of CI what only root sees.
+func TestJudgeWhatIsUnseen(t *testing.T) {
+	list := []provision.Step{named("user"), asking{"deploy-key"}}
+	plan := provision.Plan{{Step: "user", Unchecked: []string{"its password"}}, {Step: "deploy-key", Unchecked: []string{"who reads"}}}
+	for token, want := range map[bool]string{
+		false: "user[][its password] deploy-key[][who reads]",
+		true:  "user[][its password] deploy-key[who reads][]",
+	} {
+		verdicts, err := judge("h", "d", list, token, plan, nil)
+		var got []string
+		for _, v := range verdicts {
+			got = append(got, fmt.Sprintf("%s%v%v", v.step, v.unchecked, v.unseen))
+		}
+		if strings.Join(got, " ") != want || err != nil {
+			t.Errorf("with a token: %t: got %q, %v; want %q", token, got, err, want)
+		}
+	}
+}
+
+type ownForge struct{ forge.Forge }
+
+func (ownForge) Self(context.Context) (forge.Token, error) {
+	return forge.Token{Name: "owner of\x1b", DaysLeft: 3}, nil
+}
+
+func TestOwnToken(t *testing.T) {
+	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
+		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
+			t.Errorf("%#v: %v", f, got)
+		}
+	}
+	got := (&fleet{forge: ownForge{}}).ownToken(t.Context())
+	if want := `the token "owner of\x1b" that GitLab was asked with`; len(got) != 1 || got[0].Name != want || got[0].Days != 3 {
+		t.Errorf("got %v, want %q", got, want)
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	web1, web2, web3 := &inventory.Host{Name: "web1"}, &inventory.Host{Name: "web2"}, &inventory.Host{Name: "web3"}
 	build := func(output string) (*verification, *bytes.Buffer, *bytes.Buffer) {
@@ -149,12 +197,12 @@ func TestVerdicts(t *testing.T) {
 		v.add("web1",
 			verdict{deployment: "app", step: "gate"},
 			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
-			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J"}, notes: []string{"mind this"}},
+			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J", "apply would tell"}, notes: []string{"mind this"}},
 			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
 		)
-		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unchecked: []string{"its password", "its shell"}})
+		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unseen: []string{"its password", "its shell"}})
 		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
-		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: errors.New("web2: nobody answers")})
+		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: errors.New("web2: nobody answers\nhint: wake it")})
 		return v, &out, &errs
 	}
 
@@ -165,19 +213,24 @@ func TestVerdicts(t *testing.T) {
 	got := out.String()
 	got = got[:strings.LastIndex(got, ", ")]
 	want := `web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
+web1:     apply would tell
 web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
-3 hosts, 4 steps fine, 2 WRONG, 1 BREACH, 3 not fully checked, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 2 not fully checked, 1 not fully visible, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
 	if got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}
-	if errs.String() != "provision: web2: nobody answers\n" {
+	if errs.String() != "provision: web2: nobody answers\n  hint: wake it\n" {
 		t.Errorf("printed %q", errs)
 	}
 
 	text := junitOf(t, v)
+	type result struct {
+		Message string `xml:"message,attr"`
+		Text    string `xml:",chardata"`
+	}
 	var suites struct {
 		Tests    int `xml:"tests,attr"`
 		Failures int `xml:"failures,attr"`
@@ -187,8 +240,8 @@ web3: gate: not checked: who else writes there
 			Case []struct {
 				Name    string `xml:"name,attr"`
 				Class   string `xml:"classname,attr"`
-				Failure string `xml:"failure"`
-				Error   string `xml:"error"`
+				Failure result `xml:"failure"`
+				Error   result `xml:"error"`
 				Out     string `xml:"system-out"`
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
@@ -199,26 +252,40 @@ web3: gate: not checked: who else writes there
 	var cases []string
 	for _, s := range suites.Suite {
 		for _, c := range s.Case {
-			cases = append(cases, fmt.Sprintf("%s|%s|%s|%s|%s|%s", s.Name, c.Class, c.Name, c.Failure, c.Error, c.Out))
+			cases = append(cases, fmt.Sprintf("%s|%s|%s|%s|%s|%s|%s", s.Name, c.Class, c.Name, c.Failure.Message+c.Error.Message, c.Failure.Text, c.Error.Text, c.Out))
 		}
 	}
 	if want := []string{
-		"web1|web1.app|gate|||",
-		"web1|web1.app|user u|||not checked: its password; its shell",
-		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J||note: mind this`,
-		"web1|web1.app|restriction app|a shell: uid=0||",
-		"web2|web2|look||web2: nobody answers|",
-		"web3|web3|gate|||not checked: who else writes there",
-		"web3|web3|docker|||not checked: its password; its shell",
+		"web1|web1.app|gate||||",
+		"web1|web1.app|user u||||not checked: its password; its shell",
+		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J|apply would <mend> it\x1b[2J` + "\napply would tell||note: mind this",
+		"web1|web1.app|restriction app|the deploy key can do what it must not: a shell: uid=0|a shell: uid=0||",
+		"web2|web2|look|web2: nobody answers||web2: nobody answers\nhint: wake it|",
+		"web3|web3|gate||||not checked: who else writes there",
+		"web3|web3|docker||||not checked: its password; its shell",
 	}; !slices.Equal(cases, want) || suites.Tests != 7 || suites.Failures != 2 || suites.Errors != 1 {
 		t.Errorf("%d tests, %d failures, %d errors:\n%s\nwant\n%s", suites.Tests, suites.Failures, suites.Errors, strings.Join(cases, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// The one line that GitLab shows of a test is one, and has an end.
+func TestFirstLine(t *testing.T) {
+	long := strings.Repeat("ä", 300)
+	for text, want := range map[string]string{
+		"it is not there\nhint: make it": "it is not there",
+		"\x1b[2Jgone\r":                  `\x1b[2Jgone\r`,
+		long:                             strings.Repeat("ä", 199) + "…",
+	} {
+		if got := firstLine(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
 	}
 }
 
 func TestVerdictsAsJSON(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(newReport(&out, "json"))
-	v.tell("wrong", line{Host: "web1", Deployment: "app", Step: "gate"}, "apply would mend it\nhint: run apply")
+	v.wrong(line{Host: "web1", Deployment: "app", Step: "gate"}, []string{"apply would mend it\nhint: run apply", "apply would tell"})
 	v.tell("breach", line{Host: "web1", Deployment: "app", Step: "restriction app"}, "a shell")
 	var got []line
 	for text := range strings.Lines(out.String()) {
@@ -228,8 +295,8 @@ func TestVerdictsAsJSON(t *testing.T) {
 		}
 		got = append(got, l)
 	}
-	if len(got) != 2 || got[0].Event != "wrong" || got[0].Text != "apply would mend it" || got[0].Hint != "run apply" || got[0].Deployment != "app" ||
-		got[1].Event != "breach" || got[1].Step != "restriction app" {
+	if len(got) != 3 || got[0].Event != "wrong" || got[0].Text != "apply would mend it" || got[0].Hint != "run apply" || got[0].Deployment != "app" ||
+		got[1].Event != "wrong" || got[1].Text != "apply would tell" || got[2].Event != "breach" || got[2].Step != "restriction app" {
 		t.Errorf("%s", &out)
 	}
 }

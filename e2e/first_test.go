@@ -26,7 +26,7 @@ func TestInit(t *testing.T) {
 	}
 	args := []string{"provision", "init", "--gitlab", w.Inventory.GitLab.URL, "--project", "transmogrify/frobnicator",
 		"--host", host.User + "@" + host.Address, "--ca-file", ca, "--identity", host.Identity, file}
-	run(t.Context(), args...).exits(t, 2).says(t, "nobody has said that the keys", "--accept-host-key")
+	run(t.Context(), args...).exits(t, 2).says(t, "nobody has said that the key of ", "--accept-host-key")
 	for _, key := range append(host.HostKeys, w.Inventory.GitLab.HostKeys...) {
 		public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
 		if err != nil {

@@ -186,7 +186,7 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"<h1>The host is as it should be</h1>", "<span>access token deploy-user@web1 of group transmogrify</span>", "that GitLab was asked with", ">gate app</text>"} {
+		for _, want := range []string{`<h1 class="fine">The host is as it should be</h1>`, `<span>access token <span class="whole">deploy-user@web1</span> of group transmogrify</span>`, "&#34; that GitLab was asked with", ">gate app</text>"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the page lacks %q", want)
 			}

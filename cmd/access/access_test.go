@@ -146,6 +146,20 @@ func TestOf(t *testing.T) {
 	}
 }
 
+// A name is cut at a hyphen only where it is too wide for a line of its own.
+func TestNamesStayWhole(t *testing.T) {
+	h := &inventory.Host{Name: "shop1", Address: "shop-host.example.com"}
+	d := &inventory.Deployment{Name: "shop-production", Host: h, User: "deploy-shop", Project: "transmogrify/web-shop", Directory: "a-name-that-is-too-wide-for-a-line",
+		Scope: "*", Variables: inventory.Variables{Group: "transmogrify"}, TokenGroup: "transmogrify"}
+	inv := &inventory.Inventory{Registry: inventory.Registry{Host: "registry.example.com"}, Deployments: []*inventory.Deployment{d}}
+	text := access.Of(inv, inv.Deployments).Inline()
+	for _, line := range []string{"deploy-shop@", "shop1", "at shop-host.example.", "by deploy key", "deploy-shop@shop1", "gate", "shop-production", "clone of transmogrify/", "web-shop", "shop-production on", "a-name-that-is-"} {
+		if !strings.Contains(text, ">"+line+"</text>") {
+			t.Errorf("no line is %q:\n%s", line, text)
+		}
+	}
+}
+
 // No inventory has names like these, but a map does not depend on that.
 func TestHostile(t *testing.T) {
 	const evil = "</title><script>alert(1)</script>]]>\" --> x[\"y\"]; \\N end\n%%{init}%% #quot; &lt; `_*` \x1b[2J\u202e]"

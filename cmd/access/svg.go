@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"math"
 	"strings"
-	"unicode/utf8"
 )
 
 // Style is the style sheet of a map that stands in a page, see [Map.Inline]. It
@@ -234,29 +234,46 @@ func (m Map) describe() string {
 	return b.String()
 }
 
+// What it costs to end a line inside a word: names stay whole where that takes
+// one more line, and whatever is too wide for a line is cut somewhere.
+const (
+	lineCost   = 4
+	splitCost  = 1  // behind a sign that parts a name
+	hyphenCost = 6  // behind one that joins it
+	anyCost    = 40 // anywhere
+)
+
 // wrap cuts a text into lines that are not wider than width, at most maxLines
-// of them.
+// of them, in the way that costs least.
 func wrap(text string, width int, size float64) []string {
-	var lines []string
-	for text != "" {
-		end, stop, wide := 0, 0, 0.0
-		for i, r := range text {
-			if wide += advance(r) * size; wide > float64(width) {
+	runes := []rune(text)
+	end := len(runes)
+	costs, ends := make([]int, end+1), make([]int, end+1) // of all from a place on, and of its first line
+	for from := end - 1; from >= 0; from-- {
+		costs[from] = math.MaxInt
+		wide := 0.0
+		for to := from + 1; to <= end; to++ {
+			if wide += advance(runes[to-1]) * size; wide > float64(width) && to > from+1 {
 				break
 			}
-			end = i + utf8.RuneLen(r)
-			if strings.ContainsRune(" /-.@,:;_", r) {
-				stop = end
+			cost := lineCost + costs[to]
+			switch {
+			case to == end || runes[to] == ' ' || runes[to-1] == ' ':
+			case strings.ContainsRune("/.@,:;", runes[to-1]):
+				cost += splitCost
+			case strings.ContainsRune("-_", runes[to-1]):
+				cost += hyphenCost
+			default:
+				cost += anyCost
+			}
+			if cost <= costs[from] {
+				costs[from], ends[from] = cost, to
 			}
 		}
-		if end < len(text) && stop > 0 {
-			end = stop
-		}
-		if end == 0 { // not even one fits
-			end = len(text)
-		}
-		lines = append(lines, strings.TrimSpace(text[:end]))
-		text = strings.TrimSpace(text[end:])
+	}
+	var lines []string
+	for from := 0; from < end; from = ends[from] {
+		lines = append(lines, strings.TrimSpace(string(runes[from:ends[from]])))
 	}
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
