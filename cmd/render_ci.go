@@ -25,8 +25,9 @@ const environmentVariable = "PROVISION_ENVIRONMENT"
 const (
 	deployComment = `The deploy jobs of an inventory, printed by "provision render ci".
 
-Include this in projects that see the variables of
-%s.
+For the .gitlab-ci.yml of projects that see the variables of
+%s:
+include it there, or paste it.
 These are protected: the jobs work on protected branches only.
 `
 	deployNeeds = `
