@@ -17,6 +17,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/remote"
 	"provision/steps"
 )
 
@@ -181,6 +182,9 @@ func fold(entries []logEntry) (folded []logEntry) {
 		if n > 1 {
 			took := entries[n-1].time.Sub(first.time)
 			what := cut(provision.Visible(strings.Join(asked, ", ")), foldWidth)
+			if remote.Tried(asked) {
+				what = "all that verify tries"
+			}
 			first.text, first.times = fmt.Sprintf("%s: refused %d times in %s: %s", name, n, seconds(took), what), n
 		}
 		folded = append(folded, first)

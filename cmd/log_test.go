@@ -91,6 +91,12 @@ func TestFold(t *testing.T) {
 	at := func(seconds float64, by, text string) logEntry {
 		return logEntry{time: time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), by: by, text: text}
 	}
+	verifyTries := []string{"id", "/usr/lib/openssh/sftp-server", "/bin/sh", "bash -i", "true", "deploy; id", "status && id || id", "$(id)", "`id`", "status?id",
+		"verify 00000000000000000000000000000000; id", "scp -t /tmp"}
+	var nightly []logEntry
+	for _, words := range verifyTries {
+		nightly = append(nightly, at(0, key, "app: "+no+words))
+	}
 	for _, tt := range []struct {
 		name    string
 		entries []logEntry
@@ -106,6 +112,9 @@ func TestFold(t *testing.T) {
 			[]string{"app: " + no + "id", "web: refused 2 times in 0.0 s: id, sh"}},
 		{"from two clients", []logEntry{at(0, key, "app: "+no+"id"), at(0, key+"0", "app: "+no+"id")},
 			[]string{"app: " + no + "id", "app: " + no + "id"}},
+		{"what verify tries", nightly, []string{"app: refused 12 times in 0.0 s: all that verify tries"}},
+		{"less than that", nightly[1:], []string{"app: refused 11 times in 0.0 s: " + strings.Join(verifyTries[1:], ", ")}},
+		{"more than that", append(nightly, at(0, key, "app: "+no+"sh -i")), []string{"app: refused 13 times in 0.0 s: " + strings.Join(verifyTries, ", ") + ", sh -i"}},
 		{"with a deploy between", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "app: deploy"), at(0, key, "app: "+no+"id")},
 			[]string{"app: " + no + "id", "app: deploy", "app: " + no + "id"}},
 		{"for another reason", []logEntry{at(0, key, "app: refused: another deploy does not end: "), at(0, key, "app: refused: another deploy does not end: ")},

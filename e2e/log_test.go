@@ -83,7 +83,7 @@ func TestLog(t *testing.T) {
 			t.Fatalf("what verify tried is not logged: %q", tried)
 		}
 		text := w.run(t, "log").exits(t, 0)
-		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), "$(id)", "/sftp-server", fmt.Sprintf(", %d of them shown as 1", len(tried)), "nothing else: sh -i\n")
+		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), ": all that verify tries\n", fmt.Sprintf(", %d of them shown as 1", len(tried)), "nothing else: sh -i\n")
 		if each := w.run(t, "log", "--verbose").exits(t, 0); strings.Count(each.out, ": refused: ") != len(tried)+1 {
 			t.Errorf("not each refusal is shown:\n%s", each.out)
 		}

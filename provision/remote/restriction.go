@@ -126,34 +126,38 @@ type try func(ctx context.Context, l *link) (refused bool, how string, err error
 var attempts = slices.Concat(inSessions, besides)
 
 type attempt struct {
-	name string
-	try  try
+	name  string
+	words string // that the gate is asked for, if they are always the same; else ""
+	try   try
 }
+
+// words is the attempt to have a command run, which is given its input.
+func words(name, text, in string) attempt { return attempt{name, text, start("exec", text, in)} }
 
 // inSessions are the attempts that take a session each. Wherever a shell runs
 // the words of one, it ends with status 0, or id(1) says who runs it.
 var inSessions = []attempt{
-	{"a command", words("id", "")},
-	{"a shell", words("/bin/sh", "id\n")},
-	{"an interactive shell", words("bash -i", "id\n")},
-	{"an unknown word", words("true", "")},
-	{"a command after a semicolon", words("deploy; id", "")},
-	{"a command after a word that succeeds", words("status && id || id", "")},
-	{"a command in $()", words("$(id)", "")},
-	{"a command in backquotes", words("`id`", "")},
-	{"a command in a second line", words("status\nid", "")},
-	{"a command after a nonce", words("verify 00000000000000000000000000000000; id", "")},
-	{"scp", words("scp -t /tmp", "")},
+	words("a command", "id", ""),
+	words("a shell", "/bin/sh", "id\n"),
+	words("an interactive shell", "bash -i", "id\n"),
+	words("an unknown word", "true", ""),
+	words("a command after a semicolon", "deploy; id", ""),
+	words("a command after a word that succeeds", "status && id || id", ""),
+	words("a command in $()", "$(id)", ""),
+	words("a command in backquotes", "`id`", ""),
+	words("a command in a second line", "status\nid", ""),
+	words("a command after a nonce", "verify 00000000000000000000000000000000; id", ""),
+	words("scp", "scp -t /tmp", ""),
 	// The first packet of the protocol: its length, SSH_FXP_INIT, version 3.
-	{"sftp", start("subsystem", "sftp", "\x00\x00\x00\x05\x01\x00\x00\x00\x03")},
-	{"a terminal", request("pty-req", ssh.Marshal(struct {
+	{"sftp", "", start("subsystem", "sftp", "\x00\x00\x00\x05\x01\x00\x00\x00\x03")},
+	{"a terminal", "", request("pty-req", ssh.Marshal(struct {
 		Term                         string
 		Columns, Rows, Width, Height uint32
 		Modes                        string
 	}{"xterm", 80, 24, 0, 0, "\x00"}))},
-	{"a variable of the environment", request("env", ssh.Marshal(struct{ Name, Value string }{"LD_PRELOAD", ""}))},
-	{"agent forwarding", request("auth-agent-req@openssh.com", nil)},
-	{"X11 forwarding", request("x11-req", ssh.Marshal(struct {
+	{"a variable of the environment", "", request("env", ssh.Marshal(struct{ Name, Value string }{"LD_PRELOAD", ""}))},
+	{"agent forwarding", "", request("auth-agent-req@openssh.com", nil)},
+	{"X11 forwarding", "", request("x11-req", ssh.Marshal(struct {
 		Single           bool
 		Protocol, Cookie string
 		Screen           uint32
@@ -162,22 +166,36 @@ var inSessions = []attempt{
 
 // besides are the attempts that take none.
 var besides = []attempt{
-	{"forwarding to a port", channel("direct-tcpip", ssh.Marshal(struct {
+	{"forwarding to a port", "", channel("direct-tcpip", ssh.Marshal(struct {
 		Host       string
 		Port       uint32
 		Origin     string
 		OriginPort uint32
 	}{"127.0.0.1", 22, "127.0.0.1", 0}))},
-	{"forwarding to Docker's socket", channel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
+	{"forwarding to Docker's socket", "", channel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
 		Path, Reserved string
 		ReservedToo    uint32
 	}{"/var/run/docker.sock", "", 0}))},
-	{"forwarding from a port", listenOnPort},
-	{"forwarding from a socket", listenOnSocket},
+	{"forwarding from a port", "", listenOnPort},
+	{"forwarding from a socket", "", listenOnSocket},
 }
 
-// words are a command.
-func words(text, in string) try { return start("exec", text, in) }
+// Tried reports whether words, each once, are all that [Conn.Prove] asks a gate
+// for. They are as the gate logs them: what is not printable is a question mark.
+func Tried(logged []string) bool {
+	var want []string
+	for _, a := range inSessions {
+		if a.words != "" {
+			want = append(want, strings.ReplaceAll(a.words, "\n", "?"))
+		}
+	}
+	got := slices.DeleteFunc(slices.Clone(logged), func(words string) bool { // as sshd_config(5) calls it there
+		return strings.HasSuffix(words, "sftp-server") || words == "internal-sftp"
+	})
+	slices.Sort(want)
+	slices.Sort(got)
+	return len(got) < len(logged) && slices.Equal(got, want)
+}
 
 // start starts a command or a subsystem, and gives it its input.
 func start(kind, text, in string) try {
