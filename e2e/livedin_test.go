@@ -108,7 +108,7 @@ func TestLivedIn(t *testing.T) {
 	byHand := w.read(t, file)
 	containers = w.containers(t)
 	d.Override, d.Parameters = override, parameters
-	planned(t, w.plan(t), "override app: replace ~deploy-user/frobnicator/compose.override.yaml, keeping what is there as a backup beside it")
+	planned(t, w.plan(t), "override app: replace ~deploy-user/frobnicator/compose.override.yaml for the next deploy, keeping what is there as a backup beside it")
 	w.run(t, "plan").says(t, "web1:     -      MOTTO: by hand\n", "web1:     +      MOTTO: \"one\"\n")
 	w.apply(t)
 	if got := w.read(t, file); got != override.Text {

@@ -109,8 +109,8 @@ cd frobnicator && docker compose stop 2>&1`, w.Inventory.GitLab.SSH.Host)
 		"registry-login deploy-user: note: group transmogrify has another token named deploy-user@web1, made by somebody else…",
 		"git-host deploy-user: note: deploy-user also trusts 1 key of "+w.Inventory.GitLab.SSH.Host+" that the inventory does not name",
 		"checkout app: note: ~deploy-user/frobnicator has local changes, left alone: compose.yaml",
-		"ci-key app: note: the branch main of transmogrify/frobnicator is not protected: its jobs will not see SSH_AUTH",
-		"containers app: note: no container of app runs; a deploy starts them")
+		"ci-key app: note: the branch main of transmogrify/frobnicator is not protected, or not there: its jobs will not see SSH_AUTH",
+		"containers app: note: no container of app runs")
 	if got := w.missing(t); len(got) > 0 {
 		t.Errorf("the plan is about %v too", got)
 	}

@@ -70,7 +70,7 @@ var traps = []trap{
 	{name: "the clone leads nowhere", host: `mv frobnicator aside; ln -s nowhere frobnicator`, undo: `rm frobnicator; mv -T aside frobnicator`,
 		apply: 1, says: []string{"frobnicator"}},
 	{name: "the override is a link to a file of all", host: `ln -sf /etc/passwd frobnicator/compose.override.yaml`,
-		missing: "override app: replace ~deploy-user/frobnicator/compose.override.yaml, keeping what is there as a backup beside it"},
+		missing: "override app: replace ~deploy-user/frobnicator/compose.override.yaml for the next deploy, keeping what is there as a backup beside it"},
 	{name: "the override is a link to a file of root", host: `ln -sf /root/trap frobnicator/compose.override.yaml`, undo: `rm frobnicator/compose.override.yaml`,
 		missing: "override app: write ~deploy-user/frobnicator/compose.override.yaml"},
 	{name: "the override is a FIFO", host: `rm frobnicator/compose.override.yaml; mkfifo -m 666 frobnicator/compose.override.yaml`, undo: `rm frobnicator/compose.override.yaml`,

@@ -25,7 +25,7 @@ type Image struct {
 	Repository string // the path in the registry: "transmogrify/frobnicator"
 	Tag        string
 	Version    string
-	Healthy    bool // whether the image has a HEALTHCHECK, which succeeds within a second or so
+	Healthy    bool // whether the image has a HEALTHCHECK, which succeeds within a second or so, and is then made once a minute
 	Broken     bool // whether that fails instead; the image has one then
 }
 
@@ -179,12 +179,15 @@ func (i Image) config(layers ...string) any {
 	if i.Broken {
 		page += "missing"
 	}
-	if i.Healthy || i.Broken {
-		run["Healthcheck"] = m{
-			"Test":     []string{"CMD", "/bin/wget", "-q", "-O", "/dev/null", page},
-			"Interval": time.Second,
-			"Retries":  2,
-		}
+	// Healthy soon, and then hardly looked at any more: each look starts two programs.
+	check := m{"Test": []string{"CMD", "/bin/wget", "-q", "-O", "/dev/null", page}}
+	switch {
+	case i.Broken:
+		check["Interval"], check["Retries"] = time.Second, 2
+		run["Healthcheck"] = check
+	case i.Healthy:
+		check["Interval"], check["StartPeriod"], check["StartInterval"] = time.Minute, time.Minute, 250*time.Millisecond
+		run["Healthcheck"] = check
 	}
 	return m{
 		"architecture": runtime.GOARCH,
