@@ -211,6 +211,9 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 	if len(p.Hosts) > 0 {
 		p.State = p.Hosts[0].State
 	}
+	if v.strict && p.State == "note" {
+		p.Verdict += ", which --strict fails for"
+	}
 	if counts.unseen > 0 {
 		var without []string
 		if !o.asAdmin {

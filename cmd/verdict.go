@@ -131,6 +131,7 @@ type verification struct {
 	errs     map[string]error     // by host: what could not be looked at
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
 	drift    bool
+	strict   bool // a note is a reason to fail
 }
 
 func newVerification(r *report) *verification {
@@ -205,7 +206,10 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 	for _, h := range f.hosts {
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
-			for _, b := range verdict.breaches {
+			for i, b := range verdict.breaches {
+				if i == len(verdict.breaches)-1 {
+					b += "\nhint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name
+				}
 				v.tell("breach", at, breachText+b)
 			}
 			v.wrong(at, verdict.wrong)
@@ -253,6 +257,9 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 	}
 	if v.tally.Notes > 0 {
 		text += ", " + count(v.tally.Notes, "note")
+		if v.strict {
+			text += " that --strict FAILS FOR"
+		}
 	}
 	if counts.refused > 0 {
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)
@@ -323,6 +330,9 @@ func (v *verification) writeJUnit(file string) error {
 			if !verdict.fine() {
 				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
 				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visibleLines(text)}
+			}
+			if verdict.fine() && v.strict && len(verdict.notes) > 0 {
+				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: visibleLines(strings.Join(verdict.notes, "\n"))}
 			}
 			var said []string
 			if missed := verdict.missed(); missed != "" {

@@ -129,6 +129,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	}
 
 	v := newVerification(f.report(env, o.fleetOptions))
+	v.strict = o.strict
 	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
 	if o.asAdmin {
 		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
@@ -148,7 +149,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	switch {
 	case len(v.errs) > 0:
 		return errReported
-	case v.drift, o.strict && v.tally.Notes > 0:
+	case v.drift, v.strict && v.tally.Notes > 0:
 		return errMissing
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"provision/inventory"
 	"provision/provision"
@@ -216,6 +217,7 @@ func TestVerdicts(t *testing.T) {
 web1:     apply would tell
 web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
+  hint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit web1
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
 3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 2 not fully checked, 1 not fully visible, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
@@ -265,6 +267,25 @@ web3: gate: not checked: who else writes there
 		"web3|web3|docker||||not checked: its password; its shell",
 	}; !slices.Equal(cases, want) || suites.Tests != 7 || suites.Failures != 2 || suites.Errors != 1 {
 		t.Errorf("%d tests, %d failures, %d errors:\n%s\nwant\n%s", suites.Tests, suites.Failures, suites.Errors, strings.Join(cases, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// With --strict a note is a failure, wherever failures are told.
+func TestStrict(t *testing.T) {
+	var out bytes.Buffer
+	v := newVerification(newReport(&out, "text"))
+	v.strict = true
+	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []string{"mind this\nhint: now", "and that"}})
+	f := anExample(t, "web1")
+	v.print(Env{Stdout: &out, Stderr: &out}, f, nil)
+	if !strings.Contains(out.String(), "2 steps fine, 2 notes that --strict FAILS FOR, ") {
+		t.Errorf("printed %s", &out)
+	}
+	if text := string(junitOf(t, v)); !strings.Contains(text, `failures="1"`) || !strings.Contains(text, `<failure message="mind this" type="note">`) {
+		t.Errorf("written %s", text)
+	}
+	if p := v.page(f, verifyOptions{strict: true}, time.Now()); p.Verdict != "The host is as it should be, with 2 notes to read, which --strict fails for" {
+		t.Errorf("the page says %q", p.Verdict)
 	}
 }
 

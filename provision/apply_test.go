@@ -395,6 +395,27 @@ func TestNotesAreToldOnce(t *testing.T) {
 	}
 }
 
+// What changes have ended is no longer told, and what they have brought is; but
+// what a step says beside its own changes stays.
+func TestNotesOfTheEnd(t *testing.T) {
+	w := newWorld(t)
+	noted := func(name string, made bool, also ...Change) Step {
+		look := w.step(name, also).(fixed)
+		missing := look.plan
+		look.plan = func(f Facts) ([]Change, error) {
+			changes, err := missing(f)
+			if f.Has("has", "make 1") == made {
+				changes = append(changes, Note("made is %v", made))
+			}
+			return changes, err
+		}
+		return look
+	}
+	events, err := apply(t, t.Context(), w.host, []Step{noted("before", false), noted("after", true), noted("own", false, w.file("1"))})
+	checkError(t, err, "<nil>")
+	checkEvents(t, events, "looked", "own: make 1 done", "own noted made is false", "after noted made is true")
+}
+
 func TestHostAndGitLabTogether(t *testing.T) {
 	both := fixed{
 		name:  "a",

@@ -28,7 +28,7 @@ const (
 	Done   Kind = "done"
 	Failed Kind = "failed"
 	NotRun Kind = "not run" // left out, because something before it failed
-	Noted  Kind = "noted"   // the last events, of what the first look has found
+	Noted  Kind = "noted"   // the last events
 )
 
 // Visible returns s with everything that could steer a terminal or hide text

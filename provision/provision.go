@@ -54,14 +54,16 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 	}
 	tell(Event{Kind: Looked})
 	made := map[string]bool{}
+	var first, last Plan
+	defer func() { noteAll(first, last, tell) }()
 	var lock *hold
 	for n := range maxRounds {
 		plan, err := PlanFor(steps, seen)
 		if err != nil {
 			return at(t.Name, err)
 		}
-		if n == 0 { // what was found, which changes may end, is told where it is read: last
-			defer noteAll(plan, tell)
+		if last = plan; n == 0 {
+			first = plan
 		}
 		if plan.Missing() == 0 {
 			return nil
@@ -98,10 +100,19 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 	return at(t.Name, errors.New("there is always something missing"))
 }
 
-func noteAll(plan Plan, tell func(Event)) {
-	for _, s := range plan {
+// noteAll tells the notes that hold in the end, and those that steps had beside
+// their changes: these may be about what the changes have ended.
+func noteAll(first, last Plan, tell func(Event)) {
+	told := map[string]bool{}
+	for i, s := range slices.Concat(first, last) {
+		if i < len(first) && len(s.Changes) == 0 {
+			continue
+		}
 		for _, n := range s.Notes {
-			tell(Event{Step: s.Step, Kind: Noted, Text: n})
+			if key := s.Step + "\x00" + n; !told[key] {
+				told[key] = true
+				tell(Event{Step: s.Step, Kind: Noted, Text: n})
+			}
 		}
 	}
 }

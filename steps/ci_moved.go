@@ -86,7 +86,7 @@ func (s ciMoved) left(owner forge.Owner) func([]forge.Variable) []forge.Variable
 func (s ciMoved) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if f.Has("jobs", "outdated") {
-		changes = append(changes, provision.Note("the deploy jobs of %s name an environment or a prefix of before, and fail until its project has what provision render ci prints now", s.deployment))
+		changes = append(changes, provision.Note("the jobs of %s name an environment or a prefix of before, and fail until they are what provision render ci prints now, and with --verify", s.deployment))
 	}
 	for _, owner := range s.places {
 		for _, what := range f["left "+owner.String()] {

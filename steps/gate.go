@@ -78,14 +78,17 @@ func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
 
 // carried looks which deployments the host carries. One that the inventory
 // does not name is spoken of, and left alone.
-type carried struct{ named string } // one a line
+type carried struct {
+	host  string
+	named string // one a line
+}
 
 func carriedSteps(w wish) []provision.Step {
 	var named string
 	for _, d := range w.inv.On(w.host) {
 		named += d.Name + "\n"
 	}
-	return []provision.Step{carried{named}}
+	return []provision.Step{carried{w.host.Name, named}}
 }
 
 func (carried) Name() string { return "carried" }
@@ -103,7 +106,7 @@ func (s carried) Plan(f provision.Facts) ([]provision.Change, error) {
 	var notes []provision.Change
 	for _, name := range f["deployment"] {
 		if !slices.Contains(named, name) {
-			notes = append(notes, provision.Note("the host carries the deployment %s, which the inventory does not name", name))
+			notes = append(notes, provision.Note("the host carries the deployment %s, which the inventory does not name\nhint: put it back, or: provision remove --deployment %[1]s --limit %[2]s INVENTORY", name, s.host))
 		}
 	}
 	return notes, nil

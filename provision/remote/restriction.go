@@ -139,7 +139,7 @@ func words(name, text, in string) attempt { return attempt{name, text, start("ex
 var inSessions = []attempt{
 	words("a command", "id", ""),
 	words("a shell", "/bin/sh", "id\n"),
-	words("an interactive shell", "bash -i", "id\n"),
+	words("an interactive shell", "bash -i", "unset HISTFILE\nid\n"),
 	words("an unknown word", "true", ""),
 	words("a command after a semicolon", "deploy; id", ""),
 	words("a command after a word that succeeds", "status && id || id", ""),
