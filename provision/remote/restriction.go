@@ -180,8 +180,8 @@ var besides = []attempt{
 	{"forwarding from a socket", "", listenOnSocket},
 }
 
-// Tried reports whether words, each once, are all that [Conn.Prove] asks a gate
-// for. They are as the gate logs them: what is not printable is a question mark.
+// Tried reports whether what was logged, each once, is all that [Conn.Prove] asks a gate
+// for. The gate logs a question mark for what is not printable.
 func Tried(logged []string) bool {
 	var want []string
 	for _, a := range inSessions {
