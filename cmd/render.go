@@ -136,10 +136,10 @@ func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment
 }
 
 // renderings are the files that can be rendered, by what they are called. Each
-// is named after its host, but for the gate, which is the same everywhere.
+// is named after its host, but for the programs, which are the same everywhere.
 var renderings = map[string]func(*inventory.Inventory, []*inventory.Deployment) []steps.File{
 	"gate": func(_ *inventory.Inventory, deployments []*inventory.Deployment) []steps.File {
-		files := []steps.File{steps.GateFile()}
+		files := steps.GateFiles()
 		for _, d := range deployments {
 			files = append(files, on(d, steps.SettingsFile(d)))
 		}

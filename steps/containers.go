@@ -3,26 +3,35 @@ package steps
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/templates"
 )
 
-// containers wants a deployment to run. Only the first start is made here:
-// after it, starting and stopping is for CI and for the people on the host.
+// containers wants the services of a deployment to run. What has never run, or
+// has stopped, is started as the last good deploy has left it; a new version is
+// for CI to deploy.
 type containers struct {
 	deployment, user, directory string
+	version                     string // the variable of the version, if CI chooses one
 }
 
 func containersSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) containers { return containers{d.Name, d.User, d.Directory} })
+	return each(w, func(d *inventory.Deployment) containers {
+		return containers{d.Name, d.User, d.Directory, d.Version}
+	})
 }
 
 func (s containers) Name() string { return "containers " + s.deployment }
 
-// Compose labels its containers with the folder that they were started from.
+// The facts "service" are what templates/health.sh says of each container: the
+// verdict, the service, the reason. "good" is what the last good deploy has
+// left: the service, how many containers, and whether they run.
 func (s containers) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version}, Text: templates.Health + `
 command -v docker >/dev/null && [ -d "$1" ] || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -36,12 +45,16 @@ if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker wou
 	return 0
 fi
 status=0
-all=$(within 15 docker ps --all --filter "label=com.docker.compose.project.working_dir=$PWD/$1" --format '{{.State}} {{.Names}} {{.Status}}' 2>/dev/null) || status=$?
+all=$(within 15 docker ps --all --quiet --filter "label=com.docker.compose.project.working_dir=$PWD/$1" 2>/dev/null) || status=$?
 case $status in
 0)
-	[ -n "$all" ] || return 0
-	printf '%s\n' "$all" | cut -d ' ' -f 1 | facts state
-	printf '%s\n' "$all" | sed -n 's/^[^ ]* \([^ ]*\) .*(unhealthy)$/\1 is not healthy/p; s/^restarting \([^ ]*\) .*/\1 ends again and again/p' | facts ill
+	state=.provision/$2
+	if [ -e "$state/lock" ] && ! flock -n -s "$state/lock" true; then
+		fact deploying yes
+	fi
+	! [ -e "$state/good" ] || sed -n 's/^service \([^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
+	[ -z "$3" ] || grep -q "^$3=" "$1/.env" 2>/dev/null || fact unversioned yes
+	[ -z "$all" ] || containers "$PWD/$1" | judge | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
 	;;
 124) fact unasked 'it does not answer' ;;
 *)
@@ -56,25 +69,69 @@ esac
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
-	switch n := len(f["state"]); {
+	switch {
 	case len(f["unasked"]) > 0:
 		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, provision.Visible(f.Get("unasked")))}, nil
-	case n == 0:
-		return []provision.Change{{
-			Summary: fmt.Sprintf("start the containers of %s", s.deployment),
-			Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
-cd "$1"
-exec 9<.
-flock -w 1800 9 || fail 'another deploy does not end'
-docker compose up --detach 9<&-
-`},
-		}}, nil
-	case !slices.ContainsFunc(f["state"], func(state string) bool { return state == "running" || state == "restarting" }):
-		return []provision.Change{provision.Note("no container of %s runs\nhint: its deploy job starts them", s.deployment)}, nil
+	case f.Get("deploying") != "":
+		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged\nhint: look again when it has ended", s.deployment)}, nil
+	case len(f["service"])+len(f["good"]) == 0:
+		if f.Get("unversioned") != "" {
+			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet\nhint: its deploy job starts them, with a version", s.deployment)}, nil
+		}
+		return []provision.Change{s.start("start the containers of " + s.deployment)}, nil
+	}
+	stopped, ill := s.judge(f)
+	if len(stopped) > 0 {
+		return []provision.Change{s.start(fmt.Sprintf("start %s of %s again (%s)", count(len(stopped), "service"), s.deployment, list(stopped)))}, nil
 	}
 	var notes []provision.Change
-	for _, ill := range f["ill"] {
-		notes = append(notes, provision.Note("the container %s", provision.Visible(ill)))
+	for _, reason := range ill {
+		notes = append(notes, provision.Note("service %s", reason))
 	}
 	return notes, nil
+}
+
+// judge tells what is wrong with services: stopped are those that a start can
+// help, and ill those that it cannot.
+func (s containers) judge(f provision.Facts) (stopped, ill []string) {
+	running, there := map[string]int{}, map[string]int{}
+	for _, line := range f["service"] {
+		verdict, rest, _ := strings.Cut(line, " ")
+		service, rest, _ := strings.Cut(rest, " ")
+		state, reason, _ := strings.Cut(rest, " ")
+		there[service]++
+		if state == "running" || state == "restarting" || state == "paused" {
+			running[service]++
+		}
+		text := provision.Visible(service + " " + reason)
+		switch {
+		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"):
+			stopped = append(stopped, text)
+		case verdict == "bad", state == "restarting":
+			ill = append(ill, text)
+		}
+	}
+	for _, line := range f["good"] {
+		words := strings.Fields(line)
+		if len(words) != 3 {
+			continue
+		}
+		service, state := words[0], words[2]
+		n, _ := strconv.Atoi(words[1])
+		text := provision.Visible(service)
+		switch isStopped := slices.ContainsFunc(stopped, func(s string) bool { return strings.HasPrefix(s, text+" ") }); {
+		case isStopped:
+		case there[service] < n:
+			stopped = append(stopped, fmt.Sprintf("%s has %s instead of %d", text, count(there[service], "container"), n))
+		case state == "runs" && running[service] < n:
+			stopped = append(stopped, text+" is stopped")
+		}
+	}
+	return stopped, ill
+}
+
+func (s containers) start(summary string) provision.Change {
+	return provision.Change{Summary: summary, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
+/bin/sh ` + deployFile + ` ask "$1" - apply start
+`}}
 }

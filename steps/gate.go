@@ -10,26 +10,39 @@ import (
 	"provision/templates"
 )
 
-// gate wants the program that is all that a deploy key can run.
-type gate struct{}
+// gate wants one of the programs that are all that a CI key can run: the gate
+// itself, and the deploy that it begins.
+type gate struct{ name, file, text string }
 
-const gateFile = "/usr/local/lib/provision/gate"
+const (
+	gateFile   = "/usr/local/lib/provision/gate"
+	deployFile = "/usr/local/lib/provision/deploy"
+)
 
-func gateSteps(wish) []provision.Step { return []provision.Step{gate{}} }
+// The deploy comes first: a gate of the same version needs it.
+var gatePrograms = []gate{{"deploy-program", deployFile, templates.Deploy}, {"gate", gateFile, templates.Gate}}
 
-func (gate) Name() string { return "gate" }
+func gateSteps(wish) []provision.Step {
+	var steps []provision.Step
+	for _, g := range gatePrograms {
+		steps = append(steps, g)
+	}
+	return steps
+}
 
-func (gate) Probe() provision.Probe { return provision.Probe{Script: digestOf(gateFile)} }
+func (g gate) Name() string { return g.name }
 
-func (gate) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("file") == fileFact(templates.Gate, "755") {
+func (g gate) Probe() provision.Probe { return provision.Probe{Script: digestOf(g.file)} }
+
+func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("file") == fileFact(g.text, "755") {
 		return nil, nil
 	}
-	summary := "install " + gateFile
+	summary := "install " + g.file
 	if f.Get("file") != "" {
-		summary = "replace " + gateFile + ", which is another version or was altered"
+		summary = "replace " + g.file + ", which is another version or was altered"
 	}
-	return []provision.Change{{Summary: summary, Do: install(gateFile, templates.Gate, "755")}}, nil
+	return []provision.Change{{Summary: summary, Do: install(g.file, g.text, "755")}}, nil
 }
 
 // settings wants what the gate must know of one deployment.

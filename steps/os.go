@@ -19,7 +19,7 @@ func (osStep) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
 fact uid "$(id -u)"
 fact init "$(cat /proc/1/comm)"
-for tool in runuser useradd usermod getent flock awk base64 sha256sum mktemp; do
+for tool in runuser useradd usermod getent flock awk base64 sha256sum mktemp setsid timeout xargs; do
 	command -v "$tool" >/dev/null || fact lacks "$tool"
 done
 fact free "$(df -Pk /var | awk 'NR == 2 { print int($4 / 1024) }')"

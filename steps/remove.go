@@ -22,6 +22,7 @@ func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventor
 		l.key(),
 		l.variables(),
 		l.containers(),
+		l.deploys(),
 		l.login(),
 		l.deployKey(),
 		l.checkout(),

@@ -9,7 +9,7 @@ import (
 // containers stops and removes what Compose has started. It goes by the
 // labels of Compose, as the checkout may be half gone.
 func (l leaving) containers() provision.Step {
-	script := provision.Script{Args: []string{l.User, l.Directory}, Text: `
+	script := provision.Script{Args: []string{l.User, l.Directory, l.Name}, Text: `
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -33,6 +33,7 @@ for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	docker network ls --filter "label=$label=$project" --format '{{.Name}}' | facts network
 	docker volume ls --filter "label=$label=$project" --format '{{.Name}}' | facts volume
 done
+docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v mine="$3_" 'index($0, mine) == 1 && length($0) == length(mine) + 64' | facts kept
 `}
 	return undo{"containers " + l.Name, provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("down") != "" {
@@ -46,17 +47,17 @@ done
 			changes = append(changes, asRoot(summary, `
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
-if [ -d "$folder" ]; then
-	exec 9<"$folder"
-	flock -w 1800 9 || fail 'a deploy does not end'
+lock=$home/.provision/$4/lock
+if runuser -u "$1" -- test -f "$lock"; then
+	runuser -u "$1" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
 fi
 flags=$3
-shift 3
+shift 4
 for project; do
-	docker compose --project-name "$project" down ${flags:+"$flags"} 9<&-
+	docker compose --project-name "$project" down ${flags:+"$flags"}
 	[ -z "$flags" ] || docker volume ls --quiet --filter "label=com.docker.compose.project=$project" | xargs -r docker volume rm
 done
-`, append([]string{l.User, l.Directory, flags}, f["project"]...)...))
+`, append([]string{l.User, l.Directory, flags, l.Name}, f["project"]...)...))
 		}
 		volumes := list(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {
@@ -66,6 +67,13 @@ done
 			down("remove the containers and networks of "+l.Name, "--volumes")
 		case there:
 			down("remove the containers and networks of "+l.Name, "")
+		}
+		if kept := f["kept"]; len(kept) > 0 {
+			changes = append(changes, asRoot(fmt.Sprintf("remove the %s that %s kept to go back to", count(len(kept), "image"), l.Name), `
+for tag; do
+	docker image rm "provision/kept:$tag" || :
+done
+`, kept...))
 		}
 		if volumes != "" && !l.given.Volumes {
 			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", stay(f["volume"]), l.Name))

@@ -47,6 +47,22 @@ dir=${1%/*}
 ! [ -d "$dir" ] || [ -n "$(find "$dir" ! -path "$dir" -prune)" ] || fact empty "$dir"
 `
 
+// deploys removes what deploys have noted: see templates/deploy.sh.
+func (l leaving) deploys() provision.Step {
+	script := provision.Script{User: l.User, Args: []string{l.Name}, Text: `
+! [ -e ".provision/$1" ] || fact there yes
+`}
+	return undo{"deploys " + l.Name, provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		if f.Get("there") == "" {
+			return nil, nil
+		}
+		return []provision.Change{l.asUser("remove ~"+l.User+"/.provision/"+l.Name, `
+rm -rf ".provision/$1"
+rmdir .provision 2>/dev/null || :
+`, l.Name)}, nil
+	}}
+}
+
 // look removes what verify looks with.
 func (l leaving) look() provision.Step {
 	s := look{deployment: l.Name}
@@ -74,7 +90,9 @@ func (l leaving) settings() provision.Step {
 // that are ours alone.
 func (l leaving) gate() provision.Step {
 	script := provision.Script{Text: lookAtCarried + `
-! [ -e ` + gateFile + ` ] || fact there yes
+for file in ` + gateFile + ` ` + deployFile + `; do
+	! [ -e "$file" ] || fact there "$file"
+done
 for dir in /etc/provision /usr/local/lib/provision; do
 	! [ -d "$dir" ] || [ -n "$(find "$dir" ! -type d)" ] || fact bare "$dir"
 done
@@ -84,8 +102,8 @@ done
 			return nil, nil
 		}
 		var changes []provision.Change
-		if f.Get("there") != "" {
-			changes = append(changes, asRoot("remove "+gateFile, removeFile, gateFile, "/usr/local/lib/provision"))
+		for _, file := range f["there"] {
+			changes = append(changes, asRoot("remove "+file, removeFile, file, "/usr/local/lib/provision"))
 		}
 		if bare := f["bare"]; len(bare) > 0 {
 			changes = append(changes, asRoot("remove what is left of "+list(bare), `find "$@" -depth -type d -exec rmdir {} \;`, bare...))

@@ -138,7 +138,7 @@ done
 for entry in * .[!.]* ..?* .ssh/*; do
 	[ -e "$entry" ] || [ -L "$entry" ] || continue
 	case $entry in
-	"$1" | ".$1.removed" | ".$1."?????? | .ssh | .docker | .cache) ;;
+	"$1" | ".$1.removed" | ".$1."?????? | .ssh | .docker | .cache | .provision) ;;
 	.ssh/authorized_keys | .ssh/known_hosts | .ssh/id_ed25519) ;;
 	.ssh/authorized_keys.* | .ssh/known_hosts.* | .ssh/id_ed25519.* | .ssh/key.*) ;; # or what a kill left
 	*) [ -e "/etc/skel/$entry" ] || fact entry "$entry" ;;

@@ -15,8 +15,10 @@ type File struct {
 	Text string
 }
 
-// GateFile is the program that is all that a deploy key can run.
-func GateFile() File { return File{gateFile, templates.Gate} }
+// GateFiles are the programs that are all that a CI key can run.
+func GateFiles() []File {
+	return []File{{gateFile, templates.Gate}, {deployFile, templates.Deploy}}
+}
 
 // SettingsFile is what the gate knows of a deployment.
 func SettingsFile(d *inventory.Deployment) File {

@@ -1,11 +1,16 @@
 #!/bin/sh
 # gate NAME FINGERPRINT
 #
-# The forced command of a deploy key: all that the key can do. It takes one
-# word from the client: nothing or deploy pulls the images of the deployment
-# NAME and restarts what changed; status tells what runs, as JSON; verify NONCE
-# looks whether the deployment is as it should be, and changes nothing. Whatever
-# else is asked is refused and logged with the fingerprint of the key.
+# The forced command of a CI key: all that the key can do with the deployment
+# NAME. It takes one line from the client:
+#
+#   deploy          or nothing: pull the images, and restart what changed
+#   deploy VERSION  the same with this version, where the settings allow it
+#   status          what runs, one JSON object a line
+#   verify NONCE 2  look whether the deployment is as it should be; 2 is the
+#                   version of this protocol
+#
+# Whatever else is asked is refused, and logged with the fingerprint of the key.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
@@ -13,13 +18,11 @@ unset IFS ENV BASH_ENV CDPATH
 umask 022
 
 name=$1 key=$2 asked=${SSH_ORIGINAL_COMMAND-} who=$(id -un) from=${SSH_CLIENT-nowhere}
-
-say() {
-	logger -t provision -p "auth.$1" "$name: $2 (user $who, key $key, from ${from%% *})" || :
-}
+from=${from%% *}
 
 refuse() {
-	say warning "refused: $1: $(printf '%.200s' "$asked" | tr -c '\040-\176' '?')"
+	logger -t provision -p auth.warning \
+		"$name: refused: $1: $(printf '%.200s' "$asked" | tr -c '\040-\176' '?') (user $who, key $key, from $from)" || :
 	printf 'provision: refused: %s\n' "$1" >&2
 	exit 126
 }
@@ -29,88 +32,40 @@ case $name in
 esac
 settings=/etc/provision/deployments/$name
 [ -r "$settings" ] || refuse 'no such deployment'
-user='' directory='' wait='' rollback=''
+user='' directory='' variable=''
 while IFS='=' read -r word value; do
 	case $word in
 	user) user=$value ;;
 	directory) directory=$value ;;
-	wait) wait=$value ;;
-	rollback) rollback=$value ;;
+	version) variable=$value ;;
 	esac
 done <"$settings"
 [ "$who" = "$user" ] || refuse 'this deployment belongs to another user'
 HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
-# clean runs a program with nothing in its environment that a client of sshd
-# could have put there.
-clean() {
-	env -i "HOME=$HOME" "USER=$user" "LOGNAME=$user" SHELL=/bin/sh "PATH=$PATH" LC_ALL=C "$@"
-}
+# sshd has looked at the key when the connection began, which may be long ago.
+grep -qF "gate $name $key\"" "$HOME/.ssh/authorized_keys" 2>/dev/null || refuse 'this key is no longer allowed'
 
-compose() {
-	clean docker compose "$@"
-}
-
-# pulled_back IMAGES: makes the names of images mean what they meant before,
-# and starts what ran before. A line of IMAGES is an id and a name. A name with
-# a digest means the same for ever, and cannot be given.
-pulled_back() {
-	[ -n "$1" ] || return 1
-	printf '%s\n' "$1" | while read -r id image; do
-		case $image in
-		*@* | sha256:*) continue ;;
-		esac
-		clean docker tag "$id" "$image" || exit 1
-	done && compose up --detach --pull never 9<&-
-}
-
-deploy() {
-	exec 9<.
-	flock -w 1800 9 || refuse 'another deploy does not end'
-	say info 'deploy'
-	set -- --detach
-	[ -z "$wait" ] || set -- "$@" --wait --wait-timeout "$wait"
-	before=''
-	if [ "$rollback" = yes ]; then
-		before=$(for id in $(compose ps --quiet); do
-			clean docker inspect --format '{{.Image}} {{.Config.Image}}' "$id" || : # it has ended meanwhile
-		done)
-	fi
-	if compose pull 9<&- && compose up "$@" 9<&-; then
-		say info 'deployed'
-		return 0
-	fi
-	outcome='the deploy failed'
-	if [ "$rollback" != yes ]; then
-		:
-	elif ! pulled_back "$before"; then
-		outcome="$outcome, and going back to the images before it failed too"
-	elif compose up --detach --pull never --wait --wait-timeout "$wait" 9<&-; then
-		outcome="$outcome, and the images that ran before run again"
-	else # it was not the images
-		outcome="$outcome, and the images that ran before run again, but are not healthy either"
-	fi
-	say err "$outcome"
-	printf 'provision: %s\n' "$outcome" >&2
-	return 1
-}
-
-enter() {
-	cd "$HOME/$directory" 2>/dev/null || refuse 'the deployment is not there yet'
-}
-
+version=''
 case $asked in
-'' | deploy)
-	enter
-	deploy
-	;;
-status)
-	enter
-	compose ps --all --format json
+'' | deploy | status) ;;
+'deploy '*)
+	version=${asked#deploy }
+	[ -n "$variable" ] || refuse 'the inventory lets nobody choose a version of this deployment'
+	case $version in
+	sha256:*[!0-9a-f]* | '' | [.-]*) refuse 'a version is a tag or a digest' ;;
+	sha256:*) [ "${#version}" -eq 71 ] || refuse 'a digest has 64 digits' ;;
+	*[!A-Za-z0-9_.-]*) refuse 'a version is a tag or a digest' ;;
+	esac
+	[ "${#version}" -le 128 ] || refuse 'a version has at most 128 characters'
 	;;
 'verify '*)
 	nonce=${asked#verify }
+	case $nonce in
+	*' 2') nonce=${nonce% 2} ;;
+	????????????????????????????????) refuse 'the program that asks is older than this gate: upgrade provision there' ;;
+	esac
 	case $nonce in
 	*[!0-9a-f]*) refuse 'a nonce has hexadecimal digits' ;;
 	????????????????????????????????) ;;
@@ -118,10 +73,40 @@ status)
 	esac
 	look=/usr/local/lib/provision/look/$name
 	[ -r "$look" ] || refuse 'there is nothing installed to look with'
-	printf '%s look %s\n' "$nonce" "$(sha256sum <"$look" | cut -c 1-64)"
-	clean /bin/sh "$look" "$nonce" </dev/null 2>&1
 	;;
+*) refuse 'this key allows only: deploy, status, verify' ;;
+esac
+case $asked in
+verify*) ;;
+*) [ -d "$HOME/$directory" ] || refuse 'the deployment is not there yet' ;;
+esac
+
+# One key holds so many sessions at a time, whatever it asks for.
+state=$HOME/.provision/$name
+(umask 077 && mkdir -p "$state") || refuse 'the home of the user cannot be written: is the disk full?'
+slot=0
+while :; do
+	exec 3>>"$state/session.$slot"
+	! flock -n 3 || break
+	slot=$((slot + 1))
+	[ "$slot" -lt 32 ] || refuse 'too many sessions; try again later'
+done
+
+# clean runs a program with nothing in its environment that a client of sshd
+# could have put there, and ends it after so many seconds.
+clean() {
+	limit=$1
+	shift
+	exec env -i "HOME=$HOME" "USER=$user" "LOGNAME=$user" SHELL=/bin/sh "PATH=$PATH" LC_ALL=C \
+		timeout "$limit" /bin/sh "$@"
+}
+
+deploy=/usr/local/lib/provision/deploy
+case $asked in
+'' | deploy*) clean 14400 "$deploy" ask "$name" "$key" "$from" deploy "$version" ;;
+status) clean 60 "$deploy" status "$name" ;;
 *)
-	refuse 'a deploy key can deploy, ask for the status and verify, and nothing else'
+	printf '%s look %s\n' "$nonce" "$(sha256sum <"$look" | cut -c 1-64)"
+	clean 300 "$look" "$nonce" </dev/null 2>&1
 	;;
 esac

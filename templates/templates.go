@@ -3,17 +3,37 @@
 // are, and used as they are.
 package templates
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
 // Prelude has the functions that every script may use.
 //
 //go:embed prelude.sh
 var Prelude string
 
-// Gate is the forced command of deploy keys.
+// Gate is the forced command of CI keys.
 //
 //go:embed gate.sh
 var Gate string
+
+// Health has the functions that tell what runs, and whether it is well.
+//
+//go:embed health.sh
+var Health string
+
+//go:embed project.sh
+var project string
+
+//go:embed record.sh
+var record string
+
+//go:embed deploy.sh
+var deploy string
+
+// Deploy is the program that a deploy is: what the gate and apply begin.
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + project + record + deploy[strings.Index(deploy, "set -eu\n"):]
 
 // Authorize puts the line of a deploy key into authorized_keys.
 //

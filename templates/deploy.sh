@@ -1,0 +1,222 @@
+# deploy ask NAME KEY FROM deploy|start [VERSION]
+# deploy run NAME KEY FROM deploy|start VERSION ID
+# deploy status NAME
+#
+# What the gate, and apply for the first start, do with the deployment NAME, as
+# its user. A deploy is a process of its own: ask begins one, or joins the one
+# that waits already, and then copies what it says for as long as somebody
+# listens. So it ends the same way whether the client is there, gone, or has
+# stopped reading. What it says meanwhile comes on standard error, and how it
+# ended on standard output.
+#
+# start starts what the last good deploy has left, and pulls nothing.
+#
+# In ~/.provision/NAME there are
+#
+#   lock, next, door   locks: of the deploy that runs, of the one that waits, and
+#                      of whoever decides which of them to be
+#   last, waiting      the ids of the newest deploy and of the one that waits
+#   running            since when there is one, and by which key
+#   ID.log, ID.end     what a deploy said, and its exit status and outcome
+#   good               the last good deploy, see record
+#   same               what must be as it was for a deploy to have nothing to do
+#   kept, tried        images: of good deploys, and of those that were not
+set -eu
+set -f
+program=/usr/local/lib/provision/deploy
+mode=$1 name=$2
+settings=/etc/provision/deployments/$name
+directory='' registry='' wait=300 rollback='' keep=2 logs=0 variable='' before=''
+while IFS='=' read -r word value; do
+	case $word in
+	directory) directory=$value ;;
+	registry) registry=$value ;;
+	wait) wait=$value ;;
+	rollback) rollback=$value ;;
+	keep) keep=$value ;;
+	logs) logs=$value ;;
+	version) variable=$value ;;
+	before) before=$value ;;
+	esac
+done <"$settings"
+state=$HOME/.provision/$name
+(umask 077 && mkdir -p "$state")
+cd "$HOME/$directory"
+here=$PWD
+
+# say TEXT: progress, for whoever follows.
+say() {
+	printf 'provision: %s\n' "$1" >&2
+}
+
+now() {
+	date -u +%Y-%m-%dT%H:%M:%SZ
+}
+
+# --- Asking -----------------------------------------------------------------
+
+# ask begins a deploy, or joins one that has yet to begin and is to do the same:
+# it will pull whatever was pushed before this one was asked for.
+ask() {
+	want="$what $version"
+	deadline=$(($(date +%s) + 7200))
+	while :; do
+		exec 4>>"$state/door" 7>>"$state/next"
+		flock 4
+		if flock -n 7; then
+			begin
+			break
+		fi
+		id=$(cat "$state/waiting" 2>/dev/null) || id=''
+		if [ -n "$id" ] && [ "$(cat "$state/$id.want")" = "$want" ]; then
+			say "another deploy waits already, and does this one's work too"
+			break
+		fi
+		exec 4>&-
+		[ "$(date +%s)" -lt "$deadline" ] || fail_to "another deploy waits, and does not begin; run the job again"
+		! flock -s -w 5 7 || flock -u 7
+	done
+	exec 7>&-
+	follow
+}
+
+# begin starts a deploy, which inherits the locks: its log is locked until it ends.
+begin() {
+	id=$(($(cat "$state/last" 2>/dev/null || echo 0) + 1))
+	printf '%s\n' "$want" >"$state/$id.want"
+	printf '%s\n' "$id" >"$state/last"
+	printf '%s\n' "$id" >"$state/waiting"
+	exec 9>"$state/$id.log"
+	flock 9
+	setsid /bin/sh "$program" run "$name" "$key" "$from" "$what" "$version" "$id" </dev/null >>"$state/$id.log" 2>&1 3>&- 4>&- &
+	exec 9>&-
+}
+
+# follow copies what the deploy says until it has ended. Whoever listens may stop
+# reading at any time; then only this process waits.
+follow() {
+	exec 6<"$state/$id.log" 8<"$state/$id.log"
+	exec 4>&-
+	until flock -s -w 0.3 6; do
+		cat <&8 >&2
+	done
+	cat <&8 >&2
+	[ -s "$state/$id.end" ] || fail_to "the deploy was ended from outside before it was done; run the job again"
+	sed 1d "$state/$id.end"
+	: >"$state/$id.told"
+	exit "$(sed 1q "$state/$id.end")"
+}
+
+fail_to() {
+	printf 'provision: %s\n' "$1"
+	exit 1
+}
+
+# --- Running ----------------------------------------------------------------
+
+# run waits for the deploy that runs, if there is one, and then is the one. The
+# next one may wait from then on.
+run() {
+	exec 5>>"$state/lock"
+	if ! flock -n 5; then
+		say "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || now)"
+		flock -w 14400 5 || end 1 failed "another deploy does not end"
+	fi
+	began=$(date +%s)
+	rm -f "$state/waiting"
+	exec 7>&-
+	printf '%s (key %s, from %s)\n' "$(now)" "$key" "$from" >"$state/running"
+	tell_untold
+	if ! [ -e "$state/good" ]; then # a gate of an older version locked this
+		exec 6<.
+		flock -w 1800 6 || end 1 failed "another deploy does not end"
+	fi
+	trap 'end 1 failed "the deploy program itself failed; see $state/$id.log"' EXIT
+	deploy
+}
+
+# tell_untold says how the deploy before this one ended, if nobody listened.
+tell_untold() {
+	_last=$((id - 1))
+	if ! [ -e "$state/$_last.want" ] || [ -e "$state/$_last.told" ]; then
+		:
+	elif [ -s "$state/$_last.end" ]; then
+		say "nobody heard how the deploy before this one ended: $(tail -n 1 "$state/$_last.end" | sed 's/^provision: //')"
+	else
+		say "the deploy before this one was ended from outside before it was done"
+	fi
+}
+
+# end STATUS OUTCOME TEXT: tells the outcome to whoever follows and to the log
+# of the host, and ends the deploy. What stands in $told comes before it.
+end() {
+	_took=$(($(date +%s) - ${began:-$(date +%s)}))
+	trap - EXIT
+	case $2 in
+	same) _line="nothing new: $3" ;;
+	good) _line="deployed $3 in $_took s" ;;
+	*) _line="deploy failed after $_took s: $3" ;;
+	esac
+	{
+		printf '%s\n' "$1"
+		[ -z "${told-}" ] || printf '%s\n' "$told"
+		printf 'provision: %s\n' "$_line"
+	} >"$state/$id.new"
+	mv -f "$state/$id.new" "$state/$id.end"
+	_level=info
+	[ "$1" = 0 ] || _level=err
+	logger -t provision -p "auth.$_level" "$(printf '%.700s' "$name: $(printf '%s\n' "$_line" | sed 1q)${summary-}" | tr -c '\040-\176' '?') (user $(id -un), key $key, from $from)" || :
+	_old=$((id - 10))
+	while [ "$_old" -gt 0 ] && [ -e "$state/$_old.want" ]; do
+		rm -f "$state/$_old.want" "$state/$_old.log" "$state/$_old.end" "$state/$_old.told"
+		_old=$((_old - 1))
+	done
+	exit "$1"
+}
+
+deploy() {
+	pulled=0 pulling=''
+	if [ "$what" = deploy ]; then
+		[ -z "$version" ] || may_write_version
+		compose pull &
+		pulling=$!
+	fi
+	if ! config=$(compose config --format json 2>"$state/warnings"); then
+		[ -z "$pulling" ] || wait "$pulling" || :
+		end 1 failed "nothing was changed, as Compose cannot read the project: $(last_line <"$state/warnings")"
+	fi
+	unset_=$(sed -n 's/.*msg="The \\"\([^\\"]*\)\\" variable is not set.*/\1/p' "$state/warnings" | sort -u | paste -s -d ' ' -)
+	[ -z "$pulling" ] || wait "$pulling" || pulled=$?
+	wanted=$(printf '%s\n' "$config" | services)
+	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
+hint: set them in ~$(id -un)/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
+	[ "$pulled" = 0 ] || pull_each
+	digest=$(printf '%s\n' "$config" | sha256sum | cut -c 1-64)
+	! nothing_new || end 0 same "what was deployed at $(recorded time) runs"
+	rm -f "$state/same"
+
+	own_project
+	was=$(containers "$here") || no_docker
+	rm -f "$state/override"
+	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
+	begin_saying
+	if [ "$what" = start ]; then
+		again || not_well
+	else
+		found
+		[ -z "$before" ] || run_before
+		limit=$((wait + 600))
+		compose up --detach --remove-orphans || not_well
+	fi
+	await || not_well
+	record
+	outcome
+}
+
+case $mode in
+status) status ;;
+ask | run)
+	key=$3 from=$4 what=$5 version=${6-} id=${7-}
+	"$mode"
+	;;
+esac

@@ -1,0 +1,46 @@
+# What runs, and whether it is well. The rule, the same for deploy, the first
+# start, verify and status: a container is well when it is healthy; or runs, and
+# has run for a few seconds without a restart, where nobody checks its health;
+# or has ended with 0 where its restart policy lets it end.
+
+# How long, in seconds, a container without a health check must have run.
+settled=5
+
+# containers FOLDER: prints a line for each container that Compose has started
+# from FOLDER, but for those of "docker compose run". The fields, with a tab
+# between them: id, state, exit code, restarts, started at, health, restart
+# policy, id of the image, service, name, project, name of the image, revision
+# (as JSON).
+containers() {
+	_ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
+		--filter label=com.docker.compose.oneoff=False) || return
+	[ -n "$_ids" ] || return 0
+	_lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$_container" 2>/dev/null) || : # one has gone meanwhile
+	printf '%s\n' "$_lines" | sort -t "$_tab" -k 9,9 -k 10,10
+}
+_tab=$(printf '\t')
+_label='{{"\t"}}{{index .Config.Labels "com.docker.compose'
+_container='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t"}}{{.RestartCount}}{{"\t"}}{{.State.StartedAt}}{{"\t"}}{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{.Image}}'"$_label.service\"}}"'{{"\t"}}{{slice .Name 1}}'"$_label.project\"}}"'{{"\t"}}{{.Config.Image}}{{"\t"}}{{json (index .Config.Labels "org.opencontainers.image.revision")}}'
+
+# judge reads lines of containers, and prints each with two fields
+# before it: ok, wait (it may become well by itself) or bad, and the reason.
+judge() {
+	awk -F '\t' -v OFS='\t' -v cutoff="$(date -u -d "@$(($(date +%s) - $settled))" +%Y-%m-%dT%H:%M:%S)" '
+	NF < 12 { next }
+	{
+		verdict = "bad"
+		ends = $7 == "" || $7 == "no" || $7 == "on-failure"
+		if ($2 == "running" && $6 == "healthy") { verdict = "ok"; reason = "healthy" }
+		else if ($2 == "running" && $6 == "unhealthy") reason = "unhealthy"
+		else if ($2 == "running" && $6 == "starting") { verdict = "wait"; reason = "not healthy yet" }
+		else if ($2 == "running" && substr($5, 1, 19) < cutoff) { verdict = "ok"; reason = "runs" }
+		else if ($2 == "running") { verdict = "wait"; reason = $4 > 0 ? "was restarted " $4 " times" : "has just started" }
+		else if ($2 == "restarting") { verdict = "wait"; reason = "keeps restarting, exit code " $3 }
+		else if ($2 == "exited" && $3 == 0 && ends) { verdict = "ok"; reason = "has ended with 0" }
+		else if ($2 == "exited" && ends) reason = "has ended with exit code " $3
+		else if ($2 == "exited") reason = "is stopped, exit code " $3
+		else if ($2 == "created") reason = "was never started"
+		else reason = "is " $2
+		print verdict, reason, $0
+	}'
+}

@@ -1,0 +1,149 @@
+# What Compose wants of the project in this folder, and making it so.
+
+# compose runs Docker Compose, with the version to deploy if one was chosen, for
+# at most an hour. It gets none of the locks.
+compose() {
+	if [ -n "$version" ]; then
+		env "$variable=$version" timeout "${limit:-3600}" docker compose "$@" </dev/null 5>&- 6>&- 7>&- 9>&-
+	else
+		timeout "${limit:-3600}" docker compose "$@" </dev/null 5>&- 6>&- 7>&- 9>&-
+	fi
+}
+
+# services prints a line for each service of a project in JSON: the name, the
+# image (- if it has none) and whether it is built here. The first line is
+# the name of the project.
+services() {
+	awk '
+	function pair(v) {
+		if (depth == 1 && key[1] == "name") print "/project", v
+		if (depth != 3 || key[1] != "services") return
+		if (key[3] == "image") image[key[2]] = v
+		if (key[3] == "build") build[key[2]] = "yes"
+	}
+	{
+		line = $0
+		for (;;) {
+			sub(/^[ \t\r]+/, "", line)
+			if (line == "") break
+			c = substr(line, 1, 1)
+			if (c == "\"") {
+				match(line, /^"([^"\\]|\\.)*"/)
+				token = substr(line, 2, RLENGTH - 2)
+				line = substr(line, RLENGTH + 1)
+				if (naming) {
+					key[depth] = token; naming = 0
+					if (depth == 2 && key[1] == "services") name[++n] = token
+				} else if (kind[depth] == "{") pair(token)
+				continue
+			}
+			line = substr(line, 2)
+			if (c == "{" || c == "[") {
+				if (kind[depth] == "{") pair("")
+				kind[++depth] = c; naming = c == "{"
+			} else if (c == "}" || c == "]") { depth--; naming = 0 }
+			else if (c == ",") naming = kind[depth] == "{"
+		}
+	}
+	END { for (i = 1; i <= n; i++) print name[i], image[name[i]] == "" ? "-" : image[name[i]], build[name[i]] == "" ? "-" : "yes" }'
+}
+
+last_line() {
+	grep -v '^[[:space:]]*$' | tail -n 1 | tr -c '\012\040-\176' '?' | cut -c 1-300
+}
+
+no_docker() {
+	end 1 failed "nothing was changed, as Docker does not answer: $(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null | last_line)"
+}
+
+# pull_each is for where not all could be pulled: one by one, to know which. Of
+# the registry of the deployment, images must be pulled. Another one may be away,
+# if its image is here already; and what is built here need not be pulled.
+pull_each() {
+	docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || no_docker
+	while read -r service image build; do
+		if [ "$service" = /project ] || [ "$image" = - ]; then
+			continue
+		fi
+		begin_saying
+		! compose pull --quiet "$service" || continue
+		_why=$(said)
+		_ours=yes
+		case $image in
+		"$registry"/*) ;;
+		*) [ -z "$registry" ] || _ours='' ;;
+		esac
+		if [ -n "$_ours" ]; then
+			:
+		elif docker image inspect "$image" >/dev/null 2>&1; then
+			say "$service: $image could not be pulled, so the one that is here is used: $_why"
+			continue
+		elif [ "$build" = yes ]; then
+			say "$service: $image is not pulled, but built here"
+			continue
+		fi
+		end 1 failed "nothing was changed, as $service cannot be pulled: $_why"
+	done <<-END
+		$wanted
+	END
+}
+
+# nothing_new tells whether all is as the last good deploy has left it: what
+# Compose wants, what the names of the images mean, and the containers, which
+# must be well.
+nothing_new() {
+	[ -e "$state/same" ] && [ "$(sed 1q "$state/same")" = "$digest" ] || return 1
+	[ "$(meanings)" = "$(sed -n 's/^image //p' "$state/same")" ] || return 1
+	_now=$(containers "$here" | judge) || return 1
+	[ "$(printf '%s\n' "$_now" | cut -f 3,7)" = "$(sed -n 's/^container //p' "$state/same")" ] || return 1
+	! printf '%s\n' "$_now" | grep -qv '^ok'
+}
+
+# meanings prints what the names of the images mean now.
+meanings() {
+	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" && !had[$2]++ { print $2 }' |
+		xargs docker image inspect --format '{{.Id}} {{json .RepoTags}}' 2>/dev/null || :
+}
+
+# own_project: no other folder may have containers in the project of that name,
+# which Compose would replace.
+own_project() {
+	_project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
+	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" \
+		--format '{{.Label "com.docker.compose.project.working_dir"}}') || no_docker
+	_other=$(printf '%s\n' "$_folders" | grep -vxF -e "$here" -e '' | head -n 1) || :
+	[ -z "$_other" ] || end 1 failed "nothing was changed, as $here and $_other are one Compose project, $_project, and would replace each other's containers
+hint: give each a name of its own: name: in compose.yaml, or another directory"
+}
+
+# run_before runs the service that comes before the switch to its end.
+run_before() {
+	printf '%s\n' "$wanted" | grep -q "^$before " || compose pull "$before" || end 1 failed "nothing was changed, as $before cannot be pulled"
+	_deps=--no-deps
+	printf '%s\n' "$was" | cut -f 2 | grep -qx running || _deps='' # nothing runs that could be replaced
+	say "running $before"
+	compose run --rm -T ${_deps:+"$_deps"} "$before" && _status=0 || _status=$?
+	[ "$_status" = 0 ] || end 1 failed "nothing was changed, as $before has ended with exit code $_status"
+}
+
+# begin_saying and said: the last line that was said since.
+begin_saying() {
+	_mark=$(wc -c <"$state/$id.log")
+}
+said() {
+	tail -c "+$((_mark + 1))" "$state/$id.log" | last_line
+}
+
+# await waits until all containers are well, one of them cannot become well by
+# itself any more, or the time is over.
+await() {
+	_end=$(($(date +%s) + wait))
+	[ "$wait" -ge "$settled" ] || settled=$wait
+	while :; do
+		judged=$(containers "$here" | judge)
+		! printf '%s\n' "$judged" | grep -q '^bad' || return 1
+		printf '%s\n' "$judged" | grep -q '^wait' || return 0
+		[ "$(date +%s)" -lt "$_end" ] || return 1
+		sleep 0.5
+	done
+}

@@ -1,0 +1,286 @@
+# What the last good deploy was, and the way back to it. The file good has
+#
+#   time T                         when it was
+#   project P                      the Compose project
+#   files A,B                      what Compose read
+#   service S N STATE ID IMAGE     of each service, how many containers there
+#                                  are, whether they run or have ended, the id
+#                                  of their image, and its name
+#
+# and good.override is the override of then. An image of a good deploy has a name
+# of this deployment's own, provision/kept:NAME_ID, so that it outlives whatever
+# becomes of its other names, and no name that others use has to move.
+
+recorded() {
+	! [ -e "$state/good" ] || sed -n "s/^$1 //p" "$state/good"
+}
+
+kept_name() {
+	printf 'provision/kept:%s_%s' "$name" "${1#sha256:}"
+}
+
+# record makes the containers that judged has the last good deploy.
+record() {
+	[ -z "$version" ] || write_version
+	write_good "$judged"
+	rm -f "$state/good.override"
+	! [ -e "$state/override" ] || mv -f "$state/override" "$state/good.override"
+	{
+		printf '%s\n' "$digest"
+		meanings | sed 's/^/image /'
+		printf '%s\n' "$judged" | cut -f 3,7 | sed 's/^/container /'
+	} >"$state/new" && mv -f "$state/new" "$state/same"
+	tidy
+}
+
+# found makes what runs the last good deploy, where it is well and somebody else
+# has put it there, or where there is no record yet.
+found() {
+	[ -n "$was" ] || return 0
+	_judged=$(printf '%s\n' "$was" | judge)
+	if [ -e "$state/good" ]; then
+		! printf '%s\n' "$_judged" | grep -qv '^ok' || return 0
+		[ "$(printf '%s\n' "$_judged" | images | sort -u)" != "$(recorded service | awk '{ print $1, $4 }' | sort -u)" ] || return 0
+	elif printf '%s\n' "$was" | cut -f 2 | grep -qx created || ! printf '%s\n' "$was" | cut -f 2 | grep -qx running; then
+		return 0
+	fi
+	write_good "$_judged"
+	rm -f "$state/good.override"
+	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/good.override"
+}
+
+# images prints the service and the id of the image of each judged container.
+images() {
+	awk -F '\t' '{ print $11, $10 }'
+}
+
+# write_good JUDGED
+write_good() {
+	_names=$(recorded service)
+	{
+		printf 'time %s\nproject %s\nfiles ' "$(now)" "$(printf '%s\n' "$1" | head -n 1 | cut -f 13)"
+		docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$1" | head -n 1 | cut -f 3)"
+		{
+			printf '%s\n' "$_names" | awk 'NF { print "name\t" $4 "\t" $5 }'
+			printf '%s\n' "$1"
+		} | awk -F '\t' '
+			$1 == "name" { name[$2] = $3; next }
+			{
+				if ($14 ~ /^provision\/kept:/ && $10 in name) $14 = name[$10]
+				line = $11 "\t" ($4 == "exited" ? "ended" : "runs") "\t" $10 "\t" $14
+				if (!n[line]++) order[++m] = line
+			}
+			END {
+				for (i = 1; i <= m; i++) {
+					split(order[i], f, "\t")
+					print "service", f[1], n[order[i]], f[2], f[3], f[4]
+				}
+			}'
+	} >"$state/new" && mv -f "$state/new" "$state/good"
+	recorded service | while read -r service _ _ image called; do
+		docker tag "$image" "$(kept_name "$image")" 2>/dev/null || # where images are containerd's, an id alone may not do
+			{ [ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" = "$image" ] && docker tag "$called" "$(kept_name "$image")"; } ||
+			say "$service: the way back to $called may be lost"
+		printf '%s %s %s\n' "$service" "$image" "$called" >>"$state/kept"
+	done
+}
+
+# again starts what the last good deploy was: its images, by the names that they
+# have here, and its override.
+again() {
+	if ! [ -e "$state/good" ]; then # a first start that was interrupted, perhaps
+		compose up --detach --no-recreate
+		return
+	fi
+	_services=$(printf '%s\n' "$wanted" | sed '/^\/project /d; s/ .*//')
+	recorded service | while read -r service _ _ image called; do
+		printf '%s\n' "$_services" | grep -qxF "$service" || continue
+		[ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" != "$image" ] || continue
+		_kept=$(kept_name "$image")
+		docker image inspect "$_kept" >/dev/null 2>&1 || _kept=$image
+		printf '  "%s":\n    image: "%s"\n    pull_policy: never\n' "$service" "$_kept"
+	done >"$state/pins"
+	{
+		echo 'services:'
+		cat "$state/pins"
+	} >"$state/pins.yaml"
+	set -- --project-directory "$here"
+	_files=$(recorded files | tr , '\n')
+	while IFS= read -r file; do
+		case $file in
+		'' | "$state/pins.yaml") continue ;;
+		"$here/compose.override.yaml" | "$state/good.override")
+			file=$state/good.override
+			[ -e "$file" ] || continue
+			;;
+		esac
+		set -- "$@" --file "$file"
+	done <<-END
+		$_files
+	END
+	! [ -s "$state/pins" ] || set -- "$@" --file "$state/pins.yaml"
+	_asked=$version version='' # .env has the one of before
+	begin_saying
+	compose "$@" up --detach --pull never --remove-orphans && _status=0 || _status=$?
+	version=$_asked
+	return "$_status"
+}
+
+# tidy removes the images of this deployment that nobody goes back to: of each
+# service all but the newest ones, and those that were tried in vain. Docker
+# keeps what a container uses, and what has another name.
+tidy() {
+	[ -e "$state/kept" ] || return 0
+	_good=$(recorded service | awk '{ print $4 }')
+	awk -v keep="$keep" -v good="$_good" '
+		BEGIN { n = split(good, ids, "\n"); for (i = 1; i <= n; i++) using[ids[i]] = 1 }
+		{ line[NR] = $0; service[NR] = $1; id[NR] = $2 }
+		END {
+			for (i = NR; i > 0; i--) {
+				if (had[service[i] " " id[i]]++) continue
+				if (left[service[i]]++ < keep || id[i] in using) { stay[id[i]] = 1; kept[++m] = line[i] }
+				else gone[++g] = line[i]
+			}
+			for (i = m; i > 0; i--) print "keep", kept[i]
+			for (i = 1; i <= g; i++) { split(gone[i], f, " "); if (!(f[2] in stay)) print "drop", gone[i] }
+		}' "$state/kept" >"$state/sorted"
+	sed -n 's/^keep //p' "$state/sorted" >"$state/new" && mv -f "$state/new" "$state/kept"
+	sed -n 's/^drop //p' "$state/sorted" | while read -r _ image called; do
+		[ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" != "$image" ] || docker rmi "$called" || :
+		docker rmi "$(kept_name "$image")" || :
+	done >/dev/null 2>&1
+	[ -e "$state/tried" ] || return 0
+	sort -u "$state/tried" | while read -r image; do
+		grep -qF " $image " "$state/kept" || docker rmi "$image" || :
+	done >/dev/null 2>&1
+	rm -f "$state/tried"
+}
+
+# may_write_version: what is deployed is written to .env, which Compose reads.
+may_write_version() {
+	! [ -L .env ] || end 1 failed "nothing was changed, as .env is a link, and the version is written there"
+	! git ls-files --error-unmatch .env >/dev/null 2>&1 ||
+		end 1 failed "nothing was changed, as git tracks .env, and the version is written there
+hint: take .env out of the project, or choose no version"
+}
+
+write_version() {
+	(
+		umask 077
+		if [ -e .env ]; then cp -p .env .env.new; else : >.env.new; fi
+		[ ! -e .env ] || grep -v "^$variable=" .env >.env.new || :
+		printf '%s=%s\n' "$variable" "$version" >>.env.new
+		mv -f .env.new .env
+	)
+}
+
+# --- Saying -----------------------------------------------------------------
+
+# described prints, for each judged container but one of a service, the service,
+# whether it is as it was, the image with its digest, and the revision that the
+# image says it was made from; with tabs between them.
+described() {
+	{
+		recorded service | awk '{ print "name\t" $4 "\t" $5 }'
+		printf '%s\n' "$was" | awk -F '\t' 'NF > 1 { print "was\t" $1 " " $5 }'
+		printf '%s\n' "$judged" | cut -f 10 | sort -u | xargs docker image inspect --format '{{"digests\t"}}{{.Id}}{{"\t"}}{{join .RepoDigests " "}}' 2>/dev/null
+		printf '%s\n' "$judged"
+	} | awk -F '\t' -v OFS='\t' '
+		$1 == "name" { name[$2] = $3; next }
+		$1 == "was" { was[$2] = 1; next }
+		$1 == "digests" { digests[$2] = $3; next }
+		NF < 14 || had[$11]++ { next }
+		{
+			image = $14
+			if (image ~ /^provision\/kept:/ && $10 in name) image = name[$10]
+			repository = image; sub(/@.*/, "", repository)
+			if (match(repository, /:[^\/]*$/)) repository = substr(repository, 1, RSTART - 1)
+			digest = "@" $10
+			n = split(digests[$10], all, " ")
+			for (i = 1; i <= n; i++) if (index(all[i], repository "@") == 1) digest = substr(all[i], length(repository) + 1)
+			if (index(image, "@")) digest = ""
+			revision = $15; gsub(/^"|"$/, "", revision)
+			print $11, (($3 " " $7) in was ? "same" : "new"), image digest, revision
+		}'
+}
+
+# outcome ends a good deploy.
+outcome() {
+	_lines=$(described)
+	told=$(printf '%s\n' "$_lines" | awk -F '\t' 'NF { print $1 ": " $3 ($4 == "" ? "" : " revision " $4) ($2 == "same" ? " (unchanged)" : "") }')
+	summary=$(printf '%s\n' "$_lines" | awk -F '\t' '$2 == "new" {
+		image = $3
+		if (match(image, /@sha256:/)) image = substr(image, 1, RSTART + 19)
+		printf "%s %s %s%s", (n++ ? "," : ":"), $1, image, $4 == "" ? "" : " revision " substr($4, 1, 12)
+	}')
+	_full=$(df -P "$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)" 2>/dev/null | awk 'NR == 2 && $5 + 0 >= 85 { print $5 + 0 }')
+	[ -z "$_full" ] || told="$told
+note: the disk that Docker uses is $_full % full"
+	_new=$(printf '%s\n' "$_lines" | awk -F '\t' '$2 == "new"' | wc -l)
+	if [ "$_new" -eq 0 ] && [ "$(printf '%s\n' "$was" | grep -c .)" -eq "$(printf '%s\n' "$judged" | grep -c .)" ]; then
+		end 0 same "what was deployed at $(recorded time) runs"
+	fi
+	end 0 good "$((_new)) of $(($(printf '%s\n' "$_lines" | grep -c .))) services"
+}
+
+# ill prints, for each container that is not well, the service, the reason and
+# what its health check said last, or its logs if the inventory wants them.
+ill() {
+	printf '%s\n' "$judged" | awk -F '\t' '$1 != "ok" && NF > 2 { print $3 "\t" $11 "\t" $2 "\t" $8 }' |
+		while IFS=$_tab read -r _id service reason health; do
+			_output=''
+			if [ "$health" = unhealthy ] || [ "$health" = starting ]; then
+				_output=$(docker inspect --format '{{with .State.Health}}{{range .Log}}{{json .Output}}{{"\n"}}{{end}}{{end}}' "$_id" 2>/dev/null |
+					grep -v '^$' | tail -n 1 | sed 's/^"//; s/"$//; s/\\n/ /g; s/\\[rt]/ /g; s/  *$//' | tr -c '\012\040-\176' '?' | cut -c 1-300) || :
+			fi
+			printf '%s: %s%s\n' "$service" "$reason" "${_output:+: $_output}"
+			[ "$logs" -eq 0 ] || docker logs --tail "$logs" "$_id" 2>&1 | tr -c '\011\012\040-\176' '?' | cut -c 1-2000 | sed "s/^/  | /"
+		done
+}
+
+# not_well ends a deploy whose containers are not well, or could not be made.
+# Nothing is put back before it is known why.
+not_well() {
+	judged=$(containers "$here" | judge)
+	told=$(ill)
+	_why=$(printf '%s\n' "$told" | sed '/^  | /d; s/^\([^:]*\): /\1 /' | paste -s -d ';' - | sed 's/;/; /g')
+	[ -n "$_why" ] || _why=$(said)
+	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" { print $2 }' | sort -u | xargs docker image inspect --format '{{.Id}}' 2>/dev/null >>"$state/tried" || :
+	if ! [ -e "$state/good" ] || [ "$what" = start ]; then
+		end 1 failed "$_why"
+	elif [ "$(printf '%s\n' "$judged" | cut -f 3,7)" = "$(printf '%s\n' "$was" | cut -f 1,5)" ]; then
+		end 1 failed "nothing was changed: $_why"
+	elif [ "$rollback" != yes ]; then
+		end 1 failed "$_why"
+	fi
+	say "$_why; going back to the deploy of $(recorded time)"
+	_outcome="went back to the deploy of $(recorded time), which runs"
+	if ! again; then
+		_outcome="going back to the deploy of $(recorded time) failed: $(said)"
+	elif ! await; then
+		_ill=$(ill | sed '/^  | /d; s/^\([^:]*\): /\1 /' | paste -s -d ';' - | sed 's/;/; /g')
+		_outcome="went back to the deploy of $(recorded time), but $_ill"
+	fi
+	judged=$(containers "$here" | judge)
+	told="$told
+$(described | awk -F '\t' 'NF { print "now " $1 ": " $3 ($4 == "" ? "" : " revision " $4) }')"
+	end 1 failed "$_why; $_outcome"
+}
+
+# status prints what runs, one JSON object a line.
+status() {
+	judged=$(containers "$here" | judge) was=''
+	{
+		described | sed "s/^/image$_tab/"
+		printf '%s\n' "$judged"
+	} | awk -F '\t' '
+		function text(key, v) { gsub(/[\\"]/, "\\\\&", v); return "\"" key "\":\"" v "\"" }
+		$1 == "image" { image[$2] = $4; next }
+		NF > 14 {
+			digest = image[$11]; sub(/^[^@]*@?/, "", digest)
+			name = image[$11]; sub(/@.*/, "", name)
+			print "{" text("Service", $11) "," text("Name", $12) "," text("Project", $13) "," text("State", $4) "," text("Health", $8) \
+				",\"ExitCode\":" $5 ",\"Restarts\":" $6 "," text("StartedAt", $7) "," text("Image", name) "," text("Digest", digest) \
+				",\"Revision\":" $15 "," text("Verdict", $1) "," text("Reason", $2) "}"
+		}'
+}
