@@ -19,8 +19,8 @@ type File struct {
 func GateFile() File { return File{gateFile, templates.Gate} }
 
 // SettingsFile is what the gate knows of a deployment.
-func SettingsFile(d *inventory.Deployment) File {
-	s := settingsOf(d)
+func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
+	s := settingsOf(inv, d)
 	return File{s.file(), s.text()}
 }
 
