@@ -98,7 +98,7 @@ func (d *draft) text() string {
 	p("environment = %s", q(d.environment))
 	p("# Where CI finds its key. For all projects of a group: { group = %s }; the\n# environments of such variables need GitLab Premium.", q(cmp.Or(d.group, "transmogrify")))
 	p("variables = { projects = [%s] }", q(d.project))
-	p("# wait = \"120s\"      # a deploy waits until the containers are healthy …\n# rollback = true    # … or goes back to the images that ran before")
+	p("# wait = \"120s\"      # how long a deploy waits for health; without it: 5m\n# rollback = true    # a deploy that fails goes back to the last good one")
 	return b.String()
 }
 

@@ -138,10 +138,10 @@ func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment
 // renderings are the files that can be rendered, by what they are called. Each
 // is named after its host, but for the programs, which are the same everywhere.
 var renderings = map[string]func(*inventory.Inventory, []*inventory.Deployment) []steps.File{
-	"gate": func(_ *inventory.Inventory, deployments []*inventory.Deployment) []steps.File {
+	"gate": func(inv *inventory.Inventory, deployments []*inventory.Deployment) []steps.File {
 		files := steps.GateFiles()
 		for _, d := range deployments {
-			files = append(files, on(d, steps.SettingsFile(d)))
+			files = append(files, on(d, steps.SettingsFile(inv, d)))
 		}
 		return files
 	},

@@ -39,7 +39,8 @@ func TestRenderUsage(t *testing.T) {
 
 // Several files are told apart, and one is printed as it is.
 func TestRenderFiles(t *testing.T) {
-	deployments := renderDeployment("shop", `hosts = ["web1", "web2"]`, ofGroup, `environment = "a"`, `override = "override.yaml"`, `wait = "90s"`, `rollback = true`) +
+	deployments := renderDeployment("shop", `hosts = ["web1", "web2"]`, ofGroup, `environment = "a"`, `override = "override.yaml"`, `wait = "90s"`, `rollback = true`,
+		`keep_images = 3`, `logs = 30`, `version = "TAG"`, `before = "migrate"`) +
 		strings.Replace(renderDeployment("blog", onWeb1, ofGroup), "deploy-blog", "deploy-shop", 1)
 	const line = `restrict,command="/usr/local/lib/provision/gate %s SHA256:FINGERPRINT" ssh-ed25519 PUBLIC-KEY provision:%s` + "\n"
 	const config = "{\n\t\"auths\": {\n\t\t\"registry.example.com\": {\n\t\t\t\"auth\": \"base64 of provision-ID:TOKEN\"\n\t\t}\n\t}\n}\n"
@@ -56,10 +57,14 @@ func TestRenderFiles(t *testing.T) {
 			t.Errorf("render %s: exit code %d\n%s\n got %s\nwant %s", args, code, errs, out, want)
 		}
 	}
+	const settings = "user=deploy-shop\ndirectory=shop\nregistry=registry.example.com\nwait=90\nrollback=yes\nkeep=3\nlogs=30\nversion=TAG\nbefore=migrate\n"
 	_, out, _ := render(t, deployments, "gate", "--deployment", "shop")
 	if !strings.HasPrefix(out, "==> /usr/local/lib/provision/gate <==\n#!/bin/sh\n") || !strings.HasSuffix(out,
-		"\n==> web1: /etc/provision/deployments/shop <==\nuser=deploy-shop\ndirectory=shop\nwait=90\nrollback=yes\n"+
-			"\n==> web2: /etc/provision/deployments/shop <==\nuser=deploy-shop\ndirectory=shop\nwait=90\nrollback=yes\n") {
+		"\n==> web1: /etc/provision/deployments/shop <==\n"+settings+"\n==> web2: /etc/provision/deployments/shop <==\n"+settings) {
 		t.Errorf("render gate prints\n%s", out)
+	}
+	_, out, _ = render(t, deployments, "gate", "--deployment", "blog")
+	if !strings.HasSuffix(out, " <==\nuser=deploy-shop\ndirectory=blog\nregistry=registry.example.com\nwait=300\nkeep=2\n") {
+		t.Errorf("without keys of a deploy, render gate prints\n%s", out)
 	}
 }

@@ -21,6 +21,7 @@ type schema struct {
 	AdditionalProperties json.RawMessage
 	OneOf                []schema
 	Items                *schema
+	Minimum, Maximum     int
 }
 
 const inventoryHead = `# The inventory
@@ -193,6 +194,8 @@ func (s schema) value() string {
 		return "a list of strings"
 	case "boolean":
 		return "`true` or `false`"
+	case "integer":
+		return fmt.Sprintf("an integer from %d to %d", s.Minimum, s.Maximum)
 	case "object":
 		return "a table of strings, integers, booleans"
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Of three deployments one waits for health and goes back, one waits, and one
-// does neither.
+// Of three deployments one goes back where health does not come, one has a limit
+// of its own, and one says nothing of either.
 const health = head + web1 + `
 [defaults.deployment]
 host = "web1"
@@ -25,11 +25,11 @@ user = "deploy-wait"
 directory = "wait"
 variables = { group = "transmogrify", prefix = "WAIT_" }
 wait = "2m"
-[deployments.blind]
-project = "transmogrify/blind"
-user = "deploy-blind"
-directory = "blind"
-variables = { group = "transmogrify", prefix = "BLIND_" }
+[deployments.plain]
+project = "transmogrify/plain"
+user = "deploy-plain"
+directory = "plain"
+variables = { group = "transmogrify", prefix = "PLAIN_" }
 `
 
 func TestHealth(t *testing.T) {
@@ -37,11 +37,11 @@ func TestHealth(t *testing.T) {
 	w := newWorld(t, health)
 	r := w.apply(t)
 	r.says(t,
-		"tell the gate that back is ~deploy-back/back and waits up to 120 s for health, or goes back\n",
-		"tell the gate that wait is ~deploy-wait/wait and waits up to 120 s for health\n",
-		"tell the gate that blind is ~deploy-blind/blind\n",
+		"write the deploy settings of back (~deploy-back/back, health timeout 120s, rollback)\n",
+		"write the deploy settings of wait (~deploy-wait/wait, health timeout 120s)\n",
+		"write the deploy settings of plain (~deploy-plain/plain, health timeout 300s)\n",
 	)
-	names := []string{"back", "wait", "blind"}
+	names := []string{"back", "wait", "plain"}
 	for _, name := range names {
 		w.runs(t, name, "1")
 		w.deploy(t, name, "2")
@@ -55,7 +55,7 @@ func TestHealth(t *testing.T) {
 	}{
 		"back":  {1, "2", "provision: the deploy failed, and the images that ran before run again\n", "back: the deploy failed, and the images that ran before run again (user deploy-back,"},
 		"wait":  {1, "3", "provision: the deploy failed\n", "wait: the deploy failed (user deploy-wait,"},
-		"blind": {0, "3", "", "blind: deployed (user deploy-blind,"},
+		"plain": {1, "3", "provision: the deploy failed\n", "plain: the deploy failed (user deploy-plain,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := w.deployment(t, name)
@@ -84,13 +84,13 @@ func TestHealth(t *testing.T) {
 	// An apply changes neither what runs nor what else the gate knows.
 	w.converged(t)
 	w.deployment(t, "wait").Rollback = true
-	w.deployment(t, "blind").Wait = 30 * time.Second
-	if got := w.missing(t); len(got) != 2 || got[0] != "settings wait" || got[1] != "settings blind" {
+	w.deployment(t, "plain").Wait = 30 * time.Second
+	if got := w.missing(t); len(got) != 2 || got[0] != "settings wait" || got[1] != "settings plain" {
 		t.Errorf("with other settings the plan has %q", got)
 	}
 	w.apply(t).says(t,
-		"tell the gate that wait is ~deploy-wait/wait and waits up to 120 s for health, or goes back\n",
-		"tell the gate that blind is ~deploy-blind/blind and waits up to 30 s for health\n",
+		"write the deploy settings of wait (~deploy-wait/wait, health timeout 120s, rollback)\n",
+		"write the deploy settings of plain (~deploy-plain/plain, health timeout 30s)\n",
 	)
 	w.converged(t)
 	for _, name := range names[1:] {
@@ -103,5 +103,5 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	w.runs(t, "wait", "4")
-	w.runs(t, "blind", "5")
+	w.runs(t, "plain", "5")
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -415,6 +416,7 @@ func TestRemoveForgotten(t *testing.T) {
 	w.Inventory.Deployments = []*inventory.Deployment{{
 		Name: "tool", Host: forgotten.Host, Project: "transmogrify/frobnicator", User: "deploy-tool", Directory: "tool",
 		Environment: "staging", Scope: "staging", Variables: inventory.Variables{Group: "transmogrify"}, TokenGroup: "transmogrify",
+		Wait: 5 * time.Minute, KeepImages: 2,
 	}}
 	w.run(t, "plan").says(t, carried)
 	w.run(t, "remove", "--deployment", "app", "--yes").exits(t, 2)

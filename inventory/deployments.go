@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -82,11 +83,12 @@ func (r *reader) deployment(t *table) *Deployment {
 		Environment: t.string("environment"),
 		Branch:      t.string("branch"),
 		Rollback:    t.bool("rollback"),
+		KeepImages:  t.int("keep_images"),
+		Logs:        t.int("logs"),
+		Version:     t.string("version"),
+		Before:      t.string("before"),
 	}
-	d.Wait, _ = time.ParseDuration(t.string("wait")) // 0 if it is missing or wrong
-	if d.Rollback && t.get("wait") == nil && !t.partial {
-		t.problem(t.get("rollback"), "needs a wait, as only that tells whether a deploy is healthy", `write wait = "120s" beside it`)
-	}
+	d.Wait, _ = time.ParseDuration(cmp.Or(t.string("wait"), defaultWait)) // held to its rule
 	directory := d.Project[strings.LastIndexByte(d.Project, '/')+1:]
 	if what, _ := composeName(directory); what != "" {
 		directory = "frobnicator"

@@ -122,8 +122,12 @@ type Deployment struct {
 	Variables   Variables
 	Override    *Override // nil: no compose.override.yaml
 	Parameters  map[string]string
-	Wait        time.Duration // how long a deploy waits for health, in whole seconds; 0: not at all
-	Rollback    bool          // whether a deploy that fails puts the images back that ran before; only where Wait is set
+	Wait        time.Duration // how long a deploy waits for health, in whole seconds; never 0
+	Rollback    bool          // whether a deploy that fails goes back to the images and the override of the last good one
+	KeepImages  int           // how many versions of each service's image stay on the host, the running one among them; at least 1
+	Logs        int           // how many lines of the logs of a service that failed a deploy prints; 0: none
+	Version     string        // the variable in the compose.yaml that names the version; "": CI cannot ask for one
+	Before      string        // the service that is run to its end before anything is replaced; "": none
 	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 

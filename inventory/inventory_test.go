@@ -102,6 +102,7 @@ func TestDefaults(t *testing.T) {
 		Name: "shop", Host: want.Hosts[0], Project: "acme/shop", User: "deploy-shop", Directory: "shop",
 		Environment: "production", Scope: "production",
 		Variables: Variables{Group: "acme"}, Parameters: map[string]string{}, TokenGroup: "acme",
+		Wait: 5 * time.Minute, KeepImages: 2,
 	}}
 	if diff := cmp.Diff(want, inv, cmpopts.IgnoreUnexported(Secret{})); diff != "" {
 		t.Errorf("inventory (-want +got):\n%s", diff)
@@ -165,7 +166,9 @@ func TestWait(t *testing.T) {
 		wait          time.Duration
 		rollback      bool
 	}{
-		"neither":           {"", "", 0, false},
+		"neither":           {"", "", 5 * time.Minute, false},
+		"only going back":   {"rollback = true\n", "", 5 * time.Minute, true},
+		"the other default": {"", defaults + "rollback = true\n", 5 * time.Minute, true},
 		"the shortest":      {"wait = \"1s\"\n", "", time.Second, false},
 		"the longest":       {"wait = \"60m\"\nrollback = true\n", "", time.Hour, true},
 		"in two units":      {"wait = \"1m30s\"\nrollback = false\n", "", 90 * time.Second, false},
@@ -178,6 +181,28 @@ func TestWait(t *testing.T) {
 			d := mustParse(t, with(t, "", c.own+c.defaults)).Deployments[0]
 			if d.Wait != c.wait || d.Rollback != c.rollback {
 				t.Errorf("wait %v, rollback %t; want %v, %t", d.Wait, d.Rollback, c.wait, c.rollback)
+			}
+		})
+	}
+}
+
+// What else a deploy does comes from a deployment's own table and the defaults.
+func TestDeployKeys(t *testing.T) {
+	const defaults = "[defaults.deployment]\nkeep_images = 3\nlogs = 20\nversion = \"TAG\"\nbefore = \"migrate\"\n"
+	for name, c := range map[string]struct {
+		text         string
+		keep, logs   int
+		tag, service string
+	}{
+		"none":              {"", 2, 0, "", ""},
+		"by default":        {defaults, 3, 20, "TAG", "migrate"},
+		"not as by default": {"keep_images = 1\nlogs = 0\nversion = \"path\"\nbefore = \"0.Migrate-it_up\"\n" + defaults, 1, 0, "path", "0.Migrate-it_up"},
+		"the most":          {"keep_images = 100\nlogs = 1_000\nversion = \"_DOCKER_TAG2\"\n", 100, 1000, "_DOCKER_TAG2", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := mustParse(t, with(t, "", c.text)).Deployments[0]
+			if d.KeepImages != c.keep || d.Logs != c.logs || d.Version != c.tag || d.Before != c.service {
+				t.Errorf("keep %d, logs %d, version %q, before %q; want %d, %d, %q, %q", d.KeepImages, d.Logs, d.Version, d.Before, c.keep, c.logs, c.tag, c.service)
 			}
 		})
 	}

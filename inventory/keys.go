@@ -21,6 +21,9 @@ type form struct {
 	rule    rule                  // of a string, or of each of a list
 	pattern func() *regexp.Regexp // fits whatever rule lets pass, and often more; an editor can know no more
 	never   func() *regexp.Regexp // fits nothing that rule lets pass
+	least   int                   // of an integer: the smallest, and the largest
+	most    int
+	absent  any // what holds where the key is absent; of words it is the first
 }
 
 // A kind of value.
@@ -31,6 +34,7 @@ const (
 	aList            // of strings, none of them twice
 	anArgv           // of strings
 	aBool            // true or false
+	anInt            // from least to most
 	aTable           // one of keys
 	someTables       // each with a name of its own
 	someValues       // a table of strings, integers and booleans
@@ -96,9 +100,17 @@ var keys = map[string][]key{
 			form{kind: aTable, of: "variables"}},
 		{"override", "A file that becomes the compose.override.yaml of the deployment. In it @{port} stands for the parameter port.", form{}},
 		{"parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.", form{kind: someValues}},
-		{"wait", "How long a deploy waits for the containers to be healthy, from 1s to 1h. Without it, a deploy is done when they are started.",
-			form{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`)}},
-		{"rollback", "Whether a deploy that fails puts the images back that ran before. Needs wait.", form{kind: aBool}},
+		{"wait", "How long a deploy waits for every service to be healthy (or to run, where it has no health check), from 1s to 1h. Default: 5m.",
+			form{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`), absent: defaultWait}},
+		{"rollback", "Whether a deploy that fails goes back to the images and the override of the last good deploy.", form{kind: aBool}},
+		{"keep_images", "How many versions of each service's image stay on the host after a good deploy: the running one, and the ones before it. Default: 2.",
+			form{kind: anInt, least: 1, most: 100, absent: 2}},
+		{"logs", "How many lines of the logs of a service that failed are printed in the job of the deploy. Logs of containers may hold secrets. Default: 0, none.",
+			form{kind: anInt, least: 0, most: 1000, absent: 0}},
+		{"version", "The variable in compose.yaml that names the version, like TAG of ${TAG}. With it CI may ask for a version, like deploy 1.4.2, or for a digest, like deploy sha256:….",
+			form{rule: versionVariable, pattern: envForm, never: takenVariable}},
+		{"before", "The Compose service that a deploy runs to its end with the pulled image before anything is replaced: a migration. If it fails, the old version runs on untouched.",
+			form{rule: composeService, pattern: serviceForm}},
 	},
 	"variables": {
 		{"group", "A group: all its projects see the variables.", group},
@@ -106,6 +118,9 @@ var keys = map[string][]key{
 		{"prefix", "Stands before the names of the variables, to keep apart what would have the same name and environment.", form{rule: variablePrefix, pattern: prefixForm}},
 	},
 }
+
+// defaultWait is the wait of a deployment that has none.
+const defaultWait = "5m"
 
 // shared are the keys of a host that may also stand in the defaults.
 var shared = []key{

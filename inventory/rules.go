@@ -36,6 +36,13 @@ var loginForm = pattern(`^[A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}\$?$`)
 // https://docs.docker.com/compose/how-tos/project-name/
 var directoryForm = pattern(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
+// The name of a service in a compose.yaml. It stands among the arguments of
+// docker compose.
+var serviceForm = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// What docker compose reads itself, and what the gate sets for it.
+var takenVariable = pattern(`^((COMPOSE|DOCKER)_|(PATH|HOME|USER|LOGNAME|SHELL|LC_ALL)$)`)
+
 // The name of an environment in GitLab:
 // https://docs.gitlab.com/api/environments/
 var environmentForm = pattern(`^[A-Za-z0-9_/${}. -]+$`)
@@ -125,6 +132,24 @@ func waiting(s string) (what, hint string) {
 		return quote(s) + " is no time to wait for health", example + ", from 1s to 1h"
 	case d%time.Second != 0:
 		return quote(s) + " is not made of whole seconds", example
+	}
+	return "", ""
+}
+
+func versionVariable(s string) (what, hint string) {
+	const example = `version = "TAG" for image: registry.example.com/app:${TAG}`
+	switch {
+	case !envForm().MatchString(s):
+		return quote(s) + " is no name of an environment variable", "write the name of the variable that compose.yaml has for the version: " + example
+	case takenVariable().MatchString(s):
+		return quote(s) + " has a meaning of its own for docker compose", "choose another name, here and in compose.yaml: " + example
+	}
+	return "", ""
+}
+
+func composeService(s string) (what, hint string) {
+	if !serviceForm().MatchString(s) {
+		return quote(s) + " is no name of a Compose service", "write one as it stands under services in compose.yaml: letters, digits and . _ -, a letter or digit first"
 	}
 	return "", ""
 }

@@ -15,6 +15,8 @@ type schema struct {
 	Type                 any                `json:"type,omitempty"` // one, or several
 	Enum                 []string           `json:"enum,omitempty"`
 	Default              any                `json:"default,omitempty"`
+	Minimum              *int               `json:"minimum,omitempty"`
+	Maximum              *int               `json:"maximum,omitempty"`
 	MinLength            int                `json:"minLength,omitempty"`
 	MaxLength            int                `json:"maxLength,omitempty"`
 	Pattern              string             `json:"pattern,omitempty"`
@@ -84,6 +86,8 @@ func (f form) schema() *schema {
 		return &schema{Type: "array", Items: word, MinItems: 1}
 	case aBool:
 		return &schema{Type: "boolean"}
+	case anInt:
+		return &schema{Type: "integer", Default: f.absent, Minimum: &f.least, Maximum: &f.most}
 	case aTable:
 		return tableSchema(f.of)
 	case someTables:
@@ -101,7 +105,7 @@ func (f form) word() *schema {
 	if f.words != nil {
 		return &schema{Type: "string", Enum: f.words, Default: f.words[0]}
 	}
-	s := &schema{Type: "string", MinLength: 1, MaxLength: maxString, Pattern: source(f.pattern)}
+	s := &schema{Type: "string", Default: f.absent, MinLength: 1, MaxLength: maxString, Pattern: source(f.pattern)}
 	if f.never != nil {
 		s.Not = &schema{Pattern: source(f.never)}
 	}

@@ -162,6 +162,15 @@ func TestSchemaRefuses(t *testing.T) {
 		{`environment = "production"`, `branch = "a..b"`},
 		{`environment = "production"`, `wait = "120"`},
 		{`environment = "production"`, `rollback = "yes"`},
+		{`environment = "production"`, `keep_images = 0`},
+		{`environment = "production"`, `keep_images = 101`},
+		{`environment = "production"`, `keep_images = "2"`},
+		{`environment = "production"`, `logs = -1`},
+		{`environment = "production"`, `logs = 1.5`},
+		{`environment = "production"`, `version = "1.4.2"`},
+		{`environment = "production"`, `version = "COMPOSE_FILE"`},
+		{`environment = "production"`, `version = "HOME"`},
+		{`environment = "production"`, `before = "-f"`},
 		{`environment = "production"`, `parameters = { a = 1.5 }`},
 		{`variables = { group = "acme" }`, `variables = { group = "acme", projects = ["acme/shop"] }`},
 		{`variables = { group = "acme" }`, `variables = { prefix = "A_" }`},
@@ -197,7 +206,7 @@ func FuzzSchemaTakesWhatLoadTakes(f *testing.F) {
 	} {
 		f.Add(with(f, `address = "web2.example.com"`, edit))
 	}
-	for _, edit := range []string{`wait = "+1m30.0s"`, `wait = ".5h"`, `branch = "feature/a-b_c.d"`, `environment = "review/$CI_X {}"`, `parameters = {}`} {
+	for _, edit := range []string{`wait = "+1m30.0s"`, `wait = ".5h"`, `branch = "feature/a-b_c.d"`, `keep_images = 1`, `logs = +1_000`, `version = "COMPOSE"`, `before = "a.B-c_1"`, `environment = "review/$CI_X {}"`, `parameters = {}`} {
 		f.Add(with(f, `environment = "production"`, edit))
 	}
 	s, dir := compiled(f), filesBeside(f)

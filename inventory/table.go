@@ -135,6 +135,33 @@ func (t *table) bool(key string) bool {
 	return b
 }
 
+// int reads an integer; what holds without the key if it is missing or wrong.
+func (t *table) int(key string) int {
+	t.rules(key, anInt)
+	f, _ := formOf(t.of, key)
+	absent := f.absent.(int)
+	n := t.get(key)
+	if n == nil {
+		return absent
+	}
+	hint := fmt.Sprintf("write a whole number from %d to %d", f.least, f.most)
+	if _, ok := n.value.(string); ok {
+		hint += ", without quotation marks"
+	}
+	i, ok := n.value.(int64)
+	switch {
+	case !ok:
+		t.problem(n, "must be an integer, not "+n.kind(), hint)
+	case i < int64(f.least):
+		t.problem(n, fmt.Sprintf("%d is too small", i), hint)
+	case i > int64(f.most):
+		t.problem(n, fmt.Sprintf("%d is too large", i), hint)
+	default:
+		return int(i)
+	}
+	return absent
+}
+
 // strings reads an array of strings, no two the same but for upper and lower
 // case, held to the form of the key and to the rules.
 func (t *table) strings(key string, rules ...rule) []string {

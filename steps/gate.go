@@ -48,27 +48,44 @@ func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
 // settings wants what the gate must know of one deployment.
 type settings struct {
 	deployment, user, directory string
-	wait                        int // in seconds; 0: a deploy does not wait for health
+	registry                    string // the host of it, which the images come from
+	wait                        int    // how long a deploy waits for health, in seconds
 	rollback                    bool
+	keep                        int    // how many versions of each image
+	logs                        int    // how many lines of what failed; 0: none
+	version, before             string // a variable and a service; either may be ""
 }
 
-func settingsSteps(w wish) []provision.Step { return each(w, settingsOf) }
+func settingsSteps(w wish) []provision.Step {
+	return each(w, func(d *inventory.Deployment) settings { return settingsOf(w.inv, d) })
+}
 
-func settingsOf(d *inventory.Deployment) settings {
-	return settings{d.Name, d.User, d.Directory, int(d.Wait.Seconds()), d.Rollback}
+func settingsOf(inv *inventory.Inventory, d *inventory.Deployment) settings {
+	return settings{
+		deployment: d.Name, user: d.User, directory: d.Directory, registry: inv.Registry.Host,
+		wait: int(d.Wait.Seconds()), rollback: d.Rollback, keep: d.KeepImages, logs: d.Logs, version: d.Version, before: d.Before,
+	}
 }
 
 func (s settings) Name() string { return "settings " + s.deployment }
 
 func (s settings) file() string { return "/etc/provision/deployments/" + s.deployment }
 
+// text is the file. The rules of the inventory let no value hold a line break.
 func (s settings) text() string {
-	text := fmt.Sprintf("user=%s\ndirectory=%s\n", s.user, s.directory)
-	if s.wait > 0 {
-		text += fmt.Sprintf("wait=%d\n", s.wait)
-	}
+	text := fmt.Sprintf("user=%s\ndirectory=%s\nregistry=%s\nwait=%d\n", s.user, s.directory, s.registry, s.wait)
 	if s.rollback {
 		text += "rollback=yes\n"
+	}
+	text += fmt.Sprintf("keep=%d\n", s.keep)
+	if s.logs > 0 {
+		text += fmt.Sprintf("logs=%d\n", s.logs)
+	}
+	if s.version != "" {
+		text += "version=" + s.version + "\n"
+	}
+	if s.before != "" {
+		text += "before=" + s.before + "\n"
 	}
 	return text
 }
@@ -79,14 +96,20 @@ func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(s.text(), "644") {
 		return nil, nil
 	}
-	summary := fmt.Sprintf("tell the gate that %s is ~%s/%s", s.deployment, s.user, s.directory)
-	if s.wait > 0 {
-		summary += fmt.Sprintf(" and waits up to %d s for health", s.wait)
-	}
+	summary := fmt.Sprintf("write the deploy settings of %s (~%s/%s, health timeout %ds", s.deployment, s.user, s.directory, s.wait)
 	if s.rollback {
-		summary += ", or goes back"
+		summary += ", rollback"
 	}
-	return []provision.Change{{Summary: summary, Do: install(s.file(), s.text(), "644")}}, nil
+	if s.version != "" {
+		summary += ", version in " + s.version
+	}
+	if s.before != "" {
+		summary += ", before: " + s.before
+	}
+	if s.logs > 0 {
+		summary += fmt.Sprintf(", logs %d", s.logs)
+	}
+	return []provision.Change{{Summary: summary + ")", Do: install(s.file(), s.text(), "644")}}, nil
 }
 
 // carried looks which deployments the host carries. One that the inventory

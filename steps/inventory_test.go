@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -50,6 +51,10 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"login": func(_ *inventory.Inventory, given *Given) {
 		given.Login = func(context.Context, *inventory.Deployment, secret.Value) error { return nil }
 	},
+	"deploys": func(inv *inventory.Inventory, _ *Given) {
+		d := inv.Deployments[0]
+		d.Wait, d.Rollback, d.KeepImages, d.Logs, d.Version, d.Before = 2*time.Minute, true, 3, 30, "TAG", "migrate"
+	},
 	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
 		other := *inv.Deployments[0]
 		other.Name, other.Directory, other.Project, other.Scope = "frobnicator-staging", "staging", "transmogrify/other", "staging"
@@ -90,6 +95,7 @@ func inventoryOf(t *testing.T, name string) (*inventory.Inventory, Given) {
 		Deployments: []*inventory.Deployment{{
 			Name: "frobnicator-production", Host: host, Project: "transmogrify/frobnicator", User: "deploy-frobnicator", Directory: "frobnicator",
 			Environment: "production", Scope: "production", Variables: inventory.Variables{Group: "transmogrify"}, TokenGroup: "transmogrify",
+			Wait: 5 * time.Minute, KeepImages: 2,
 		}},
 	}
 	given := Given{Salt: "salt", Retire: map[string]string{}}

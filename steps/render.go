@@ -21,8 +21,8 @@ func GateFiles() []File {
 }
 
 // SettingsFile is what the gate knows of a deployment.
-func SettingsFile(d *inventory.Deployment) File {
-	s := settingsOf(d)
+func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
+	s := settingsOf(inv, d)
 	return File{s.file(), s.text()}
 }
 

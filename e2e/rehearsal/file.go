@@ -95,9 +95,15 @@ func (w *World) Write() (string, error) {
 		if d.Override != nil {
 			set("override", d.Override.Path)
 		}
-		if d.Wait != 0 {
-			set("wait", d.Wait)
-			fmt.Fprintf(&b, "rollback = %t\n", d.Rollback)
+		set("wait", d.Wait)
+		fmt.Fprintf(&b, "rollback = %t\n", d.Rollback)
+		fmt.Fprintf(&b, "keep_images = %d\n", d.KeepImages)
+		fmt.Fprintf(&b, "logs = %d\n", d.Logs)
+		if d.Version != "" {
+			set("version", d.Version)
+		}
+		if d.Before != "" {
+			set("before", d.Before)
 		}
 		if len(d.Parameters) > 0 {
 			section("deployments." + strconv.Quote(d.Name) + ".parameters")
