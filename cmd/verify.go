@@ -430,6 +430,8 @@ func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
 	switch {
 	case !ok:
 		return "", ""
+	case strings.HasPrefix(reason, "a nonce has"): // it knows no version of the protocol
+		return "gate", "the gate of the host is older than this program\nhint: upgrade it: provision apply"
 	case strings.HasPrefix(reason, "there is nothing installed"):
 		step = "look "
 	default:

@@ -31,6 +31,10 @@ func installed(steps []Step, user string) ([]job, []probe) {
 	return jobs, probes
 }
 
+// GateProtocol is the version of what is asked of a gate, and of its answers. A
+// gate of an older version refuses it, and one of a newer version what is older.
+const GateProtocol = "2"
+
 // Digest names a text: its SHA-256 in hexadecimal.
 func Digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
@@ -60,7 +64,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 
 	asked := ask(ctx, t, steps)
 	seen, err := converse(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
-		return open(ctx, "verify "+nonce, out)
+		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
 	seen, err = merge(seen, err, <-asked, t.Name)
 	if err != nil {

@@ -102,7 +102,7 @@ nothing_new() {
 # meanings prints what the names of the images mean now.
 meanings() {
 	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" && !had[$2]++ { print $2 }' |
-		xargs docker image inspect --format '{{.Id}} {{json .RepoTags}}' 2>/dev/null || :
+		xargs docker image inspect --format '{{.Id}}' 2>/dev/null || :
 }
 
 # own_project: no other folder may have containers in the project of that name,

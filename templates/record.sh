@@ -183,7 +183,7 @@ described() {
 	{
 		recorded service | awk '{ print "name\t" $4 "\t" $5 }'
 		printf '%s\n' "$was" | awk -F '\t' 'NF > 1 { print "was\t" $1 " " $5 }'
-		printf '%s\n' "$judged" | cut -f 10 | sort -u | xargs docker image inspect --format '{{"digests\t"}}{{.Id}}{{"\t"}}{{join .RepoDigests " "}}' 2>/dev/null
+		printf '%s\n' "$judged" | cut -f 10 | sort -u | xargs docker image inspect --format '{{"digests\t"}}{{.Id}}{{"\t"}}{{json .RepoDigests}}' 2>/dev/null || :
 		printf '%s\n' "$judged"
 	} | awk -F '\t' -v OFS='\t' '
 		$1 == "name" { name[$2] = $3; next }
@@ -196,10 +196,10 @@ described() {
 			repository = image; sub(/@.*/, "", repository)
 			if (match(repository, /:[^\/]*$/)) repository = substr(repository, 1, RSTART - 1)
 			digest = "@" $10
-			n = split(digests[$10], all, " ")
+			n = split(digests[$10], all, /[][",]+/)
 			for (i = 1; i <= n; i++) if (index(all[i], repository "@") == 1) digest = substr(all[i], length(repository) + 1)
 			if (index(image, "@")) digest = ""
-			revision = $15; gsub(/^"|"$/, "", revision)
+			revision = $15 == "null" ? "" : $15; gsub(/^"|"$/, "", revision)
 			print $11, (($3 " " $7) in was ? "same" : "new"), image digest, revision
 		}'
 }
@@ -281,6 +281,6 @@ status() {
 			name = image[$11]; sub(/@.*/, "", name)
 			print "{" text("Service", $11) "," text("Name", $12) "," text("Project", $13) "," text("State", $4) "," text("Health", $8) \
 				",\"ExitCode\":" $5 ",\"Restarts\":" $6 "," text("StartedAt", $7) "," text("Image", name) "," text("Digest", digest) \
-				",\"Revision\":" $15 "," text("Verdict", $1) "," text("Reason", $2) "}"
+				",\"Revision\":" ($15 == "null" ? "\"\"" : $15) "," text("Verdict", $1) "," text("Reason", $2) "}"
 		}'
 }
