@@ -163,7 +163,7 @@ func (z *zoo) job(t *testing.T, name, words string) job {
 // start is job for where the job may be killed.
 func (z *zoo) start(ctx context.Context, t *testing.T, name, words string) (job, error) {
 	file := filepath.Join(t.TempDir(), "errors")
-	deploy := rehearsal.DeployJob(z.deployment(t, name), words, "-o", "Tag=zoo-"+name)
+	deploy := rehearsal.DeployJob(z.deployment(t, name), words, "-o", "LocalCommand=zoo-"+name)
 	deploy.Script = "exec 2>" + file + "\n" + deploy.Script
 	out, err := z.Run(ctx, deploy)
 	said, _ := os.ReadFile(file)
@@ -292,10 +292,9 @@ func (z *zoo) write(t *testing.T, name, file, text string) {
 func (z *zoo) await(t *testing.T, host, script string, args ...string) {
 	t.Helper()
 	z.sh(t, host, `
-n=0
+end=$(($(date +%s) + 30))
 until (`+script+`); do
-	n=$((n + 1))
-	[ "$n" -lt 1200 ] || { echo "it never came to that" >&2; exit 1; }
+	[ "$(date +%s)" -lt "$end" ] || { echo "it never came to that" >&2; exit 1; }
 	sleep 0.05
 done`, args...)
 }
