@@ -85,7 +85,7 @@ func testKilledClient(t *testing.T, z *zoo) {
 	z.goOn(t, name, "ill")
 	z.deployEnded(t, name)
 	z.has(t, name, "app 1 running")
-	if log := z.journal(t, name); !matches(log, "killed: deploy failed after …: app unhealthy: the database is away; went back to the deploy of …, which runs (user zoo, …") {
+	if log := z.journal(t, name); !matches(log, "killed: deploy failed after …: app is unhealthy: the database is away; went back to the deploy of …, which runs (user zoo, …") {
 		t.Errorf("the journal ends with %q", log)
 	}
 	z.pushImage(t, name, lab.Image{Version: "3"})
@@ -131,7 +131,10 @@ iptables -I OUTPUT -p tcp --dport "$1" -j DROP`, port)
 	z.has(t, name, "app 3 running")
 	l.cancel()
 	<-l.job
-	z.deploys(t, name, "", 0, "provision: nobody heard how the deploy before this one ended: deployed 1 of 1 services in ", "provision: nothing new: what was deployed at ")
+	if log := z.journal(t, name); !matches(log, "cut: deployed 1 of 1 services in …") {
+		t.Errorf("the journal ends with %q", log)
+	}
+	z.deploys(t, name, "", 0, "provision: nothing new: what was deployed at ")
 	z.has(t, name, "app 3 running")
 }
 
@@ -158,8 +161,8 @@ func testGoneBeforeHealth(t *testing.T, z *zoo) {
 		version, state, log string
 	}{
 		"health-good": {"3", "app 3 running", "deployed 1 of 1 services in …"},
-		"health-bad":  {"2", "app 2 running", "deploy failed after … s: app unhealthy: the database is away (user …"},
-		"health-back": {"2", "app 1 running", "deploy failed after … s: app unhealthy: the database is away; went back to the deploy of …, which runs (…"},
+		"health-bad":  {"2", "app 2 running", "deploy failed after … s: app is unhealthy: the database is away (user …"},
+		"health-back": {"2", "app 1 running", "deploy failed after … s: app is unhealthy: the database is away; went back to the deploy of …, which runs (…"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

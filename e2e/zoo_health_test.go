@@ -27,7 +27,7 @@ func testFailingMigration(t *testing.T, z *zoo) {
 	before := z.has(t, name, "app 1 running", "migrate 1 exited 0")
 	z.push(t, name, "2")
 	z.pushImage(t, name, lab.Image{Repository: "zoo/migrate/migrate", Version: "2", Shell: "echo no such table; exit 3"})
-	j := z.deploys(t, name, "", 1, "migrate: has ended with exit code 3")
+	j := z.deploys(t, name, "", 1, "migrate has ended with exit code 3")
 	endsWith(t, j, "provision: deploy failed after … s: …migrate has ended with exit code 3; went back to the deploy of …, which runs")
 	after := z.has(t, name, "app 1 running", "migrate 1 exited 0")
 	for i, c := range after {
@@ -90,8 +90,8 @@ func testReasons(t *testing.T, z *zoo) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			z.pushImage(t, name, lab.Image{Version: "2"})
-			j := z.deploys(t, name, "", 1, "app: unhealthy: the database is away\n", "now app: ")
-			endsWith(t, j, "provision: deploy failed after … s: app unhealthy: the database is away; went back to the deploy of …, which runs")
+			j := z.deploys(t, name, "", 1, "app is unhealthy: the database is away\n", "now app: ")
+			endsWith(t, j, "provision: deploy failed after … s: app is unhealthy: the database is away; went back to the deploy of …, which runs")
 			z.has(t, name, "app 1 running", "other 1 running")
 			all := j.out + j.errors
 			if got := strings.Contains(all, "  | token 8 of version 2\n"); got != wants {
@@ -103,7 +103,7 @@ func testReasons(t *testing.T, z *zoo) {
 			if strings.Contains(all, "other: runs") || strings.Contains(all, "other runs") {
 				t.Errorf("what is well is told, too:\n%s", all)
 			}
-			if log := z.journal(t, name); !strings.Contains(log, "app unhealthy: the database is away") || strings.Contains(log, "token") {
+			if log := z.journal(t, name); !strings.Contains(log, "app is unhealthy: the database is away") || strings.Contains(log, "token") {
 				t.Errorf("the journal ends with %q", log)
 			}
 		})

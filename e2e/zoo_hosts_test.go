@@ -36,7 +36,7 @@ func testStore(t *testing.T, z *zoo) {
 	if err := z.PushBroken(t.Context(), "zoo/store", "3"); err != nil {
 		t.Fatal(err)
 	}
-	endsWith(t, z.deploys(t, name, "", 1), "provision: deploy failed after … s: app unhealthy…; went back to the deploy of …, which runs")
+	endsWith(t, z.deploys(t, name, "", 1), "provision: deploy failed after … s: app is unhealthy…; went back to the deploy of …, which runs")
 	z.has(t, name, "app 2 running")
 	for _, version := range []string{"4", "5", "6"} {
 		z.push(t, name, version)

@@ -87,6 +87,11 @@ func (z *zoo) prepare(t *testing.T) {
 	z.sh(t, "web1", `
 mkdir -p /run/zoo/before /run/zoo/offline
 chmod 777 /run/zoo/*`)
+	// As it is, Docker has addresses for some thirty networks.
+	z.sh(t, "web1", `
+mkdir -p /etc/docker
+echo '{"default-address-pools": [{"base": "172.16.0.0/12", "size": 24}]}' >/etc/docker/daemon.json
+systemctl restart docker`)
 	for _, host := range []string{"web1", "web2", "web3"} {
 		z.install(t, host, "/usr/local/bin/busybox")
 	}

@@ -17,7 +17,7 @@ func testPinned(t *testing.T, z *zoo) {
 	z.deployment(t, name).Parameters["tag"] = "two"
 	z.apply(t, "--limit", name)
 	j := z.deploys(t, name, "", 1)
-	endsWith(t, j, "provision: deploy failed after … s: app unhealthy…; went back to the deploy of …, which runs")
+	endsWith(t, j, "provision: deploy failed after … s: app is unhealthy…; went back to the deploy of …, which runs")
 	after := z.has(t, name, "app 1 running")
 	if after[0].Image != before[0].Image || !strings.HasSuffix(after[0].Config.Image, "/zoo/pinned:one") {
 		t.Errorf("it runs %s, %s", after[0].Config.Image, after[0].Image)

@@ -38,10 +38,10 @@ func testVersions(t *testing.T, z *zoo) {
 		z.pushImage(t, name, lab.Image{Version: "2", Tag: "2.0", Broken: true})
 		j = z.deploys(t, name, "deploy 2.0", 1)
 		if name == "versioned" {
-			endsWith(t, j, "provision: deploy failed after … s: app unhealthy…; went back to the deploy of …, which runs")
+			endsWith(t, j, "provision: deploy failed after … s: app is unhealthy…; went back to the deploy of …, which runs")
 			z.has(t, name, "app 1 running")
 		} else {
-			endsWith(t, j, "provision: deploy failed after … s: app unhealthy…")
+			endsWith(t, j, "provision: deploy failed after … s: app is unhealthy…")
 			z.has(t, name, "app 2 running")
 		}
 		if got := env(name); got != "OTHER=kept\nTAG=1.4.2" {

@@ -54,7 +54,7 @@ case $status in
 		fact deploying yes
 	fi
 	! [ -e "$state/good" ] || sed -n 's/^service \([^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
-	[ -z "$all" ] || containers "$PWD/$1" | judge | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
+	[ -z "$all" ] || look "$PWD/$1" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
 	;;
 124) fact unasked 'it does not answer' ;;
 *)

@@ -12,15 +12,20 @@ settled=5
 # policy, id of the image, service, name, project, name of the image, revision
 # (as JSON).
 containers() {
-	_ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
-		--filter label=com.docker.compose.oneoff=False) || return
-	[ -n "$_ids" ] || return 0
-	_lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$_container" 2>/dev/null) || : # one has gone meanwhile
+	_tries=''
+	while :; do
+		_ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
+			--filter label=com.docker.compose.oneoff=False) || return
+		[ -n "$_ids" ] || return 0
+		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$_container") || break
+		_tries=x$_tries # one has gone meanwhile
+		[ "$_tries" != xxxxx ] || return
+	done
 	printf '%s\n' "$_lines" | sort -t "$_tab" -k 9,9 -k 10,10
 }
 _tab=$(printf '\t')
 _label='{{"\t"}}{{index .Config.Labels "com.docker.compose'
-_container='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t"}}{{.RestartCount}}{{"\t"}}{{.State.StartedAt}}{{"\t"}}{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{.Image}}'"$_label.service\"}}"'{{"\t"}}{{slice .Name 1}}'"$_label.project\"}}"'{{"\t"}}{{.Config.Image}}{{"\t"}}{{json (index .Config.Labels "org.opencontainers.image.revision")}}'
+_container='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t"}}{{.RestartCount}}{{"\t"}}{{.State.StartedAt}}{{"\t"}}{{with index .State "Health"}}{{.Status}}{{else}}none{{end}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{.Image}}'"$_label.service\"}}"'{{"\t"}}{{slice .Name 1}}'"$_label.project\"}}"'{{"\t"}}{{.Config.Image}}{{"\t"}}{{json (index .Config.Labels "org.opencontainers.image.revision")}}'
 
 # judge reads lines of containers, and prints each with two fields
 # before it: ok, wait (it may become well by itself) or bad, and the reason.
@@ -30,9 +35,9 @@ judge() {
 	{
 		verdict = "bad"
 		ends = $7 == "" || $7 == "no" || $7 == "on-failure"
-		if ($2 == "running" && $6 == "healthy") { verdict = "ok"; reason = "healthy" }
-		else if ($2 == "running" && $6 == "unhealthy") reason = "unhealthy"
-		else if ($2 == "running" && $6 == "starting") { verdict = "wait"; reason = "not healthy yet" }
+		if ($2 == "running" && $6 == "healthy") { verdict = "ok"; reason = "is healthy" }
+		else if ($2 == "running" && $6 == "unhealthy") reason = "is unhealthy"
+		else if ($2 == "running" && $6 == "starting") { verdict = "wait"; reason = "is not healthy yet" }
 		else if ($2 == "running" && substr($5, 1, 19) < cutoff) { verdict = "ok"; reason = "runs" }
 		else if ($2 == "running") { verdict = "wait"; reason = $4 > 0 ? "was restarted " $4 " times" : "has just started" }
 		else if ($2 == "restarting") { verdict = "wait"; reason = "keeps restarting, exit code " $3 }
@@ -43,4 +48,10 @@ judge() {
 		else reason = "is " $2
 		print verdict, reason, $0
 	}'
+}
+
+# look FOLDER: the containers of FOLDER, judged. It fails where Docker does not tell.
+look() {
+	_all=$(containers "$1") || return
+	[ -z "$_all" ] || printf '%s\n' "$_all" | judge
 }

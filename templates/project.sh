@@ -52,8 +52,12 @@ last_line() {
 	grep -v '^[[:space:]]*$' | tail -n 1 | tr -c '\012\040-\176' '?' | cut -c 1-300
 }
 
+docker_error() {
+	docker version --format '{{.Server.Version}}' 2>&1 >/dev/null | last_line
+}
+
 no_docker() {
-	end 1 failed "nothing was changed, as Docker does not answer: $(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null | last_line)"
+	end 1 failed "nothing was changed, as Docker does not answer: $(docker_error)"
 }
 
 # pull_each is for where not all could be pulled: one by one, to know which. Of
@@ -94,7 +98,7 @@ pull_each() {
 nothing_new() {
 	[ -e "$state/same" ] && [ "$(sed 1q "$state/same")" = "$digest" ] || return 1
 	[ "$(meanings)" = "$(sed -n 's/^image //p' "$state/same")" ] || return 1
-	_now=$(containers "$here" | judge) || return 1
+	_now=$(look "$here") || return 1
 	[ "$(printf '%s\n' "$_now" | cut -f 3,7)" = "$(sed -n 's/^container //p' "$state/same")" ] || return 1
 	! printf '%s\n' "$_now" | grep -qv '^ok'
 }
@@ -140,7 +144,7 @@ await() {
 	_end=$(($(date +%s) + wait))
 	[ "$wait" -ge "$settled" ] || settled=$wait
 	while :; do
-		judged=$(containers "$here" | judge)
+		judged=$(look "$here") || judged="wait$_tab"
 		! printf '%s\n' "$judged" | grep -q '^bad' || return 1
 		printf '%s\n' "$judged" | grep -q '^wait' || return 0
 		[ "$(date +%s)" -lt "$_end" ] || return 1

@@ -146,14 +146,23 @@ tidy() {
 		}' "$state/kept" >"$state/sorted"
 	sed -n 's/^keep //p' "$state/sorted" >"$state/new" && mv -f "$state/new" "$state/kept"
 	sed -n 's/^drop //p' "$state/sorted" | while read -r _ image called; do
-		[ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" != "$image" ] || docker rmi "$called" || :
-		docker rmi "$(kept_name "$image")" || :
-	done >/dev/null 2>&1
+		forget "$image" "$called"
+	done
 	[ -e "$state/tried" ] || return 0
-	sort -u "$state/tried" | while read -r image; do
-		grep -qF " $image " "$state/kept" || docker rmi "$image" || :
-	done >/dev/null 2>&1
+	sort -u "$state/tried" | while read -r image called; do
+		grep -qF " $image " "$state/kept" || forget "$image" "$called"
+	done
 	rm -f "$state/tried"
+}
+
+# forget IMAGE NAME: takes the names of this deployment from an image, and
+# removes it where it has no other.
+forget() {
+	{
+		[ "$(docker image inspect --format '{{.Id}}' "$2")" != "$1" ] || docker rmi "$2"
+		docker rmi "$(kept_name "$1")"
+		[ "$(docker image inspect --format '{{len .RepoTags}}' "$1")" != 0 ] || docker rmi "$1"
+	} >/dev/null 2>&1 || :
 }
 
 # may_write_version: what is deployed is written to .env, which Compose reads.
@@ -223,17 +232,20 @@ note: the disk that Docker uses is $_full % full"
 	end 0 good "$((_new)) of $(($(printf '%s\n' "$_lines" | grep -c .))) services"
 }
 
-# ill prints, for each container that is not well, the service, the reason and
-# what its health check said last, or its logs if the inventory wants them.
+# ill prints, for each container that is to blame, the service, the reason and
+# what its health check said last, and its logs if the inventory wants them.
+# While one is bad, those that may yet become well are not.
 ill() {
-	printf '%s\n' "$judged" | awk -F '\t' '$1 != "ok" && NF > 2 { print $3 "\t" $11 "\t" $2 "\t" $8 }' |
+	_blame=wait
+	! printf '%s\n' "$judged" | grep -q '^bad' || _blame=bad
+	printf '%s\n' "$judged" | awk -F '\t' -v blame="$_blame" '$1 == blame && NF > 2 { print $3 "\t" $11 "\t" $2 "\t" $8 }' |
 		while IFS=$_tab read -r _id service reason health; do
 			_output=''
 			if [ "$health" = unhealthy ] || [ "$health" = starting ]; then
-				_output=$(docker inspect --format '{{with .State.Health}}{{range .Log}}{{json .Output}}{{"\n"}}{{end}}{{end}}' "$_id" 2>/dev/null |
+				_output=$(docker inspect --format '{{with index .State "Health"}}{{range .Log}}{{json .Output}}{{"\n"}}{{end}}{{end}}' "$_id" 2>/dev/null |
 					grep -v '^$' | tail -n 1 | sed 's/^"//; s/"$//; s/\\n/ /g; s/\\[rt]/ /g; s/  *$//' | tr -c '\012\040-\176' '?' | cut -c 1-300) || :
 			fi
-			printf '%s: %s%s\n' "$service" "$reason" "${_output:+: $_output}"
+			printf '%s %s%s\n' "$service" "$reason" "${_output:+: $_output}"
 			[ "$logs" -eq 0 ] || docker logs --tail "$logs" "$_id" 2>&1 | tr -c '\011\012\040-\176' '?' | cut -c 1-2000 | sed "s/^/  | /"
 		done
 }
@@ -241,11 +253,13 @@ ill() {
 # not_well ends a deploy whose containers are not well, or could not be made.
 # Nothing is put back before it is known why.
 not_well() {
-	judged=$(containers "$here" | judge)
+	judged=$(look "$here") || end 1 failed "Docker does not answer any more, so nobody knows what runs: $(docker_error)"
 	told=$(ill)
-	_why=$(printf '%s\n' "$told" | sed '/^  | /d; s/^\([^:]*\): /\1 /' | paste -s -d ';' - | sed 's/;/; /g')
+	_why=$(printf '%s\n' "$told" | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 	[ -n "$_why" ] || _why=$(said)
-	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" { print $2 }' | sort -u | xargs docker image inspect --format '{{.Id}}' 2>/dev/null >>"$state/tried" || :
+	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" { print $2 }' | sort -u | while read -r called; do
+		! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"
+	done
 	if ! [ -e "$state/good" ] || [ "$what" = start ]; then
 		end 1 failed "$_why"
 	elif [ "$(printf '%s\n' "$judged" | cut -f 3,7)" = "$(printf '%s\n' "$was" | cut -f 1,5)" ]; then
@@ -258,10 +272,10 @@ not_well() {
 	if ! again; then
 		_outcome="going back to the deploy of $(recorded time) failed: $(said)"
 	elif ! await; then
-		_ill=$(ill | sed '/^  | /d; s/^\([^:]*\): /\1 /' | paste -s -d ';' - | sed 's/;/; /g')
+		_ill=$(ill | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 		_outcome="went back to the deploy of $(recorded time), but $_ill"
 	fi
-	judged=$(containers "$here" | judge)
+	judged=$(look "$here") || judged=''
 	told="$told
 $(described | awk -F '\t' 'NF { print "now " $1 ": " $3 ($4 == "" ? "" : " revision " $4) }')"
 	end 1 failed "$_why; $_outcome"
@@ -269,7 +283,8 @@ $(described | awk -F '\t' 'NF { print "now " $1 ": " $3 ($4 == "" ? "" : " revis
 
 # status prints what runs, one JSON object a line.
 status() {
-	judged=$(containers "$here" | judge) was=''
+	judged=$(look "$here")
+	was=''
 	{
 		described | sed "s/^/image$_tab/"
 		printf '%s\n' "$judged"

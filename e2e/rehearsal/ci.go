@@ -105,7 +105,7 @@ func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, o
 // DeployJob is the job that CI runs.
 func DeployJob(d *inventory.Deployment, words string, options ...string) Job {
 	j := Job{In: d.Variables.Group, Script: templates.CIBefore + `
-exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
+ssh -nT -F "$files/config" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
 `}
 	if j.In == "" {
 		j.In = d.Variables.Projects[0]
