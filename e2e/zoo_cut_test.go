@@ -61,7 +61,7 @@ func clientOf(t *testing.T, name string) int {
 	}
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
-		if words := strings.Split(string(text), "\x00"); words[0] == "ssh" && strings.Contains(string(text), "LocalCommand=zoo-"+name+"\x00") {
+		if words := strings.Split(string(text), "\x00"); words[0] == "ssh" && strings.Contains(string(text), "SendEnv=zoo-"+name+"\x00") {
 			pid, err := strconv.Atoi(strings.Split(file, "/")[2])
 			if err != nil {
 				t.Fatal(err)

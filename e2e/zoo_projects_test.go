@@ -28,7 +28,7 @@ const slow = `services:
     command:
       - sh
       - -c
-      - trap ':>/gate/stopping; while [ -e /gate/hold ]; do sleep 0.05; done; exit 0' TERM; while :; do sleep 0.05; done
+      - trap ':>/gate/stopping; while [ -e /gate/hold ]; do sleep 0.05; done; exit 0' TERM; while :; do sleep 1000 & wait; done
     healthcheck:
       test:
         - CMD-SHELL
@@ -40,7 +40,7 @@ const slow = `services:
           case $$(cat /version) in
           2*) echo the database is away; exit 1 ;;
           esac
-      interval: 300ms
+      interval: 2s
       timeout: 1m
       retries: 1
 `
@@ -151,7 +151,7 @@ const talking = `services:
       - for i in 1 2 3 4 5 6 7 8; do echo "token $$i of version $$(cat /version)"; done; exec httpd -f -p 80 -h /www
     healthcheck:
       test: [CMD-SHELL, "echo the database is away; [ $$(cat /version) != 2 ]"]
-      interval: 300ms
+      interval: 2s
       timeout: 1m
       retries: 2
   other:

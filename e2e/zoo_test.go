@@ -168,7 +168,7 @@ func (z *zoo) job(t *testing.T, name, words string) job {
 // start is job for where the job may be killed.
 func (z *zoo) start(ctx context.Context, t *testing.T, name, words string) (job, error) {
 	file := filepath.Join(t.TempDir(), "errors")
-	deploy := rehearsal.DeployJob(z.deployment(t, name), words, "-o", "LocalCommand=zoo-"+name)
+	deploy := rehearsal.DeployJob(z.deployment(t, name), words, "-o", "SendEnv=zoo-"+name)
 	deploy.Script = "exec 2>" + file + "\n" + deploy.Script
 	out, err := z.Run(ctx, deploy)
 	said, _ := os.ReadFile(file)

@@ -32,9 +32,12 @@ func testPinned(t *testing.T, z *zoo) {
 // The images of a host do not grow with each deploy, and no deployment loses
 // what it may have to go back to.
 func testSixDeploys(t *testing.T, z *zoo) {
-	image := z.Inventory.Registry.Host + "/zoo/shared"
+	shared, three := z.Inventory.Registry.Host+"/zoo/shared", z.Inventory.Registry.Host+"/zoo/many-three"
+	push := func(name, version string) {
+		z.pushImage(t, name, lab.Image{Version: version, Healthy: true, Labels: map[string]string{"test": "six deploys"}})
+	}
 	for _, version := range []string{"2", "3"} {
-		z.push(t, "neighbour", version)
+		push("neighbour", version)
 		z.deploys(t, "neighbour", "", 0)
 	}
 	kept := z.images(t, "web1", "provision/kept:neighbour_*")
@@ -42,13 +45,12 @@ func testSixDeploys(t *testing.T, z *zoo) {
 		t.Fatalf("the neighbour keeps %q, want two images", kept)
 	}
 	before := z.has(t, "neighbour", "app 3 running")
-	z.push(t, "many-three", "2")
 	for _, version := range []string{"4", "5", "6", "7", "8", "9"} {
-		z.push(t, "many", version)
-		z.deploys(t, "many", "", 0)
-		z.has(t, "many", "app "+version+" running")
-		z.push(t, "many-three", version)
-		z.deploys(t, "many-three", "", 0)
+		for _, name := range []string{"many", "many-three"} { // the same image in two repositories
+			push(name, version)
+			z.deploys(t, name, "", 0)
+			z.has(t, name, "app "+version+" running")
+		}
 	}
 	for name, want := range map[string]int{"many": 2, "many-three": 3, "neighbour": 2} {
 		if got := z.images(t, "web1", "provision/kept:"+name+"_*"); len(got) != want {
@@ -60,23 +62,24 @@ func testSixDeploys(t *testing.T, z *zoo) {
 	}
 	z.untouched(t, "neighbour", before)
 
-	// Versions 2 and 3 are the neighbour's, 8 and 9 are kept; 1 and 4 to 7 are gone.
-	if all := z.imageVersions(t, "web1", image); !slices.Equal(all, []string{"2", "3", "8", "9"}) {
-		t.Errorf("there are the versions %q of %s", all, image)
+	// 2 and 3 are the neighbour's, 7 is the one of many-three.
+	if all := z.imageVersions(t, "web1", shared); !slices.Equal(all, []string{"2", "3", "7", "8", "9"}) {
+		t.Errorf("there are the versions %q of %s", all, shared)
 	}
-	if all := z.imageVersions(t, "web1", z.Inventory.Registry.Host+"/zoo/many-three"); !slices.Equal(all, []string{"7", "8", "9"}) {
-		t.Errorf("there are the versions %q of many-three", all)
+	if all := z.imageVersions(t, "web1", three); !slices.Equal(all, []string{"7", "8", "9"}) {
+		t.Errorf("there are the versions %q of %s", all, three)
 	}
 
 	// What was tried in vain does not stay either.
 	for range 3 {
 		z.pushImage(t, "many", lab.Image{Version: "10", Broken: true, Ballast: 1})
 		z.deploys(t, "many", "", 1)
+		z.has(t, "many", "app 9 running")
 	}
-	z.push(t, "many", "11")
+	push("many", "11")
 	z.deploys(t, "many", "", 0)
-	if all := z.imageVersions(t, "web1", image); !slices.Equal(all, []string{"11", "2", "3", "9"}) {
-		t.Errorf("after failures there are the versions %q of %s", all, image)
+	if all := z.imageVersions(t, "web1", shared); !slices.Equal(all, []string{"11", "2", "3", "7", "8", "9"}) {
+		t.Errorf("after failures there are the versions %q of %s", all, shared)
 	}
 }
 
@@ -87,13 +90,13 @@ func (z *zoo) images(t *testing.T, host, pattern string) []string {
 }
 
 // imageVersions returns the versions that are on a host of the images that were
-// pulled from a repository, sorted as text.
+// pulled from a repository, sorted as text, but for 1, which all projects share.
 func (z *zoo) imageVersions(t *testing.T, host, repository string) []string {
 	t.Helper()
 	return strings.Fields(z.sh(t, host, `
 docker images --quiet --no-trunc | sort -u |
 	xargs docker image inspect --format '{{index .Config.Labels "version"}} {{.RepoTags}} {{.RepoDigests}}' |
-	grep -F -e "[$1@" -e "[$1:" -e " $1@" -e " $1:" | cut -d ' ' -f 1 | sort`, repository))
+	grep -F -e "[$1@" -e "[$1:" -e " $1@" -e " $1:" | cut -d ' ' -f 1 | grep -vx 1 | sort`, repository))
 }
 
 // Two deployments of one image: the one that goes back takes nothing from the other.
@@ -127,13 +130,19 @@ func testRenamedService(t *testing.T, z *zoo) {
 	z.has(t, name, "new 1 running")
 }
 
-// So does none of a project that is called otherwise now.
+// A project that is called otherwise now would run beside the old one, with empty
+// volumes: that is refused.
 func testRenamedProject(t *testing.T, z *zoo) {
 	const name = "own-name"
-	z.has(t, name, "app 1 running")
+	before := z.has(t, name, "app 1 running")
 	z.write(t, name, "compose.yaml", "name: zoo-other-name\n"+plain)
+	j := z.deploys(t, name, "", 1, "nothing was changed, as the containers here are those of the Compose project own-name, and zoo-other-name would start beside it")
+	endsWith(t, j, `hint: put "name: own-name" into compose.yaml; or …`)
+	z.untouched(t, name, before)
+	z.write(t, name, "compose.yaml", "name: own-name\n"+plain)
+	z.push(t, name, "2")
 	z.deploys(t, name, "", 0)
-	z.has(t, name, "app 1 running")
+	z.has(t, name, "app 2 running")
 }
 
 // What no registry has does not hold up the rest.
