@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,6 +29,10 @@ type Image struct {
 	Version    string
 	Healthy    bool // whether the image has a HEALTHCHECK, which succeeds within a second or so, and is then made once a minute
 	Broken     bool // whether that fails instead; the image has one then
+
+	Shell   string            // runs in place of the web server
+	Labels  map[string]string // more labels
+	Ballast int               // how many bytes it is bigger, packed as well
 }
 
 // Push makes an image and uploads it. token is called with the scope of the
@@ -125,6 +131,11 @@ func (i Image) layer() (layer, error) {
 	var a archive
 	a.add(tar.Header{Name: "www/index.html", Mode: 0o644}, []byte(i.Version+"\n"))
 	a.add(tar.Header{Name: "version", Mode: 0o644}, []byte(i.Version+"\n"))
+	if i.Ballast > 0 {
+		ballast := make([]byte, i.Ballast)
+		rand.Read(ballast)
+		a.add(tar.Header{Name: "ballast", Mode: 0o644}, ballast)
+	}
 	return a.layer()
 }
 
@@ -167,10 +178,16 @@ func (a *archive) layer() (layer, error) {
 // config returns the image's configuration.
 func (i Image) config(layers ...string) any {
 	type m = map[string]any
+	command := []string{"/bin/httpd", "-f", "-p", "80", "-h", "/www"}
+	if i.Shell != "" {
+		command = []string{"/bin/sh", "-c", i.Shell}
+	}
+	labels := map[string]string{"version": i.Version}
+	maps.Copy(labels, i.Labels)
 	run := m{
-		"Cmd":          []string{"/bin/httpd", "-f", "-p", "80", "-h", "/www"},
+		"Cmd":          command,
 		"Env":          []string{"PATH=/bin", "VERSION=" + i.Version},
-		"Labels":       m{"version": i.Version},
+		"Labels":       labels,
 		"ExposedPorts": m{"80/tcp": m{}},
 		// As PID 1, httpd ignores SIGTERM; docker would wait ten seconds for it.
 		"StopSignal": "SIGKILL",
@@ -194,7 +211,7 @@ func (i Image) config(layers ...string) any {
 		"os":           "linux",
 		"config":       run,
 		"rootfs":       m{"type": "layers", "diff_ids": layers},
-		"history":      []any{m{"created_by": strings.Join(run["Cmd"].([]string), " ")}},
+		"history":      []any{m{"created_by": strings.Join(command, " ")}},
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"provision/templates"
 )
 
-// commit puts one file into a bare repository, on each of the branches.
-func commit(repository string, branches []string, name string, text []byte) error {
+// commit puts files into a bare repository, on each of the branches.
+func commit(repository string, branches []string, files map[string]string) error {
 	tree, err := os.MkdirTemp("/run", "commit-")
 	if err != nil {
 		return err
@@ -33,14 +33,16 @@ func commit(repository string, branches []string, name string, text []byte) erro
 		}
 		return nil
 	}
-	if err := os.WriteFile(filepath.Join(tree, name), text, 0o644); err != nil {
-		return err
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(tree, name), []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	commands := [][]string{
 		{"init", "--quiet", "--bare", "--initial-branch", branches[0], repository},
 		{"init", "--quiet", "--initial-branch", branches[0]},
-		{"add", name},
-		{"commit", "--quiet", "--message", "add " + name},
+		{"add", "."},
+		{"commit", "--quiet", "--message", "add the project"},
 	}
 	for _, branch := range branches {
 		commands = append(commands, []string{"push", "--quiet", repository, "HEAD:refs/heads/" + branch})

@@ -49,6 +49,10 @@ type Options struct {
 
 	// Host, if not nil, may change how a host is made before it is.
 	Host func(name string, o *lab.Options)
+
+	// Files, if not nil, returns the files of a project, whose images are below
+	// that name. Where it returns none, a compose.yaml is made.
+	Files func(project, image string) map[string]string
 }
 
 // New builds the world of an inventory. It changes inv where the lab cannot
@@ -129,7 +133,7 @@ func (w *World) startGitLab(o Options) error {
 		top, _, _ := strings.Cut(group, "/")
 		w.GitLab.AddMember(top, "owner", gitlabtest.Owner)
 	}
-	if err := w.fillRepositories(); err != nil {
+	if err := w.fillRepositories(o); err != nil {
 		return err
 	}
 
@@ -170,7 +174,7 @@ func (w *World) keep(name string, v secret.Value) (inventory.Secret, error) {
 // fillRepositories gives every project a compose.yaml. Its services are those
 // that the overrides of its deployments speak of, each with the image of the
 // project.
-func (w *World) fillRepositories() error {
+func (w *World) fillRepositories(o Options) error {
 	services := map[string]map[string]any{}
 	branches := map[string][]string{}
 	for _, d := range w.Inventory.Deployments {
@@ -211,7 +215,13 @@ func (w *World) fillRepositories() error {
 		if err != nil {
 			return err
 		}
-		if err := commit(w.GitLab.Repository(project), branches[project], "compose.yaml", text); err != nil {
+		files := map[string]string{"compose.yaml": string(text)}
+		if o.Files != nil {
+			if own := o.Files(project, w.Inventory.Registry.Host+"/"+project); len(own) > 0 {
+				files = own
+			}
+		}
+		if err := commit(w.GitLab.Repository(project), branches[project], files); err != nil {
 			return fmt.Errorf("%s: %w", project, err)
 		}
 		for _, branch := range branches[project] {
@@ -258,16 +268,25 @@ func (w *World) projects() []string {
 	return projects
 }
 
+// PushImage pushes an image, with the tag latest if it has none, and returns the
+// digest of its manifest.
+func (w *World) PushImage(ctx context.Context, i lab.Image) (string, error) {
+	if i.Tag == "" {
+		i.Tag = "latest"
+	}
+	return w.Registry.Push(ctx, i, w.registryToken)
+}
+
 // Push pushes a version of the image of a project, as its pipeline would.
 func (w *World) Push(ctx context.Context, project, version string) error {
-	_, err := w.Registry.Push(ctx, lab.Image{Repository: project, Tag: "latest", Version: version, Healthy: true}, w.registryToken)
+	_, err := w.PushImage(ctx, lab.Image{Repository: project, Version: version, Healthy: true})
 	return err
 }
 
 // PushBroken is [World.Push] with an image that runs, and whose health check
 // fails.
 func (w *World) PushBroken(ctx context.Context, project, version string) error {
-	_, err := w.Registry.Push(ctx, lab.Image{Repository: project, Tag: "latest", Version: version, Broken: true}, w.registryToken)
+	_, err := w.PushImage(ctx, lab.Image{Repository: project, Version: version, Broken: true})
 	return err
 }
 
