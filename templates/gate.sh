@@ -45,7 +45,7 @@ HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
 # sshd has looked at the key when the connection began, which may be long ago.
-grep -qF "gate $name $key\"" "$HOME/.ssh/authorized_keys" 2>/dev/null || refuse 'this key is no longer allowed'
+grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse 'this key is no longer allowed'
 
 version=''
 case $asked in
