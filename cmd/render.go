@@ -46,7 +46,7 @@ func renderCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `OWNER`, a group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
-			&cli.StringFlag{Name: "image", Usage: "ci: the `IMAGE` of the jobs (default: docker:git; --verify needs one with provision in it)"},
+			&cli.StringFlag{Name: "image", Usage: "ci: the `IMAGE` of the jobs (default: docker:cli; --verify needs one with provision in it)"},
 			&cli.IntFlag{Name: "parallel", Usage: "ci --verify: `N` jobs for the whole fleet, not one for each environment"},
 		},
 		HideHelpCommand: true,

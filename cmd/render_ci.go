@@ -66,7 +66,7 @@ func renderCI(w io.Writer, file string, deployments []*inventory.Deployment, o c
 		return usagef("which image has provision in it?\nhint: give --image registry.example.com/tools/provision, or --component to leave it to those who include it")
 	}
 	if o.image == "" && !o.verify {
-		o.image = "docker:git"
+		o.image = "docker:cli"
 	}
 	if !filepath.IsLocal(file) { // it has another path in a project
 		file = filepath.Base(file)

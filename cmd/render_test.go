@@ -184,17 +184,24 @@ func TestRenderDeployJobs(t *testing.T) {
 					t.Errorf("%s\n got %s\nwant %s", name, got[name], c.want[name])
 				}
 			}
-			if base.Image != "docker:git" || base.Stage != "deploy" || base.Needs != nil || *base.Interruptible || len(*base.Cache)+len(*base.Dependencies) != 0 ||
+			if base.Image != "docker:cli" || base.Stage != "deploy" || base.Needs != nil || *base.Interruptible || len(*base.Cache)+len(*base.Dependencies) != 0 ||
 				base.Variables["GIT_STRATEGY"] != "none" || base.Environment != nil || base.Parallel != nil {
 				t.Errorf("what the jobs have in common: %+v", base)
 			}
 			if strings.Contains(base.Script, "shop") || strings.Contains(base.BeforeScript, "SHOP_") {
 				t.Errorf("a name is in a script:\n%s", text)
 			}
-			for _, option := range []string{"StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes", `UserKnownHostsFile="$HOME/.ssh/known_hosts"`} {
-				if !strings.Contains(base.Script, "-o "+option) {
-					t.Errorf("ssh runs without %s:\n%s", option, base.Script)
+			if !strings.Contains(base.Script, ` -F "$files/config" `) {
+				t.Errorf("ssh runs with what else is configured:\n%s", base.Script)
+			}
+			for _, option := range []string{"StrictHostKeyChecking yes", "BatchMode yes", "IdentitiesOnly yes", "IdentityAgent none", "UpdateHostKeys no",
+				`UserKnownHostsFile "$files/known_hosts"`, "GlobalKnownHostsFile /dev/null"} {
+				if !strings.Contains(base.BeforeScript, "\n"+option+"\n") {
+					t.Errorf("ssh runs without %s:\n%s", option, base.BeforeScript)
 				}
+			}
+			if strings.Contains(base.BeforeScript+base.Script, "~") || strings.Contains(base.BeforeScript+base.Script, "HOME") {
+				t.Errorf("a home directory is in a script:\n%s", text)
 			}
 		})
 	}

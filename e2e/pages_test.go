@@ -244,11 +244,12 @@ func (r *reader) read(t *testing.T, page string) {
 	}
 }
 
-// job types a command as a job of a pipeline does, and returns what it prints.
+// job types a command as a job of a pipeline does, after what it has before its
+// script, and returns what it prints. Who types ssh knows the host already.
 func (r *reader) job(t *testing.T, project, environment, command string) string {
 	t.Helper()
 	out, err := r.Run(t.Context(), rehearsal.Job{In: project, Environment: environment,
-		Script: "exec 2>&1\n" + templates.CIBefore + "\n" + command + "\n"})
+		Script: "exec 2>&1\n" + templates.CIBefore + "\nmkdir ~/.ssh && cp \"$files/known_hosts\" ~/.ssh && chmod 600 \"$SSH_AUTH\"\n" + command + "\n"})
 	if exit, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
 		t.Fatal(err)
 	} else if failed && out == "" {

@@ -88,7 +88,7 @@ func renderJobs(t *testing.T, w *world, inputs map[string]string, args ...string
 				environment = os.Expand(environment, func(name string) string { return own[name] })
 			}
 			own["BODY"] = body
-			// As a runner runs it, in the shell of the image docker:git.
+			// As a runner runs it, in the shell of the image docker:cli.
 			jobs[full] = rehearsal.Job{In: "transmogrify/side", Environment: environment, Variables: own, Script: `exec busybox sh -e -o pipefail -c "$BODY" </dev/null`}
 		}
 	}
@@ -100,7 +100,7 @@ func TestRenderDeploys(t *testing.T) {
 	w := newWorld(t, rendered)
 	w.apply(t)
 	jobs := renderJobs(t, w, nil, "--in", "transmogrify/side")
-	component := renderJobs(t, w, map[string]string{"stage": "deploy", "image": "docker:git", "needs": "[]", "job-prefix": "my "}, "--in", "transmogrify/side", "--component")
+	component := renderJobs(t, w, map[string]string{"stage": "deploy", "image": "docker:cli", "needs": "[]", "job-prefix": "my "}, "--in", "transmogrify/side", "--component")
 	if len(jobs) != 4 || len(component) != 4 {
 		t.Fatalf("4 jobs are wanted: %v, %v", jobs, component)
 	}

@@ -100,7 +100,7 @@ func (w *World) Run(ctx context.Context, j Job) (string, error) {
 // is a deploy. Options are more options of ssh.
 func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, options ...string) (string, error) {
 	j := Job{In: d.Variables.Group, Script: templates.CIBefore + `
-exec ssh -i "$SSH_AUTH" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
+ssh -nT -F "$files/config" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
 `}
 	if j.In == "" {
 		j.In = d.Variables.Projects[0]
