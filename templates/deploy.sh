@@ -88,6 +88,7 @@ begin() {
 	id=0
 	! [ -s "$state/last" ] || read -r id <"$state/last"
 	id=$((id + 1))
+	[ ! -e "$state/$id.end" ] || rm -f "$state/$id.end" "$state/$id.told" # of a time before a full disk
 	printf '%s\n' "$want" >"$state/$id.want"
 	printf '%s\n' "$id" >"$state/last"
 	printf '%s\n' "$id" >"$state/waiting"
@@ -100,7 +101,8 @@ begin() {
 # follow copies what the deploy says until it has ended. Whoever listens may stop
 # reading at any time; then only this process waits.
 follow() {
-	exec 6<"$state/$id.log" 8<"$state/$id.log"
+	exec 6<"$state/$id.log" 8<"$state/$id.log" 9<"$state/$id.want"
+	flock -s 9 # for tell_untold: somebody still listens
 	exec 4>&-
 	until flock -s -w 0.3 6; do
 		cat <&8 >&2
@@ -147,6 +149,7 @@ run() {
 # tell_untold says how the deploy before this one ended, if nobody listened.
 tell_untold() {
 	_last=$((id - 1))
+	[ -e "$state/$_last.told" ] || ! [ -e "$state/$_last.want" ] || flock -w 5 "$state/$_last.want" true || :
 	if ! [ -e "$state/$_last.want" ] || [ -e "$state/$_last.told" ]; then
 		:
 	elif [ -s "$state/$_last.end" ]; then

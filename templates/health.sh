@@ -30,7 +30,7 @@ container_line='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t
 # judge reads lines of containers, and prints each with two fields
 # before it: ok, wait (it may become well by itself) or bad, and the reason.
 judge() {
-	awk -F '\t' -v OFS='\t' -v cutoff="$(date -u -d "@$(($(date +%s) - $settled))" +%Y-%m-%dT%H:%M:%S)" '
+	awk -F '\t' -v OFS='\t' -v cutoff="$(date -u -d "@$(($(date +%s) - settled))" +%Y-%m-%dT%H:%M:%S)" '
 	NF < 12 { next }
 	{
 		verdict = "bad"

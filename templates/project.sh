@@ -28,7 +28,7 @@ services() {
 			if (line == "") break
 			c = substr(line, 1, 1)
 			if (c == "\"") {
-				match(line, /^"([^"\\]|\\.)*"/)
+				if (!match(line, /^"([^"\\]|\\.)*"/)) exit 1
 				token = substr(line, 2, RLENGTH - 2)
 				line = substr(line, RLENGTH + 1)
 				if (naming) {

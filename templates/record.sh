@@ -236,7 +236,7 @@ note: the disk that Docker uses is $_full % full"
 # what its health check said last, and its logs if the inventory wants them.
 # While one is bad, those that may yet become well are not.
 ill() {
-	_blame=wait
+	_blame='wait'
 	! printf '%s\n' "$judged" | grep -q '^bad' || _blame=bad
 	printf '%s\n' "$judged" | awk -F '\t' -v blame="$_blame" '$1 == blame && NF > 2 { print $3 "\t" $11 "\t" $2 "\t" $8 }' |
 		while IFS=$_tab read -r _id service reason health; do
