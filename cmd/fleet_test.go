@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"provision/e2e/gitlabtest"
 	"provision/e2e/sshtest"
 	"provision/inventory"
+	"provision/provision"
 	"provision/provision/secret"
 )
 
@@ -259,6 +261,34 @@ func TestFleetInOrder(t *testing.T) {
 	})
 	if !slices.Equal(came, f.hosts) {
 		t.Error("hosts do not come in their order")
+	}
+}
+
+// A gate that knows no version of the protocol, whose answer is taken from the
+// last one that was like that, is drift of the gate, which apply mends.
+func TestFleetWithAnOlderGate(t *testing.T) {
+	asked := make(chan string, 100)
+	f := newFleet(t, 1, func(command string, _ io.Reader, _, stderr io.Writer) uint32 {
+		asked <- command
+		fmt.Fprintln(stderr, "provision: refused: a nonce has hexadecimal digits")
+		return 126
+	}, "")
+	identity, err := f.servers.Identity(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.gitlab.AddVariable("transmogrify", gitlabtest.Variable{Key: "SSH_AUTH", Value: secret.New(string(key)), File: true, Scope: "production/h0"})
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), Env{Args: []string{"provision", "verify", "--parallel", "1", "--ssh-config", f.config, f.file}, Stdout: &out, Stderr: &errs})
+	if code != exitMissing || !strings.Contains(out.String(), "h0: app: gate: WRONG: the gate of the host is older than this program\n") || !strings.Contains(out.String(), "hint: upgrade it: provision apply\n") {
+		t.Errorf("exit code %d, said\n%s%s", code, &out, &errs)
+	}
+	if first := <-asked; !regexp.MustCompile("^verify [0-9a-f]{32} " + provision.GateProtocol + "$").MatchString(first) {
+		t.Errorf("the gate was asked %q", first)
 	}
 }
 

@@ -148,10 +148,11 @@ func (r *report) log(host string, l hostLog) {
 	}
 }
 
-// refusalForm is how the gate logs that it refuses words that it does not know.
+// refusalForm is how the gate, and those of older versions, log that they refuse
+// words that they do not know.
 // What it refuses for another reason, such as a deploy while another one does not
 // end, is not like that.
-var refusalForm = regexp.MustCompile(`^(\S+): refused: (?:a deploy key can|a nonce has) [^:]*: (.*)$`)
+var refusalForm = regexp.MustCompile(`^(\S+): refused: (?:this key allows only: [^:]*|a deploy key can [^:]*|a nonce has [^:]*): (.*)$`)
 
 const (
 	// foldWithin is how long after one refusal the next is part of the same go.

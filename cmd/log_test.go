@@ -87,7 +87,7 @@ func TestReadLog(t *testing.T) {
 
 // What a key is refused in one go is one line, and nothing else is.
 func TestFold(t *testing.T) {
-	const key, no = "user u, key SHA256:x, from 192.0.2.1", "refused: a deploy key can deploy, ask for the status and verify, and nothing else: "
+	const key, no = "user u, key SHA256:x, from 192.0.2.1", "refused: this key allows only: deploy, status, verify: "
 	at := func(seconds float64, by, text string) logEntry {
 		return logEntry{time: time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), by: by, text: text}
 	}
@@ -106,6 +106,10 @@ func TestFold(t *testing.T) {
 		{"one", []logEntry{at(0, key, "app: "+no+"id")}, []string{"app: " + no + "id"}},
 		{"in one go", []logEntry{at(0, key, "app: "+no+"id"), at(0.4, key, "app: refused: a nonce has hexadecimal digits: verify x; id"), at(5, key, "app: "+no+"id"), at(6, key, "app: "+no+"a: b")},
 			[]string{"app: refused 4 times in 6.0 s: id, verify x; id, a: b"}},
+		{"by a gate of an older version", []logEntry{at(0, key, "app: refused: a deploy key can deploy, ask for the status and verify, and nothing else: id"), at(0, key, "app: "+no+"sh: x")},
+			[]string{"app: refused 2 times in 0.0 s: id, sh: x"}},
+		{"a version", []logEntry{at(0, key, "app: refused: a version is a tag or a digest: deploy ;"), at(0, key, "app: refused: a version is a tag or a digest: deploy ;")},
+			[]string{"app: refused: a version is a tag or a digest: deploy ;", "app: refused: a version is a tag or a digest: deploy ;"}},
 		{"later", []logEntry{at(0, key, "app: "+no+"id"), at(1, key, "app: "+no+"sh"), at(6.1, key, "app: "+no+"id")},
 			[]string{"app: refused 2 times in 1.0 s: id, sh", "app: " + no + "id"}},
 		{"of two deployments", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "web: "+no+"id"), at(0, key, "web: "+no+"sh")},

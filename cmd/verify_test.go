@@ -178,6 +178,27 @@ func (ownForge) Self(context.Context) (forge.Token, error) {
 	return forge.Token{Name: "owner of\x1b", DaysLeft: 3}, nil
 }
 
+// A gate and a program that are not of one version say which of them is older.
+func TestRefusedBy(t *testing.T) {
+	const older = "the gate of the host is older than this program\nhint: upgrade it: provision apply"
+	d := &inventory.Deployment{Name: "app"}
+	for said, want := range map[string][2]string{
+		"provision: refused: a nonce has hexadecimal digits\n": {"gate", older},
+		"provision: refused: a nonce has 32 digits":            {"gate", older},
+		"provision: refused: the program that asks is older than this gate: upgrade provision there\n": {
+			"settings app", "the gate refuses to look: the program that asks is older than this gate: upgrade provision there"},
+		"provision: refused: there is nothing installed to look with\n": {"look app", "the gate refuses to look: there is nothing installed to look with"},
+		"provision: refused: no such deployment\n":                      {"settings app", "the gate refuses to look: no such deployment"},
+		"a nonce has hexadecimal digits":                                {"", ""},
+		"x provision: refused: a nonce has hexadecimal digits":          {"", ""},
+		"": {"", ""},
+	} {
+		if step, reason := refusedBy(said, d); step != want[0] || reason != want[1] {
+			t.Errorf("%q: %q, %q; want %q", said, step, reason, want)
+		}
+	}
+}
+
 func TestOwnToken(t *testing.T) {
 	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
 		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {

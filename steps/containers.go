@@ -94,6 +94,12 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 // judge tells what is wrong with services: stopped are those that a start can
 // help, and ill those that it cannot.
 func (s containers) judge(f provision.Facts) (stopped, ill []string) {
+	add := func(texts *[]string, service, text string) { // of each service one
+		service = provision.Visible(service) + " "
+		if !slices.ContainsFunc(*texts, func(s string) bool { return strings.HasPrefix(s, service) }) {
+			*texts = append(*texts, service+text)
+		}
+	}
 	running, there := map[string]int{}, map[string]int{}
 	for _, line := range f["service"] {
 		verdict, rest, _ := strings.Cut(line, " ")
@@ -103,12 +109,12 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		if state == "running" || state == "restarting" || state == "paused" {
 			running[service]++
 		}
-		text := provision.Visible(service + " " + reason)
+		reason = provision.Visible(reason)
 		switch {
 		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"):
-			stopped = append(stopped, text)
+			add(&stopped, service, reason)
 		case verdict == "bad", state == "restarting":
-			ill = append(ill, text)
+			add(&ill, service, reason)
 		}
 	}
 	for _, line := range f["good"] {
@@ -118,13 +124,11 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		}
 		service, state := words[0], words[2]
 		n, _ := strconv.Atoi(words[1])
-		text := provision.Visible(service)
-		switch isStopped := slices.ContainsFunc(stopped, func(s string) bool { return strings.HasPrefix(s, text+" ") }); {
-		case isStopped:
+		switch {
 		case there[service] < n:
-			stopped = append(stopped, fmt.Sprintf("%s has %s instead of %d", text, count(there[service], "container"), n))
+			add(&stopped, service, fmt.Sprintf("has %s instead of %d", count(there[service], "container"), n))
 		case state == "runs" && running[service] < n:
-			stopped = append(stopped, text+" is stopped")
+			add(&stopped, service, "is stopped")
 		}
 	}
 	return stopped, ill

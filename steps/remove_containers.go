@@ -33,7 +33,7 @@ for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	docker network ls --filter "label=$label=$project" --format '{{.Name}}' | facts network
 	docker volume ls --filter "label=$label=$project" --format '{{.Name}}' | facts volume
 done
-docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v mine="$3_" 'index($0, mine) == 1 && length($0) == length(mine) + 64' | facts kept
+docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v mine="$3_" 'index($0, mine) == 1 && substr($0, length(mine) + 1) ~ /^[0-9a-f]+$/ && length($0) == length(mine) + 64' | facts kept
 `}
 	return undo{"containers " + l.Name, provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("down") != "" {

@@ -109,7 +109,7 @@ func TestRemoveOrder(t *testing.T) {
 	for _, s := range Remove(inv, inv.Hosts[0], inv.Deployments[0], given) {
 		names = append(names, kindOf(s))
 	}
-	const want = "ci-key ci-variables containers registry-login deploy-key checkout repo-key git-host user look registry-ca settings gate"
+	const want = "ci-key ci-variables containers deploys registry-login deploy-key checkout repo-key git-host user look registry-ca settings gate"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the order is\n%s, not\n%s", got, want)
 	}

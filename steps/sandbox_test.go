@@ -14,6 +14,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/forge/forgetest"
+	"provision/templates"
 )
 
 // A sandbox is a host in a folder. Programs run under a shell of choice with
@@ -44,6 +45,7 @@ func newSandbox(t *testing.T, shell string) *sandbox {
 			t.Fatal(err)
 		}
 	}
+	s.installDeploy(t)
 	s.stub(t, "getent", `case "$1 $2" in
 "passwd deploy-frobnicator") echo "$2:x:999:999::`+dir+`/home/$2:/bin/sh" ;;
 *) PATH=`+systemPath+` exec getent "$@" ;;
@@ -57,6 +59,25 @@ for word; do
 done
 exec "$@"`)
 	return s
+}
+
+// installDeploy puts the deploy there as the gate step does, but for its constants.
+func (s *sandbox) installDeploy(t *testing.T) {
+	t.Helper()
+	text := templates.Deploy
+	for _, constant := range [][2]string{{"settings=/", "settings=" + s.dir + "/"}, {"program=/", "program=" + s.dir + "/"}, {"setsid /bin/sh ", "setsid " + s.shell + " "}} {
+		if strings.Count(text, constant[0]) != 1 {
+			t.Fatalf("the deploy has %d times %q", strings.Count(text, constant[0]), constant[0])
+		}
+		text = strings.Replace(text, constant[0], constant[1], 1)
+	}
+	file := s.dir + deployFile
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *sandbox) stub(t *testing.T, name, text string) {
@@ -76,6 +97,7 @@ func (s *sandbox) Run(ctx context.Context, program io.Reader, out io.Writer) err
 	for _, constant := range [][2]string{
 		{"PATH=" + systemPath + " ", "PATH=" + s.bin + ":" + systemPath + " "},
 		{"/etc/ssh/", s.dir + "/etc/ssh/"}, {"/etc/docker/", s.dir + "/etc/docker/"}, {"/etc/provision/", s.dir + "/etc/provision/"},
+		{"/bin/sh " + deployFile, s.shell + " " + s.dir + deployFile},
 	} {
 		text = bytes.ReplaceAll(text, []byte(constant[0]), []byte(constant[1]))
 	}

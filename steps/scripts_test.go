@@ -38,8 +38,18 @@ func (s *sandbox) stubDocker(t *testing.T) {
 	t.Helper()
 	s.stub(t, "docker", `case "$1 $2" in
 "login --username") cat >/dev/null; echo 'Login Succeeded' ;;
-"compose up") echo "$PWD" >`+s.dir+`/up ;;
-"ps --all") [ ! -e `+s.dir+`/up ] || echo running ;;
+"compose config") echo '{"name":"frobnicator","services":{"web":{"image":"registry.example.com/web:1"}}}' ;;
+"compose up") echo "$PWD $*" >>`+s.dir+`/up ;;
+"ps --all")
+	case "$* $(cat `+s.dir+`/up 2>/dev/null)" in
+	*" ") ;;
+	*"project.working_dir=`+s.path("frobnicator")+`"*) echo one ;;
+	*"project=frobnicator"*) echo "`+s.path("frobnicator")+`" ;;
+	esac
+	;;
+"inspect --type") printf '%s\t' one running 0 0 2026-01-01T00:00:00Z healthy always sha256:aa web frobnicator-web-1 frobnicator registry.example.com/web:1 && echo null ;;
+"inspect --format") echo "`+s.path("frobnicator")+`/compose.yaml" ;;
+"image inspect" | "info --format" | "tag sha256:aa") echo sha256:aa ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)
 }
@@ -78,10 +88,10 @@ func TestApplyInASandbox(t *testing.T) {
 		if n := s.trips.Load(); n > 4 {
 			t.Errorf("%d trips, at most 4", n)
 		}
-		if up, _ := os.ReadFile(filepath.Join(s.dir, "up")); string(up) != s.path("frobnicator")+"\n" {
+		if up, _ := os.ReadFile(filepath.Join(s.dir, "up")); string(up) != s.path("frobnicator")+" compose up --detach --no-recreate\n" {
 			t.Errorf("compose up ran in %q", up)
 		}
-		if got := s.names(t, "."); got != ".docker .ssh frobnicator" {
+		if got := s.names(t, "."); got != ".docker .provision .ssh frobnicator" {
 			t.Errorf("the home has %s", got)
 		}
 		if got := s.names(t, ".ssh"); got != "authorized_keys id_ed25519 id_ed25519.pub known_hosts" {

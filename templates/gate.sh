@@ -45,7 +45,7 @@ HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
 # sshd has looked at the key when the connection began, which may be long ago.
-grep -qF "gate $name $key\"" "$HOME/.ssh/authorized_keys" 2>/dev/null || refuse 'this key is no longer allowed'
+grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse 'this key is no longer allowed'
 
 version=''
 case $asked in
@@ -83,7 +83,7 @@ esac
 
 # One key holds so many sessions at a time, whatever it asks for.
 state=$HOME/.provision/$name
-(umask 077 && mkdir -p "$state") || refuse 'the home of the user cannot be written: is the disk full?'
+[ -d "$state" ] || (umask 077 && mkdir -p "$state") 2>/dev/null || refuse 'the home of the user cannot be written: is the disk full?'
 slot=0
 while :; do
 	exec 3>>"$state/session.$slot"

@@ -1,7 +1,9 @@
 package templates
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,13 +12,20 @@ import (
 	"testing"
 )
 
-// A gateBox has the gate, the settings of one deployment "web", and stubs of
-// what the gate runs. It is the gate as it stands, but for its constants:
-// where the settings, what it looks with and the programs are.
+// A gateBox has the gate, the settings of one deployment "web", a key that may
+// use it, and a stub of the deploy. It is the gate as it stands, but for its
+// constants: where the settings, the programs and what it looks with are.
 type gateBox struct {
 	*box
 	settings string
 	text     string
+}
+
+const theKey = "SHA256:f1ng3r"
+
+// keyLine is the line of a key in authorized_keys.
+func keyLine(name, key string) string {
+	return `restrict,command="/usr/local/lib/provision/gate ` + name + " " + key + `" ssh-ed25519 AAAA provision:` + name + "\n"
 }
 
 func newGate(t *testing.T, b *box) *gateBox {
@@ -25,7 +34,9 @@ func newGate(t *testing.T, b *box) *gateBox {
 	for _, constant := range [][2]string{
 		{"settings=/etc/provision/deployments/$name\n", "settings=" + g.settings + "/$name\n"},
 		{"look=/usr/local/lib/provision/look/$name\n", "look=" + g.settings + "/look-$name\n"},
+		{"deploy=/usr/local/lib/provision/deploy\n", "deploy=" + g.settings + "/../deploy\n"},
 		{"PATH=" + real + " ", "PATH=" + b.bin + ":" + real + " "},
+		{"\t\ttimeout ", "\t\t" + b.bin + "/timeout "}, // the env of busybox prefers its own one, which outlives what it runs
 	} {
 		if strings.Count(text, constant[0]) != 1 {
 			t.Fatalf("the gate has %d times %q", strings.Count(text, constant[0]), constant[0])
@@ -37,12 +48,12 @@ func newGate(t *testing.T, b *box) *gateBox {
 		t.Fatal(err)
 	}
 	g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\n")
+	b.stub(t, "timeout", `exec /usr/bin/timeout "$@"`)
 	b.stub(t, "id", `[ "$*" = -un ]; echo deploy`)
 	b.stub(t, "getent", `echo "$2:x:999:999::`+b.home+`:/bin/sh"`)
 	b.stub(t, "logger", `printf '%s\n' "$*" >>`+quote(filepath.Join(b.home, "log")))
-	b.stub(t, "docker", `printf '%s in %s\n' "$*" "$PWD" >>`+quote(filepath.Join(b.home, "called"))+`
-[ ! -e "$HOME/fail-$2" ] || exit 5
-[ "$2" != ps ] || echo '[{"State":"running"}]'`)
+	g.deploy(t, `printf '%s|' "$@" >>"$HOME/called"; echo "out"; echo "error" >&2`)
+	b.write(t, ".ssh/authorized_keys", keyLine("other", theKey)+keyLine("web", "SHA256:0ther")+keyLine("web", theKey), 0o600)
 	if err := os.Mkdir(filepath.Join(b.home, "web dir"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -56,18 +67,31 @@ func (g *gateBox) file(t *testing.T, name, text string) {
 	}
 }
 
-// ask runs the gate as sshd does, and returns what it says, its exit status,
-// what docker was called with, and the log.
+// deploy makes a script of the deploy that the gate begins.
+func (g *gateBox) deploy(t *testing.T, text string) {
+	t.Helper()
+	g.file(t, filepath.Join(g.settings, "../deploy"), text+"\n")
+}
+
+// command is the gate as sshd runs it.
+func (g *gateBox) command(t *testing.T, name string, env ...string) *exec.Cmd {
+	t.Helper()
+	gate := filepath.Join(g.settings, "..", "gate")
+	g.file(t, gate, g.preferStubs(t)+g.text)
+	cmd := exec.Command(g.shell[0], append(slices.Clone(g.shell[1:]), gate, name, theKey)...)
+	cmd.Dir = g.home
+	cmd.Env = append([]string{"HOME=/nowhere", "PATH=/nowhere", "SSH_CLIENT=192.0.2.7 50000 22", "CDPATH=/", "IFS=e"}, env...)
+	return cmd
+}
+
+// ask runs the gate, and returns what it says, its exit status, what the deploy
+// was called with, and the log.
 func (g *gateBox) ask(t *testing.T, name string, env ...string) (out string, status int, called, log string) {
 	t.Helper()
 	for _, file := range []string{"called", "log"} {
 		os.Remove(filepath.Join(g.home, file))
 	}
-	gate := filepath.Join(g.settings, "..", "gate")
-	g.file(t, gate, g.preferStubs(t)+g.text)
-	cmd := exec.Command(g.shell[0], append(slices.Clone(g.shell[1:]), gate, name, "SHA256:f1ng3r")...)
-	cmd.Dir = g.home
-	cmd.Env = append([]string{"HOME=/nowhere", "PATH=/nowhere", "SSH_CLIENT=192.0.2.7 50000 22", "CDPATH=/", "IFS=e"}, env...)
+	cmd := g.command(t, name, env...)
 	var b bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &b, &b
 	status = statusOf(t, cmd.Run(), &b)
@@ -79,10 +103,9 @@ func (g *gateBox) ask(t *testing.T, name string, env ...string) (out string, sta
 }
 
 const (
-	suffix     = " (user deploy, key SHA256:f1ng3r, from 192.0.2.7)\n"
-	deployed   = "compose pull in ~/web dir\ncompose up --detach in ~/web dir\n"
-	deployLog  = "-t provision -p auth.info web: deploy" + suffix + "-t provision -p auth.info web: deployed" + suffix
-	notAllowed = "a deploy key can deploy, ask for the status and verify, and nothing else"
+	suffix     = " (user deploy, key " + theKey + ", from 192.0.2.7)\n"
+	deployed   = "ask|web|" + theKey + "|192.0.2.7|deploy||"
+	notAllowed = "this key allows only: deploy, status, verify"
 )
 
 func eachGate(t *testing.T, f func(t *testing.T, g *gateBox)) {
@@ -103,25 +126,95 @@ func (g *gateBox) check(t *testing.T, name string, env []string, wantOut string,
 		t.Errorf("%s %q: status %d, said %q, want %d, %q", name, env, status, out, wantStatus, wantOut)
 	}
 	if called != wantCalled {
-		t.Errorf("%s %q: docker was called with %q, want %q", name, env, called, wantCalled)
+		t.Errorf("%s %q: the deploy was called with %q, want %q", name, env, called, wantCalled)
 	}
 	if log != wantLog {
 		t.Errorf("%s %q: log\n got %q\nwant %q", name, env, log, wantLog)
 	}
 }
 
+// refused asks for what is refused for that reason, and logged like that.
+func (g *gateBox) refused(t *testing.T, name, command, why string) {
+	t.Helper()
+	logged := strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, command[:min(len(command), 200)])
+	g.check(t, name, []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+why+"\n", 126, "",
+		"-t provision -p auth.warning "+name+": refused: "+why+": "+logged+suffix)
+}
+
 func TestGateAllows(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		g.check(t, "web", nil, "", 0, deployed, deployLog)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND="}, "", 0, deployed, deployLog)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy"}, "", 0, deployed, deployLog)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, "[{\"State\":\"running\"}]\n", 0, "compose ps --all --format json in ~/web dir\n", "")
+		const said = "out\nerror\n"
+		g.check(t, "web", nil, said, 0, deployed, "")
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND="}, said, 0, deployed, "")
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy"}, said, 0, deployed, "")
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, said, 0, "status|web|", "")
+		if got := g.names(t, ".provision/web"); got != "session.0" || g.mode(t, ".provision/web") != 0o700 || g.mode(t, ".provision") != 0o700 {
+			t.Errorf("it left %s, mode %o", got, g.mode(t, ".provision/web"))
+		}
+	})
+}
+
+// A version is chosen only where the inventory lets CI do so, and is nothing but
+// a tag or a digest.
+func TestGateVersions(t *testing.T) {
+	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	const form = "a version is a tag or a digest"
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		for _, version := range []string{"1.2.3", digest, "", ";"} {
+			g.refused(t, "web", "deploy "+version, "the inventory lets nobody choose a version of this deployment")
+		}
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nversion=TAG\n")
+		for _, version := range []string{"1.2.3", "v1", "_x", "a_B-c.", "latest", "deploy", "2", "sha256", digest, strings.Repeat("x", 128)} {
+			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "out\nerror\n", 0, "ask|web|"+theKey+"|192.0.2.7|deploy|"+version+"|", "")
+		}
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy"}, "out\nerror\n", 0, deployed, "")
+		for version, why := range map[string]string{
+			"": form, "-x": form, ".x": form, " x": form, "x ": form, "a b": form, "a/b": form, "a:b": form, "a@" + digest: form, "x=y": form,
+			"a;id": form, "$(id)": form, "a\nb": form, "*": form, "\xc3\xbc": form, "SHA256:" + digest[7:]: form, "sha512:" + digest[7:]: form,
+			"sha256:": "a digest has 64 digits", digest[:70]: "a digest has 64 digits", digest + "0": "a digest has 64 digits",
+			digest[:70] + "g": form, digest[:70] + "A": form, digest[:70] + "\n": form, strings.Repeat("x", 129): "a version has at most 128 characters",
+		} {
+			if version == "\xc3\xbc" { // a rune is two bytes
+				g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "provision: refused: "+form+"\n", 126, "",
+					"-t provision -p auth.warning web: refused: "+form+": deploy ??"+suffix)
+				continue
+			}
+			g.refused(t, "web", "deploy "+version, why)
+		}
+	})
+}
+
+// sshd has looked at a key when the connection began. Its line may be gone.
+func TestGateKeys(t *testing.T) {
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		for what, text := range map[string]string{
+			"an empty file": "", "another deployment": keyLine("other", theKey), "another key": keyLine("web", "SHA256:0ther"), "a longer key": keyLine("web", theKey+"0"),
+			"a longer name": keyLine("web2", theKey), "a name that ends like it": keyLine("x web", theKey), "a line that is out of use": "# " + keyLine("web", theKey),
+			"a key of no gate": "ssh-ed25519 AAAA gate web " + theKey + "\n",
+		} {
+			g.write(t, ".ssh/authorized_keys", text, 0o600)
+			for _, word := range []string{"", "status", "verify 0123456789abcdef0123456789abcdef 2", "id"} {
+				t.Log(what)
+				g.refused(t, "web", word, "this key is no longer allowed")
+			}
+		}
+		os.RemoveAll(filepath.Join(g.home, ".ssh"))
+		g.refused(t, "web", "deploy", "this key is no longer allowed")
+		g.file(t, filepath.Join(g.settings, "w.b"), "user=deploy\ndirectory=web dir\n")
+		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
+		g.refused(t, "w.b", "deploy", "this key is no longer allowed")
+		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
 	})
 }
 
 func TestGateRefuses(t *testing.T) {
 	asked := map[string]string{ // and how it is logged
-		" ": " ", "deploy ": "deploy ", " deploy": " deploy", "DEPLOY": "DEPLOY", "deploy deploy": "deploy deploy", "deploy;id": "deploy;id", "deploy\nid": "deploy?id",
+		" ": " ", " deploy": " deploy", "DEPLOY": "DEPLOY", "deploy;id": "deploy;id", "deploy\nid": "deploy?id",
 		"sh": "sh", "/bin/sh -i": "/bin/sh -i", "bash": "bash", "status;id": "status;id", "status --all": "status --all", "*": "*", "d?ploy": "d?ploy", "[d]eploy": "[d]eploy",
 		"$(touch ~/escaped)": "$(touch ~/escaped)", "`touch ~/escaped`": "`touch ~/escaped`", "'": "'", "\"": "\"", "\\": "\\", "-n": "-n", "%s%n": "%s%n", "--help": "--help",
 		"\x1b[2J\r\x07": "?[2J??", "ü\xff": "???", "internal-sftp": "internal-sftp", "/usr/lib/openssh/sftp-server": "/usr/lib/openssh/sftp-server",
@@ -150,77 +243,33 @@ func TestGateKnowsItsDeployments(t *testing.T) {
 		g.file(t, filepath.Join(g.settings, "empty"), "")
 		g.file(t, filepath.Join(g.settings, "away"), "user=deploy\ndirectory=away\n")
 		g.file(t, filepath.Join(g.settings, "odd"), "\n# comment\nuser=other\nuser=deploy\nx=y\n directory=x\ndirectory=web dir\n")
+		g.write(t, ".ssh/authorized_keys", keyLine("theirs", theKey)+keyLine("empty", theKey)+keyLine("away", theKey)+keyLine("odd", theKey)+keyLine("a/b", theKey), 0o600)
 		for name, why := range map[string]string{
 			"": "no such deployment", "nobody": "no such deployment", ".": "no such deployment", "..": "no such deployment", "../outside": "no such deployment",
 			"a/b": "no such deployment", "web ": "no such deployment", "$(id)": "no such deployment", "*": "no such deployment",
 			"theirs": "this deployment belongs to another user", "empty": "this deployment belongs to another user", "away": "the deployment is not there yet",
 		} {
-			g.check(t, name, nil, "provision: refused: "+why+"\n", 126, "", "-t provision -p auth.warning "+name+": refused: "+why+": "+suffix)
+			g.refused(t, name, "", why)
 		}
-		g.check(t, "odd", nil, "", 0, deployed, strings.ReplaceAll(deployLog, "web:", "odd:"))
+		g.check(t, "odd", nil, "out\nerror\n", 0, strings.ReplaceAll(deployed, "web", "odd"), "")
 	})
 }
 
 func TestGateFailures(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		const said = "provision: the deploy failed\n"
-		failed := "-t provision -p auth.info web: deploy" + suffix + "-t provision -p auth.err web: the deploy failed" + suffix
-		g.write(t, "fail-pull", "", 0o600)
-		g.check(t, "web", nil, said, 1, "compose pull in ~/web dir\n", failed)
-		os.Remove(filepath.Join(g.home, "fail-pull"))
-		g.write(t, "fail-up", "", 0o600)
-		g.check(t, "web", nil, said, 1, deployed, failed)
-		os.Remove(filepath.Join(g.home, "fail-up"))
-		g.write(t, "fail-ps", "", 0o600)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, "", 5, "compose ps --all --format json in ~/web dir\n", "")
+		g.deploy(t, `echo failed; exit 5`)
+		for _, word := range []string{"deploy", "status"} {
+			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + word}, "failed\n", 5, "", "")
+		}
+		if err := os.RemoveAll(filepath.Join(g.home, ".provision")); err != nil {
+			t.Fatal(err)
+		}
+		g.write(t, ".provision", "", 0o600)
+		g.refused(t, "web", "deploy", "the home of the user cannot be written: is the disk full?")
 
-		// A host without syslog deploys all the same.
+		// A host without syslog refuses all the same.
 		g.stub(t, "logger", "exit 1")
-		g.check(t, "web", nil, "", 0, deployed, "")
-	})
-}
-
-func TestGateWaitsAndGoesBack(t *testing.T) {
-	const running = "compose ps --quiet in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} one in ~/web dir\ninspect --format {{.Image}} {{.Config.Image}} two in ~/web dir\n"
-	const pull, up = "compose pull in ~/web dir\n", "compose up --detach --wait --wait-timeout 90 in ~/web dir\n"
-	const back = "tag sha256:one example/one in ~/web dir\ntag sha256:two example/two in ~/web dir\n"
-	const again = "compose up --detach --pull never in ~/web dir\ncompose up --detach --pull never --wait --wait-timeout 90 in ~/web dir\n"
-	log := func(outcome string) string {
-		return "-t provision -p auth.info web: deploy" + suffix + "-t provision -p " + outcome + suffix
-	}
-	eachGate(t, func(t *testing.T, g *gateBox) {
-		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nwait=90\nrollback=yes\n")
-		g.stub(t, "docker", `printf '%s in %s\n' "$*" "$PWD" >>`+quote(filepath.Join(g.home, "called"))+`
-case "$*" in
-*--quiet) [ -e "$HOME/nothing-runs" ] || printf 'one\ntwo\n' ;;
-inspect*)
-	echo "sha256:$4 example/$4"
-	echo "sha256:$4 example/pinned@sha256:$4"
-	echo "sha256:$4 sha256:$4"
-	[ ! -e "$HOME/ended" ] || exit 1
-	;;
-*'never --wait'*) [ ! -e "$HOME/never-healthy" ] || exit 1 ;;
-*--wait*) [ ! -e "$HOME/unhealthy" ] || exit 1 ;;
-tag*) [ ! -e "$HOME/untaggable" ] || exit 1 ;;
-esac`)
-		g.check(t, "web", nil, "", 0, running+pull+up, log("auth.info web: deployed"))
-
-		g.write(t, "unhealthy", "", 0o600)
-		const restored = "the deploy failed, and the images that ran before run again"
-		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
-
-		g.write(t, "never-healthy", "", 0o600)
-		g.check(t, "web", nil, "provision: "+restored+", but are not healthy either\n", 1, running+pull+up+back+again, log("auth.err web: "+restored+", but are not healthy either"))
-		os.Remove(filepath.Join(g.home, "never-healthy"))
-
-		g.write(t, "ended", "", 0o600) // containers, while they are looked at
-		g.check(t, "web", nil, "provision: "+restored+"\n", 1, running+pull+up+back+again, log("auth.err web: "+restored))
-
-		const lost = "the deploy failed, and going back to the images before it failed too"
-		g.write(t, "untaggable", "", 0o600)
-		g.check(t, "web", nil, "provision: "+lost+"\n", 1, running+pull+up+"tag sha256:one example/one in ~/web dir\n", log("auth.err web: "+lost))
-		g.write(t, "nothing-runs", "", 0o600)
-		g.check(t, "web", nil, "provision: "+lost+"\n", 1, "compose ps --quiet in ~/web dir\n"+pull+up, log("auth.err web: "+lost))
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=id"}, "provision: refused: "+notAllowed+"\n", 126, "", "")
 	})
 }
 
@@ -228,37 +277,98 @@ func TestGateVerifies(t *testing.T) {
 	const nonce = "0123456789abcdef0123456789abcdef"
 	const look = "printf '%s begin 0 %s\\n' \"$1\" \"$#\"; cat; echo error >&2\n"
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		refused := func(command, why string) {
-			t.Helper()
-			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+why+"\n", 126, "",
-				"-t provision -p auth.warning web: refused: "+why+": "+strings.ReplaceAll(command, "\n", "?")+suffix)
-		}
-		refused("verify "+nonce, "there is nothing installed to look with")
+		g.refused(t, "web", "verify "+nonce+" 2", "there is nothing installed to look with")
 		g.file(t, filepath.Join(g.settings, "look-web"), look)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce + " 2"}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
 
-		refused("verify "+nonce+"0", "a nonce has 32 digits")
-		refused("verify "+nonce[1:], "a nonce has 32 digits")
-		refused("verify ", "a nonce has 32 digits")
-		for _, bad := range []string{nonce[1:] + "g", nonce[1:] + "A", nonce[1:] + "\n", nonce + " x", " " + nonce, "../" + nonce, "$(id)", "*"} {
-			refused("verify "+bad, "a nonce has hexadecimal digits")
+		// It needs no clone.
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=away\n")
+		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce + " 2"}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
+
+		// A program of an older version asks without that of the protocol.
+		g.refused(t, "web", "verify "+nonce, "the program that asks is older than this gate: upgrade provision there")
+		for _, bad := range []string{nonce + "0 2", nonce[1:] + " 2", nonce + "0", nonce[1:], "", " 2", "2"} {
+			g.refused(t, "web", "verify "+bad, "a nonce has 32 digits")
+		}
+		for _, bad := range []string{nonce[1:] + "g 2", nonce[1:] + "A 2", nonce[1:] + "\n 2", nonce + " x", nonce + " 1", nonce + " 3", nonce + " 22", nonce + "  2", nonce + " 2 2",
+			nonce + " 2 ", " " + nonce + " 2", "../" + nonce + " 2", nonce + " 2\n", "$(id)", "*"} {
+			if bad == " 2" {
+				continue
+			}
+			g.refused(t, "web", "verify "+bad, "a nonce has hexadecimal digits")
 		}
 	})
 }
 
-// Two deploys never run at the same time, and Docker does not inherit the lock.
-func TestGateLocks(t *testing.T) {
+// What the gate runs ends some time, even if it hangs.
+func TestGateLimits(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		g.stub(t, "docker", `cd "$HOME"
-[ ! -e /proc/self/fd/9 ] || echo inherited >>locks
-flock -n 'web dir' true && echo free >>locks || echo "taken at $2" >>locks`)
-		g.check(t, "web", nil, "", 0, "", deployLog)
-		if got := g.read(t, "locks"); got != "taken at pull\ntaken at up\n" {
-			t.Errorf("locks: %q", got)
+		g.stub(t, "timeout", `echo "$1" >>"$HOME/limits"; shift; exec "$@"`)
+		g.file(t, filepath.Join(g.settings, "look-web"), ":\n")
+		for _, word := range []string{"deploy", "status", "verify 0123456789abcdef0123456789abcdef 2"} {
+			g.ask(t, "web", "SSH_ORIGINAL_COMMAND="+word)
 		}
-		g.stub(t, "flock", "exit 1")
-		g.check(t, "web", nil, "provision: refused: another deploy does not end\n", 126, "",
-			"-t provision -p auth.warning web: refused: another deploy does not end: "+suffix)
-		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, "", 0, "", "") // needs no lock
+		if got := g.read(t, "limits"); got != "14400\n60\n300\n" {
+			t.Errorf("the limits are %q", got)
+		}
+	})
+}
+
+// A key that leaks cannot fill the host with sessions.
+func TestGateSessions(t *testing.T) {
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		g.file(t, filepath.Join(g.settings, "look-web"), ":\n")
+		g.deploy(t, "echo begun; cat")
+		type session struct {
+			cmd *exec.Cmd
+			in  io.WriteCloser
+		}
+		var sessions []session
+		begin := func(word string) {
+			t.Helper()
+			cmd := g.command(t, "web", "SSH_ORIGINAL_COMMAND="+word)
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			sessions = append(sessions, session{cmd, in})
+			if line, err := bufio.NewReader(out).ReadString('\n'); line != "begun\n" {
+				t.Fatalf("session %d said %q, %v", len(sessions), line, err)
+			}
+		}
+		end := func(s session) {
+			t.Helper()
+			s.in.Close()
+			if err := s.cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		}
+		for len(sessions) < 32 {
+			begin([]string{"deploy", "status"}[len(sessions)%2])
+		}
+		full := func() {
+			t.Helper()
+			for _, word := range []string{"", "status", "verify 0123456789abcdef0123456789abcdef 2"} {
+				g.refused(t, "web", word, "too many sessions; try again later")
+			}
+		}
+		full()
+		end(sessions[7])
+		sessions = slices.Delete(sessions, 7, 8)
+		begin("status")
+		full()
+		for _, s := range sessions {
+			end(s)
+		}
+		if got := len(strings.Fields(g.names(t, ".provision/web"))); got != 32 {
+			t.Errorf("%d files of sessions", got)
+		}
 	})
 }
