@@ -65,9 +65,7 @@ systemctl start docker.socket docker.service`)
 // A version that does not fit changes nothing, and the reason is told.
 func testFullDisk(t *testing.T, z *zoo) {
 	const name = "big"
-	z.applying.Lock()
-	z.apply(t, "--limit", name)
-	z.applying.Unlock()
+	z.applies(t, name, 0)
 	before := z.has(t, name, "app 1 running")
 	z.pushImage(t, name, lab.Image{Version: "2", Healthy: true, Ballast: 64 << 20})
 	j := z.deploys(t, name, "", 1, "no space left on device")
@@ -87,10 +85,7 @@ printf 'services:\n  app:\n    image: zoo-alice:1\n' >/home/alice/alice/compose.
 cd /home/alice/alice
 docker compose up --detach`)
 	foreign := z.sh(t, "web3", `docker ps --all --no-trunc --quiet --filter label=com.docker.compose.project=alice`)
-	z.applying.Lock()
-	r := z.run(t, "apply", "--limit", "alice").exits(t, 1)
-	z.applying.Unlock()
-	r.says(t, "/home/zoo/alice and /home/alice/alice are one Compose project, alice")
+	z.applies(t, "alice", 1).says(t, "/home/zoo/alice and /home/alice/alice are one Compose project, alice")
 	j := z.deploys(t, "alice", "", 1)
 	endsWith(t, j, "hint: give each a name of its own…")
 	result{j.code, j.out, j.errors}.says(t, "nothing was changed, as /home/zoo/alice and /home/alice/alice are one Compose project, alice")
@@ -103,12 +98,9 @@ docker compose up --detach`)
 // Two deployments whose compose.yaml gives them one name: the second one is
 // refused, and the first one runs on.
 func testOneName(t *testing.T, z *zoo) {
-	z.applying.Lock()
-	z.apply(t, "--limit", "frob-production")
+	z.applies(t, "frob-production", 0)
 	before := z.has(t, "frob-production", "app 1 running")
-	r := z.run(t, "apply", "--limit", "frob-staging").exits(t, 1)
-	z.applying.Unlock()
-	r.says(t, "/home/zoo/frob-staging and /home/zoo/frob-production are one Compose project, frobnicator")
+	z.applies(t, "frob-staging", 1).says(t, "/home/zoo/frob-staging and /home/zoo/frob-production are one Compose project, frobnicator")
 	z.push(t, "frob-staging", "2")
 	z.deploys(t, "frob-staging", "", 1, "/home/zoo/frob-staging and /home/zoo/frob-production are one Compose project, frobnicator")
 	z.untouched(t, "frob-production", before)

@@ -130,6 +130,17 @@ func (z *zoo) install(t *testing.T, host, file string) {
 	}
 }
 
+// applies applies the inventory to one deployment, after changes to it.
+func (z *zoo) applies(t *testing.T, name string, code int, changes ...func()) result {
+	t.Helper()
+	z.applying.Lock()
+	defer z.applying.Unlock()
+	for _, change := range changes {
+		change()
+	}
+	return z.run(t, "apply", "--limit", name).exits(t, code)
+}
+
 // pushImage pushes an image of a deployment's project, and returns its digest.
 func (z *zoo) pushImage(t *testing.T, name string, i lab.Image) string {
 	t.Helper()

@@ -12,10 +12,7 @@ import (
 func testPinned(t *testing.T, z *zoo) {
 	const name = "pinned"
 	before := z.has(t, name, "app 1 running")
-	z.applying.Lock()
-	defer z.applying.Unlock()
-	z.deployment(t, name).Parameters["tag"] = "two"
-	z.apply(t, "--limit", name)
+	z.applies(t, name, 0, func() { z.deployment(t, name).Parameters["tag"] = "two" })
 	j := z.deploys(t, name, "", 1)
 	endsWith(t, j, "provision: deploy failed after … s: app is unhealthy…; went back to the deploy of …, which runs")
 	after := z.has(t, name, "app 1 running")
