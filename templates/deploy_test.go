@@ -65,7 +65,10 @@ func newDeploy(t *testing.T, b *box, settings string) *deployBox {
 
 // eachDeploy runs f as eachShell does.
 func eachDeploy(t *testing.T, settings string, f func(t *testing.T, d *deployBox)) {
-	eachShell(t, func(t *testing.T, b *box) { f(t, newDeploy(t, b, settings)) })
+	eachShell(t, func(t *testing.T, b *box) {
+		t.Parallel()
+		f(t, newDeploy(t, b, settings))
+	})
 }
 
 func (d *deployBox) settings(t *testing.T, more string) {
