@@ -37,6 +37,7 @@ if [ -z "$(getent passwd "$1")" ]; then
 	return 0
 fi
 id -nG "$1" | tr ' ' '\n' | facts group
+! command -v loginctl >/dev/null || loginctl show-session -p KillUserProcesses -p KillOnlyUsers -p KillExcludeUsers 2>/dev/null | facts logind
 home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 if [ "$(id -u)" != 0 ]; then
@@ -104,7 +105,23 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if !f.Has("group", "docker") {
 		changes = append(changes, s.join())
 	}
+	if s.endsWithItsSession(f) {
+		changes = append(changes, provision.Note("logind ends the processes of %s when a job's connection ends, a deploy too (KillUserProcesses)\nhint: write KillExcludeUsers=root %[1]s into /etc/systemd/logind.conf, and: systemctl restart systemd-logind", s.name))
+	}
 	return changes, nil
+}
+
+// endsWithItsSession tells whether logind ends what the user has left running,
+// see logind.conf(5).
+func (s user) endsWithItsSession(f provision.Facts) bool {
+	options := map[string][]string{}
+	for _, line := range f["logind"] {
+		option, value, _ := strings.Cut(line, "=")
+		options[option] = strings.Fields(value)
+	}
+	only := options["KillOnlyUsers"]
+	return slices.Equal(options["KillUserProcesses"], []string{"yes"}) && !slices.Contains(options["KillExcludeUsers"], s.name) &&
+		(len(only) == 0 || slices.Contains(only, s.name))
 }
 
 func (s user) join() provision.Change {

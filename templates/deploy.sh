@@ -40,9 +40,11 @@ while IFS='=' read -r word value; do
 	esac
 done <"$settings"
 state=$HOME/.provision/$name
-(umask 077 && mkdir -p "$state")
+[ -d "$state" ] || (umask 077 && mkdir -p "$state")
 cd "$HOME/$directory"
 here=$PWD
+newline='
+'
 
 # say TEXT: progress, for whoever follows.
 say() {
@@ -59,7 +61,7 @@ now() {
 # it will pull whatever was pushed before this one was asked for.
 ask() {
 	want="$what $version"
-	deadline=$(($(date +%s) + 7200))
+	tries=0
 	while :; do
 		exec 4>>"$state/door" 7>>"$state/next"
 		flock 4
@@ -73,7 +75,8 @@ ask() {
 			break
 		fi
 		exec 4>&-
-		[ "$(date +%s)" -lt "$deadline" ] || fail_to "another deploy waits, and does not begin; run the job again"
+		tries=$((tries + 1)) # of five seconds each
+		[ "$tries" -lt 1440 ] || fail_to "another deploy waits, and does not begin; run the job again"
 		! flock -s -w 5 7 || flock -u 7
 	done
 	exec 7>&-
@@ -82,8 +85,10 @@ ask() {
 
 # begin starts a deploy, which inherits the locks: its log is locked until it ends.
 begin() {
-	id=$(($(cat "$state/last" 2>/dev/null || echo 0) + 1))
-	rm -f "$state/$id.end" "$state/$id.told" # of a time before a full disk
+	id=0
+	! [ -s "$state/last" ] || read -r id <"$state/last"
+	id=$((id + 1))
+	[ ! -e "$state/$id.end" ] || rm -f "$state/$id.end" "$state/$id.told" # of a time before a full disk
 	printf '%s\n' "$want" >"$state/$id.want"
 	printf '%s\n' "$id" >"$state/last"
 	printf '%s\n' "$id" >"$state/waiting"
@@ -104,9 +109,12 @@ follow() {
 	done
 	cat <&8 >&2
 	[ -s "$state/$id.end" ] || fail_to "the deploy was ended from outside before it was done; run the job again"
-	sed 1d "$state/$id.end"
+	{
+		read -r status
+		cat
+	} <"$state/$id.end"
 	: >"$state/$id.told"
-	exit "$(sed 1q "$state/$id.end")"
+	exit "$status"
 }
 
 fail_to() {
@@ -124,10 +132,11 @@ run() {
 		say "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || now)"
 		flock -w 14400 5 || end 1 failed "another deploy does not end"
 	fi
-	began=$(date +%s)
+	began=$(date -u '+%s %Y-%m-%dT%H:%M:%SZ')
+	since=${began#* } began=${began% *}
 	rm -f "$state/waiting"
 	exec 7>&-
-	printf '%s (key %s, from %s)\n' "$(now)" "$key" "$from" >"$state/running"
+	printf '%s (key %s, from %s)\n' "$since" "$key" "$from" >"$state/running"
 	tell_untold
 	if ! [ -e "$state/good" ]; then # a gate of an older version locked this
 		exec 6<.
@@ -140,7 +149,7 @@ run() {
 # tell_untold says how the deploy before this one ended, if nobody listened.
 tell_untold() {
 	_last=$((id - 1))
-	! [ -e "$state/$_last.want" ] || flock -w 5 "$state/$_last.want" true || :
+	[ -e "$state/$_last.told" ] || ! [ -e "$state/$_last.want" ] || flock -w 5 "$state/$_last.want" true || :
 	if ! [ -e "$state/$_last.want" ] || [ -e "$state/$_last.told" ]; then
 		:
 	elif [ -s "$state/$_last.end" ]; then
@@ -150,15 +159,19 @@ tell_untold() {
 	fi
 }
 
+took() {
+	_now=$(date +%s)
+	echo "$((_now - ${began:-$_now}))"
+}
+
 # end STATUS OUTCOME TEXT: tells the outcome to whoever follows and to the log
 # of the host, and ends the deploy. What stands in $told comes before it.
 end() {
-	_took=$(($(date +%s) - ${began:-$(date +%s)}))
 	trap - EXIT
 	case $2 in
 	same) _line="nothing new: $3" ;;
-	good) _line="deployed $3 in $_took s" ;;
-	*) _line="deploy failed after $_took s: $3" ;;
+	good) _line="deployed $3 in $(took) s" ;;
+	*) _line="deploy failed after $(took) s: $3" ;;
 	esac
 	{
 		printf '%s\n' "$1"
@@ -168,7 +181,7 @@ end() {
 	mv -f "$state/$id.new" "$state/$id.end"
 	_level=info
 	[ "$1" = 0 ] || _level=err
-	logger -t provision -p "auth.$_level" "$(printf '%.700s' "$name: $(printf '%s\n' "$_line" | sed 1q)${summary-}" | tr -c '\040-\176' '?') (user $(id -un), key $key, from $from)" || :
+	logger -t provision -p "auth.$_level" "$(printf '%.700s' "$name: ${_line%%"$newline"*}${summary-}" | tr -c '\040-\176' '?') (user $USER, key $key, from $from)" || :
 	_old=$((id - 10))
 	while [ "$_old" -gt 0 ] && [ -e "$state/$_old.want" ]; do
 		rm -f "$state/$_old.want" "$state/$_old.log" "$state/$_old.end" "$state/$_old.told"
@@ -188,13 +201,14 @@ deploy() {
 		[ -z "$pulling" ] || wait "$pulling" || :
 		end 1 failed "nothing was changed, as Compose cannot read the project: $(last_line <"$state/warnings")"
 	fi
-	unset_=$(sed -n 's/.*msg="The \\"\([^\\"]*\)\\" variable is not set.*/\1/p' "$state/warnings" | sort -u | paste -s -d ' ' -)
+	unset_=''
+	[ ! -s "$state/warnings" ] || unset_=$(sed -n 's/.*msg="The \\"\([^\\"]*\)\\" variable is not set.*/\1/p' "$state/warnings" | sort -u | paste -s -d ' ' -)
 	[ -z "$pulling" ] || wait "$pulling" || pulled=$?
 	wanted=$(printf '%s\n' "$config" | services)
 	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
-hint: set them in ~$(id -un)/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
+hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
 	[ "$pulled" = 0 ] || pull_each
-	digest=$(printf '%s\n' "$config" | sha256sum | cut -c 1-64)
+	digest=$(printf '%s\n' "$config" | sha256sum)
 	if nothing_new; then
 		[ -z "$version" ] || write_version # somebody may have changed it there
 		end 0 same "what was deployed at $(recorded time) runs"

@@ -83,7 +83,7 @@ esac
 
 # One key holds so many sessions at a time, whatever it asks for.
 state=$HOME/.provision/$name
-(umask 077 && mkdir -p "$state") 2>/dev/null || refuse 'the home of the user cannot be written: is the disk full?'
+[ -d "$state" ] || (umask 077 && mkdir -p "$state") 2>/dev/null || refuse 'the home of the user cannot be written: is the disk full?'
 slot=0
 while :; do
 	exec 3>>"$state/session.$slot"

@@ -17,7 +17,7 @@ containers() {
 		_ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
 			--filter label=com.docker.compose.oneoff=False) || return
 		[ -n "$_ids" ] || return 0
-		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$_container") || break
+		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$container_line") || break
 		_tries=x$_tries # one has gone meanwhile
 		[ "$_tries" != xxxxx ] || return
 	done
@@ -25,7 +25,7 @@ containers() {
 }
 _tab=$(printf '\t')
 _label='{{"\t"}}{{index .Config.Labels "com.docker.compose'
-_container='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t"}}{{.RestartCount}}{{"\t"}}{{.State.StartedAt}}{{"\t"}}{{with index .State "Health"}}{{.Status}}{{else}}none{{end}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{.Image}}'"$_label.service\"}}"'{{"\t"}}{{slice .Name 1}}'"$_label.project\"}}"'{{"\t"}}{{.Config.Image}}{{"\t"}}{{json (index .Config.Labels "org.opencontainers.image.revision")}}'
+container_line='{{.Id}}{{"\t"}}{{.State.Status}}{{"\t"}}{{.State.ExitCode}}{{"\t"}}{{.RestartCount}}{{"\t"}}{{.State.StartedAt}}{{"\t"}}{{with index .State "Health"}}{{.Status}}{{else}}none{{end}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{.Image}}'"$_label.service\"}}"'{{"\t"}}{{slice .Name 1}}'"$_label.project\"}}"'{{"\t"}}{{.Config.Image}}{{"\t"}}{{json (index .Config.Labels "org.opencontainers.image.revision")}}'
 
 # judge reads lines of containers, and prints each with two fields
 # before it: ok, wait (it may become well by itself) or bad, and the reason.

@@ -96,17 +96,26 @@ pull_each() {
 # Compose wants, what the names of the images mean, and the containers, which
 # must be well.
 nothing_new() {
-	[ -e "$state/same" ] && [ "$(sed 1q "$state/same")" = "$digest" ] || return 1
-	[ "$(meanings)" = "$(sed -n 's/^image //p' "$state/same")" ] || return 1
-	_now=$(look "$here") || return 1
-	[ "$(printf '%s\n' "$_now" | cut -f 3,7)" = "$(sed -n 's/^container //p' "$state/same")" ] || return 1
-	! printf '%s\n' "$_now" | grep -qv '^ok'
+	[ -e "$state/same" ] && read -r _digest <"$state/same" && [ "$_digest" = "$digest" ] || return 1
+	_same=$(sed 1d "$state/same")
+	_now=$(
+		{
+			printf '%s\n' "$_same" | sed -n 's/^container //p' | cut -f 1
+			names
+		} | xargs docker inspect --format "{{if index . \"State\"}}$container_line{{else}}image {{.Id}}{{end}}" 2>/dev/null
+	) || return 1
+	[ "$_same" = "$(printf '%s\n' "$_now" | same_lines)" ] || return 1
+	! printf '%s\n' "$_now" | judge | grep -qv '^ok'
 }
 
-# meanings prints what the names of the images mean now.
-meanings() {
-	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" && !had[$2]++ { print $2 }' |
-		xargs docker image inspect --format '{{.Id}}' 2>/dev/null || :
+# names prints the names of the images that Compose wants.
+names() {
+	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" && !had[$2]++ { print $2 }'
+}
+
+# same_lines makes of inspected containers and images what must stay the same.
+same_lines() {
+	awk -F '\t' -v OFS='\t' 'NF > 1 { print "container " $1, $5; next } { print }'
 }
 
 # own_project: no other folder may have containers in the project of that name,

@@ -27,8 +27,8 @@ record() {
 	! [ -e "$state/override" ] || mv -f "$state/override" "$state/good.override"
 	{
 		printf '%s\n' "$digest"
-		meanings | sed 's/^/image /'
-		printf '%s\n' "$judged" | cut -f 3,7 | sed 's/^/container /'
+		printf '%s\n' "$judged" | cut -f 3- | same_lines
+		names | xargs docker image inspect --format 'image {{.Id}}' 2>/dev/null || :
 	} >"$state/new" && mv -f "$state/new" "$state/same"
 	tidy
 }
@@ -257,7 +257,7 @@ not_well() {
 	told=$(ill)
 	_why=$(printf '%s\n' "$told" | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 	[ -n "$_why" ] || _why=$(said)
-	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" { print $2 }' | sort -u | while read -r called; do
+	names | while read -r called; do
 		! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"
 	done
 	if ! [ -e "$state/good" ] || [ "$what" = start ]; then

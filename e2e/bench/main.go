@@ -89,6 +89,7 @@ var parts = []part{
 	{"one", (*bench).oneHost},
 	{"slow", (*bench).slowLine},
 	{"bare", (*bench).bareHost},
+	{"deploy", (*bench).deploys},
 	{"many", (*bench).manyHosts},
 	{"shards", (*bench).shards},
 	{"gitlab", (*bench).requests},
