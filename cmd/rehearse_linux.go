@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,6 +80,8 @@ func rehearse(ctx context.Context, env Env, o rehearseOptions, l *lab.Lab, inv *
 		(*play).plan,
 		(*play).apply,
 		(*play).deploy,
+		(*play).deployCut,
+		(*play).deployFails,
 		(*play).refuse,
 		(*play).applyAgain,
 		(*play).verify,
@@ -154,6 +157,73 @@ func (p *play) deploy() error {
 			return fmt.Errorf("%s: %s: runs version %q after the deploy, not 2", d.Host.Name, d.Name, after)
 		}
 	}
+	return nil
+}
+
+// deployCut takes the job away from a deploy that has begun.
+func (p *play) deployCut() error {
+	p.say("version 3, whose job is cancelled as soon as its deploy has begun: that ends all the same, and the next job waits for it")
+	d := p.world.Inventory.Deployments[0]
+	host := p.world.Hosts[d.Host.Name]
+	const notes = `cd "$(getent passwd "$1" | cut -d : -f 6)/.provision/$2"` + "\n"
+	last, err := host.Exec(p.ctx, notes+"cat last", d.User, d.Name)
+	if err != nil {
+		return err
+	}
+	if err := p.world.Push(p.ctx, d.Project, "3"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.world.CI(ctx, d, "")
+		ended <- err
+	}()
+	if _, err := host.Exec(p.ctx, notes+`until [ "$(cat last)" != "$3" ]; do sleep 0.05; done`, d.User, d.Name, strings.TrimSpace(last)); err != nil {
+		return err
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		return fmt.Errorf("%s: %s: the job ended before it could be cancelled", d.Host.Name, d.Name)
+	}
+	out, err := p.world.CI(p.ctx, d, "")
+	if err != nil {
+		return fmt.Errorf("%s: %s: the next deploy failed: %w\n%s", d.Host.Name, d.Name, err, out)
+	}
+	fmt.Fprint(p.env.Stdout, out)
+	if version, err := p.world.Version(p.ctx, d); err != nil || version != "3" {
+		return fmt.Errorf("%s: %s: runs version %q after the deploy, not 3 (%v)", d.Host.Name, d.Name, version, err)
+	}
+	_, err = p.run("log", "--limit", d.Name, "--since", "30s")
+	return err
+}
+
+// deployFails deploys an image that never becomes healthy, and then one that does.
+func (p *play) deployFails() error {
+	inv := p.world.Inventory
+	d := inv.Deployments[max(0, slices.IndexFunc(inv.Deployments, func(d *inventory.Deployment) bool { return d.Rollback }))]
+	p.say("version 4, which never becomes healthy")
+	if err := p.world.PushBroken(p.ctx, d.Project, "4"); err != nil {
+		return err
+	}
+	out, err := p.world.CI(p.ctx, d, "")
+	fmt.Fprint(p.env.Stdout, out)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		return fmt.Errorf("%s: %s: the deploy of a broken image ended with %v", d.Host.Name, d.Name, err)
+	}
+	if version, err := p.world.Version(p.ctx, d); err != nil || d.Rollback && version == "4" {
+		return fmt.Errorf("%s: %s: runs version %q after it went back (%v)", d.Host.Name, d.Name, version, err)
+	}
+	p.say("version 5, which does")
+	if err := p.world.Push(p.ctx, d.Project, "5"); err != nil {
+		return err
+	}
+	if out, err = p.world.CI(p.ctx, d, ""); err != nil {
+		return fmt.Errorf("%s: %s: the deploy failed: %w\n%s", d.Host.Name, d.Name, err, out)
+	}
+	fmt.Fprint(p.env.Stdout, out)
 	return nil
 }
 

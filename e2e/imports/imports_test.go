@@ -188,6 +188,7 @@ var revealers = map[string]string{
 
 	"provision/forge/forgetest: Fake.SetVariable": "a stand-in: to keep what was said at that moment",
 	"e2e/gitlabtest: GitLab.AddVariable":          "a stand-in: to serve it",
+	"e2e/bench: bench.deploys":                    "to time a deploy as a job makes it",
 	"e2e/rehearsal: World.value":                  "to deploy as a job does",
 	"e2e/rehearsal: World.registryToken":          "to push the images",
 	"e2e/rehearsal: World.keep":                   "to write it where the inventory refers to it",
