@@ -221,12 +221,12 @@ hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
 	if [ "$what" = start ]; then
-		again || not_well
+		again || not_well "$(said)"
 	else
 		found
 		[ -z "$before" ] || run_before
 		limit=$((wait + 600))
-		compose up --detach --remove-orphans || not_well
+		compose up --detach --remove-orphans || not_well "$(said)"
 	fi
 	await || not_well
 	record
