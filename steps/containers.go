@@ -32,6 +32,7 @@ func (s containers) Name() string { return "containers " + s.deployment }
 // left: the service, how many containers, and whether they run.
 func (s containers) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version}, Text: templates.Health + `
+[ -z "$3" ] || grep -q "^$3=" "$1/.env" 2>/dev/null || fact unversioned yes
 command -v docker >/dev/null && [ -d "$1" ] || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -54,7 +55,6 @@ case $status in
 		fact deploying yes
 	fi
 	! [ -e "$state/good" ] || sed -n 's/^service \([^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
-	[ -z "$3" ] || grep -q "^$3=" "$1/.env" 2>/dev/null || fact unversioned yes
 	[ -z "$all" ] || printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
 	;;
 124) fact unasked 'it does not answer' ;;

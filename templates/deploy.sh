@@ -153,7 +153,7 @@ tell_untold() {
 	if ! [ -e "$state/$_last.want" ] || [ -e "$state/$_last.told" ]; then
 		:
 	elif [ -s "$state/$_last.end" ]; then
-		say "nobody heard how the deploy before this one ended: $(tail -n 1 "$state/$_last.end" | sed 's/^provision: //')"
+		say "nobody heard how the deploy before this one ended: $(sed -n 's/^provision: //p' "$state/$_last.end" | tail -n 1)"
 	else
 		say "the deploy before this one was ended from outside before it was done"
 	fi

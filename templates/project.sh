@@ -119,7 +119,8 @@ same_lines() {
 }
 
 # own_project: no other folder may have containers in the project of that name,
-# which Compose would replace.
+# which Compose would replace; and what runs here may not be a project of another
+# name, which would run on beside it, and keep the volumes.
 own_project() {
 	_project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
 	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" \
@@ -127,6 +128,12 @@ own_project() {
 	_other=$(printf '%s\n' "$_folders" | grep -vxF -e "$here" -e '' | head -n 1) || :
 	[ -z "$_other" ] || end 1 failed "nothing was changed, as $here and $_other are one Compose project, $_project, and would replace each other's containers
 hint: give each a name of its own: name: in compose.yaml, or another directory"
+	_names=$(docker ps --all --filter "label=com.docker.compose.project.working_dir=$here" --filter label=com.docker.compose.oneoff=False \
+		--format '{{.Label "com.docker.compose.project"}}') || no_docker
+	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0
+	_had=$(printf '%s\n' "$_names" | head -n 1)
+	[ -z "$_had" ] || end 1 failed "nothing was changed, as the containers here are those of the Compose project $_had, and $_project would start beside it, with volumes of its own
+hint: put \"name: $_had\" into compose.yaml; or move the data, and end the old one first: docker compose --project-name $_had down"
 }
 
 # run_before runs the service that comes before the switch to its end.

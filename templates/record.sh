@@ -159,12 +159,16 @@ tidy() {
 }
 
 # forget IMAGE NAME: takes the names of this deployment from an image, and
-# removes it where it has no other.
+# removes it where it has no other. Docker takes no id of an image that two
+# registries have, so that each digest is removed.
 forget() {
 	{
 		[ "$(docker image inspect --format '{{.Id}}' "$2")" != "$1" ] || docker rmi "$2"
 		docker rmi "$(kept_name "$1")"
-		[ "$(docker image inspect --format '{{len .RepoTags}}' "$1")" != 0 ] || docker rmi "$1"
+		if [ "$(docker image inspect --format '{{len .RepoTags}}' "$1")" = 0 ]; then
+			docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$1" | grep . | xargs docker rmi
+			docker rmi "$1"
+		fi
 	} >/dev/null 2>&1 || :
 }
 

@@ -99,6 +99,11 @@ func (w *World) Run(ctx context.Context, j Job) (string, error) {
 // CI runs ssh as a deploy job does. Words are what it asks the host for; none
 // is a deploy. Options are more options of ssh.
 func (w *World) CI(ctx context.Context, d *inventory.Deployment, words string, options ...string) (string, error) {
+	return w.Run(ctx, DeployJob(d, words, options...))
+}
+
+// DeployJob is the job that CI runs.
+func DeployJob(d *inventory.Deployment, words string, options ...string) Job {
 	j := Job{In: d.Variables.Group, Script: templates.CIBefore + `
 ssh -nT -F "$files/config" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
 `}
@@ -109,7 +114,7 @@ ssh -nT -F "$files/config" $SSH_OPTIONS "$SSH_DEPLOY_TARGET" ${WORDS:+"$WORDS"}
 		j.Environment = d.Scope
 	}
 	j.Variables = map[string]string{"PROVISION_PREFIX": d.Variables.Prefix, "WORDS": words, "SSH_OPTIONS": strings.Join(options, " ")}
-	return w.Run(ctx, j)
+	return j
 }
 
 // value returns what a job sees of a variable: its text, or the name of a file
