@@ -38,7 +38,7 @@ ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"
 inspect*) cat containers ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)
-		check("") // no folder
+		check("unversioned:[yes]") // no folder
 		s.write(t, "app dir/compose.yaml", "", 0o644)
 		check("unversioned:[yes]")
 		s.write(t, "app dir/.env", "XTAG=1\n#TAG=2\nTAG2=x\n", 0o600)
