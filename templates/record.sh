@@ -57,9 +57,10 @@ images() {
 # write_good JUDGED
 write_good() {
 	_names=$(recorded service)
+	_first=$(printf '%s\n' "$1" | sed 1q)
+	_files=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$_first" | cut -f 3)") || _files=$(recorded files)
 	{
-		printf 'time %s\nproject %s\nfiles ' "$(now)" "$(printf '%s\n' "$1" | head -n 1 | cut -f 13)"
-		docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$1" | head -n 1 | cut -f 3)"
+		printf 'time %s\nproject %s\nfiles %s\n' "$(now)" "$(printf '%s\n' "$_first" | cut -f 13)" "$_files"
 		{
 			printf '%s\n' "$_names" | awk 'NF { print "name\t" $4 "\t" $5 }'
 			printf '%s\n' "$1"
