@@ -23,7 +23,7 @@ func TestRunning(t *testing.T) {
 	w.run(t, "verify").exits(t, 0)
 
 	for _, c := range []struct{ what, script, says string }{
-		{"a service is stopped", "docker stop -t 0 a-app-1", "start 1 service of a again (app is stopped"},
+		{"a service is stopped", "docker kill a-app-1", "start 1 service of a again (app has ended with exit code 137)"},
 		{"a service is stopped, and ends with 0", "docker stop a-app-1", "start 1 service of a again (app is stopped"},
 		{"a service is removed", "docker rm -f a-slow-1", "start 1 service of a again (slow has 0 containers instead of 1"},
 		{"all is removed", "docker rm -f a-app-1 a-slow-1 a-migrate-1", "start 3 services of a again"},
