@@ -18,12 +18,14 @@ import (
 
 // Four deployments whose containers take a while to stop, two that go back and
 // two that do not.
-var cutWorld = head + web1 + `
+var cutWorld = cutHead + cutDeployment("a", false) + cutDeployment("b", false) + cutDeployment("c", true) + cutDeployment("d", true)
+
+const cutHead = head + web1 + `
 [defaults.deployment]
 host = "web1"
 environment = "production"
 wait = "30s"
-` + cutDeployment("a", false) + cutDeployment("b", false) + cutDeployment("c", true) + cutDeployment("d", true)
+`
 
 func cutDeployment(name string, rollback bool) string {
 	return fmt.Sprintf(`

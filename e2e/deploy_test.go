@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -155,37 +156,57 @@ o='-i key -o BatchMode=yes' target=${SSH_DEPLOY_TARGET#ssh://}
 	}
 }
 
-// Two deploys never interleave: the second one waits.
+// Of deploys that are asked for at once one runs, one waits, and the others join
+// that one and end as it does. Nobody else on the host can be in their way.
 func testLock(t *testing.T, w *world, d *inventory.Deployment) {
+	if out, err := w.Hosts["web1"].Exec(t.Context(), `chmod 755 "/home/$1"; runuser -u deploy-tool -- flock -n "/home/$1/.provision/$2/lock" true 2>&1`, d.User, d.Name); err == nil {
+		t.Errorf("another user can take the lock: %s", out)
+	}
 	w.push(t, "app", "9")
 	held := make(chan error, 1)
 	go func() {
 		_, err := w.Hosts["web1"].Exec(t.Context(), `
-exec 9<"$(getent passwd "$1" | cut -d : -f 6)/$2"
+exec 9<"/home/$1/.provision/$2/lock"
 flock 9
 touch /run/held
-while [ -e /run/held ]; do sleep 0.02; done`, d.User, d.Directory)
+while [ -e /run/held ]; do sleep 0.02; done`, d.User, d.Name)
 		held <- err
 	}()
 	w.sh(t, "web1", "until [ -e /run/held ]; do sleep 0.02; done")
-	done := make(chan error, 1)
-	go func() {
-		_, err := w.CI(t.Context(), d, "")
-		done <- err
-	}()
-	w.sh(t, "web1", `until pgrep -u "$1" -x flock; do sleep 0.02; done`, d.User)
-	select {
-	case err := <-done:
-		t.Fatal("the second deploy did not wait:", err)
-	default:
+	last := w.lastDeploy(t, d)
+
+	// There may be as many as the gate lets in, and no more.
+	const sessions = 32
+	client := w.login(t, d.Host.Name, d.User, []byte(w.variable(t, "transmogrify", d.Variables.Key("SSH_AUTH"), d.Scope)))
+	jobs := make(chan job, sessions+8)
+	for n := range sessions + 8 {
+		if n%8 == 7 {
+			client = w.login(t, d.Host.Name, d.User, []byte(w.variable(t, "transmogrify", d.Variables.Key("SSH_AUTH"), d.Scope)))
+		}
+		go func(client *ssh.Client) { jobs <- ask(t, client, "deploy") }(client)
 	}
+	for range 8 {
+		if j := <-jobs; j.code != 126 || !strings.Contains(j.errors, "too many sessions") {
+			t.Errorf("one session too many: %+v", j)
+		}
+	}
+	w.until(t, d, `grep -q 'waiting for the deploy that began at ' "$(cat last).log"`)
 	w.runs(t, "app", "3")
 	w.sh(t, "web1", "rm /run/held")
 	if err := <-held; err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	joined := 0
+	for range sessions {
+		j := <-jobs
+		if j.code != 0 || !strings.Contains(j.out, "provision: deployed 1 of 1 services in ") {
+			t.Errorf("%+v", j)
+		}
+		joined += strings.Count(j.errors, "another deploy waits already")
 	}
 	w.runs(t, "app", "9")
+	before, _ := strconv.Atoi(last)
+	if now := w.lastDeploy(t, d); now != strconv.Itoa(before+1) || joined != sessions-1 {
+		t.Errorf("deploy %s was followed by %s, which %d have joined", last, now, joined)
+	}
 }

@@ -48,14 +48,10 @@ func TestHealth(t *testing.T) {
 	}
 
 	// A broken version: what the job sees, what runs then, and what is logged.
-	for name, want := range map[string]struct {
-		code         int
-		runs         string
-		errors, logs string
-	}{
-		"back":  {1, "2", "provision: the deploy failed, and the images that ran before run again\n", "back: the deploy failed, and the images that ran before run again (user deploy-back,"},
-		"wait":  {1, "3", "provision: the deploy failed\n", "wait: the deploy failed (user deploy-wait,"},
-		"plain": {1, "3", "provision: the deploy failed\n", "plain: the deploy failed (user deploy-plain,"},
+	for name, want := range map[string]struct{ runs, outcome string }{
+		"back":  {"2", "; went back to the deploy of "},
+		"wait":  {"3", "app is unhealthy: wget: server returned error: HTTP/1.1 404 Not Found"},
+		"plain": {"3", "app is unhealthy: wget: server returned error: HTTP/1.1 404 Not Found"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := w.deployment(t, name)
@@ -63,18 +59,19 @@ func TestHealth(t *testing.T) {
 				t.Fatal(err)
 			}
 			j := w.ci(t, d, "")
-			if j.code != want.code || !strings.HasSuffix(j.errors, want.errors) {
-				t.Errorf("the job: %+v; want exit code %d and %q at the end", j, want.code, want.errors)
+			outcome := lastLine(j.out)
+			if j.code != 1 || !strings.HasPrefix(outcome, "provision: deploy failed after ") || !strings.Contains(outcome, want.outcome) || strings.Contains(outcome, "went back") != d.Rollback {
+				t.Errorf("the job: %+v; want exit code 1 and %q", j, want.outcome)
 			}
 			w.runs(t, name, want.runs)
 			log := w.sh(t, "web1", `journalctl --sync; journalctl -t provision -o cat --all | grep "^$1: " | tail -n 1`, name)
-			if !strings.HasPrefix(log, want.logs) {
-				t.Errorf("the journal ends with %q, want %q", log, want.logs)
+			if !strings.HasPrefix(log, name+strings.TrimPrefix(outcome, "provision")+" (user deploy-"+name+",") {
+				t.Errorf("the journal ends with %q, want %q", log, outcome)
 			}
 		})
 	}
 
-	planned(t, w.plan(t), "containers wait: note: the container wait-app-1 is not healthy")
+	planned(t, w.plan(t), "containers wait: note: service app is unhealthy")
 
 	// What is broken is mended by the next deploy.
 	for _, name := range names {
@@ -104,4 +101,9 @@ func TestHealth(t *testing.T) {
 	}
 	w.runs(t, "wait", "4")
 	w.runs(t, "plain", "5")
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSuffix(text, "\n")
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }

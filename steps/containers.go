@@ -45,8 +45,9 @@ if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker wou
 	fact unasked 'the .docker/config.json of its user is not a file'
 	return 0
 fi
+ask_docker() { within 15 docker "$@"; }
 status=0
-all=$(within 15 docker ps --all --quiet --filter "label=com.docker.compose.project.working_dir=$PWD/$1" 2>/dev/null) || status=$?
+all=$(look "$PWD/$1" 2>/dev/null) || status=$?
 case $status in
 0)
 	state=.provision/$2
@@ -54,11 +55,11 @@ case $status in
 		fact deploying yes
 	fi
 	! [ -e "$state/good" ] || sed -n 's/^service \([^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
-	[ -z "$all" ] || look "$PWD/$1" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
+	[ -z "$all" ] || printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
 	;;
 124) fact unasked 'it does not answer' ;;
 *)
-	said=$(within 15 docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
+	said=$(ask_docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
 	case $said in
 	*'permission denied'*) said='its user may not ask it' ;;
 	esac

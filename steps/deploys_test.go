@@ -108,7 +108,7 @@ esac`)
 		s.write(t, "../../tags", strings.Join(tags, "\n")+"\n", 0o600)
 		removal := removalOf(t, inv, d, given, "containers a.b")
 		done, err := s.one(t, removal)
-		checkDone(t, done, err, "remove the 2 images that a.b kept to go back to")
+		checkDone(t, done, err, "remove 2 kept images of a.b")
 		if got, want := s.read(t, "../../removed"), "image rm provision/kept:"+tags[0]+"\nimage rm provision/kept:"+tags[10]+"\n"; got != want {
 			t.Errorf("it ran\n%swant\n%s", got, want)
 		}

@@ -69,7 +69,7 @@ done
 			down("remove the containers and networks of "+l.Name, "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(fmt.Sprintf("remove the %s that %s kept to go back to", count(len(kept), "image"), l.Name), `
+			changes = append(changes, asRoot(fmt.Sprintf("remove %s of %s", count(len(kept), "kept image"), l.Name), `
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done

@@ -209,7 +209,10 @@ deploy() {
 hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
 	[ "$pulled" = 0 ] || pull_each
 	digest=$(printf '%s\n' "$config" | sha256sum)
-	! nothing_new || end 0 same "what was deployed at $(recorded time) runs"
+	if nothing_new; then
+		[ -z "$version" ] || write_version # somebody may have changed it there
+		end 0 same "what was deployed at $(recorded time) runs"
+	fi
 	rm -f "$state/same"
 
 	own_project
@@ -218,12 +221,12 @@ hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
 	if [ "$what" = start ]; then
-		again || not_well
+		again || not_well "$(said)"
 	else
 		found
 		[ -z "$before" ] || run_before
 		limit=$((wait + 600))
-		compose up --detach --remove-orphans || not_well
+		compose up --detach --remove-orphans || not_well "$(said)"
 	fi
 	await || not_well
 	record

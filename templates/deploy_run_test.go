@@ -130,7 +130,7 @@ time="x" level=warning msg="The \"A_1\" variable is not set. Defaulting to a bla
 time="x" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."
 time="x" level=warning msg="something else"
 `)
-		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in ~"+d.user(t)+"/web dir/.env, or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
+		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in ~deploy/web dir/.env, or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
 		untouched("unset")
 		d.set(t, "warnings", "")
 
@@ -185,16 +185,6 @@ time="x" level=warning msg="something else"
 			t.Errorf("status %d, .env is %q, mode %o, said %s", status, d.read(t, "web dir/.env"), d.mode(t, "web dir/.env"), said)
 		}
 	})
-}
-
-// user is who the tests run as.
-func (d *deployBox) user(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("id", "-un").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // An image of another registry, or one that is built here, may not be there to pull.

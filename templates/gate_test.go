@@ -195,6 +195,7 @@ func TestGateKeys(t *testing.T) {
 		for what, text := range map[string]string{
 			"an empty file": "", "another deployment": keyLine("other", theKey), "another key": keyLine("web", "SHA256:0ther"), "a longer key": keyLine("web", theKey+"0"),
 			"a longer name": keyLine("web2", theKey), "a name that ends like it": keyLine("x web", theKey), "a line that is out of use": "# " + keyLine("web", theKey),
+			"another program":  strings.Replace(keyLine("web", theKey), "/gate", "/my-gate", 1),
 			"a key of no gate": "ssh-ed25519 AAAA gate web " + theKey + "\n",
 		} {
 			g.write(t, ".ssh/authorized_keys", text, 0o600)

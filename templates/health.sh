@@ -6,6 +6,11 @@
 # How long, in seconds, a container without a health check must have run.
 settled=5
 
+# ask_docker runs Docker; a look may give it less time.
+ask_docker() {
+	docker "$@"
+}
+
 # containers FOLDER: prints a line for each container that Compose has started
 # from FOLDER, but for those of "docker compose run". The fields, with a tab
 # between them: id, state, exit code, restarts, started at, health, restart
@@ -14,7 +19,7 @@ settled=5
 containers() {
 	_tries=''
 	while :; do
-		_ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
+		_ids=$(ask_docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
 			--filter label=com.docker.compose.oneoff=False) || return
 		[ -n "$_ids" ] || return 0
 		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$container_line") || break

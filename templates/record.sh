@@ -57,9 +57,10 @@ images() {
 # write_good JUDGED
 write_good() {
 	_names=$(recorded service)
+	_first=$(printf '%s\n' "$1" | sed 1q)
+	_files=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$_first" | cut -f 3)") || _files=$(recorded files)
 	{
-		printf 'time %s\nproject %s\nfiles ' "$(now)" "$(printf '%s\n' "$1" | head -n 1 | cut -f 13)"
-		docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$1" | head -n 1 | cut -f 3)"
+		printf 'time %s\nproject %s\nfiles %s\n' "$(now)" "$(printf '%s\n' "$_first" | cut -f 13)" "$_files"
 		{
 			printf '%s\n' "$_names" | awk 'NF { print "name\t" $4 "\t" $5 }'
 			printf '%s\n' "$1"
@@ -93,11 +94,12 @@ again() {
 		return
 	fi
 	_services=$(printf '%s\n' "$wanted" | sed '/^\/project /d; s/ .*//')
-	recorded service | while read -r service _ _ image called; do
+	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
 		[ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" != "$image" ] || continue
 		_kept=$(kept_name "$image")
 		docker image inspect "$_kept" >/dev/null 2>&1 || _kept=$image
+		[ "$what" != start ] || docker image inspect "$_kept" >/dev/null 2>&1 || continue # somebody has removed it
 		printf '  "%s":\n    image: "%s"\n    pull_policy: never\n' "$service" "$_kept"
 	done >"$state/pins"
 	{
@@ -120,8 +122,10 @@ again() {
 	END
 	! [ -s "$state/pins" ] || set -- "$@" --file "$state/pins.yaml"
 	_asked=$version version='' # .env has the one of before
+	_pull=never
+	[ "$what" != start ] || _pull=missing
 	begin_saying
-	compose "$@" up --detach --pull never --remove-orphans && _status=0 || _status=$?
+	compose "$@" up --detach --pull "$_pull" --remove-orphans && _status=0 || _status=$?
 	version=$_asked
 	return "$_status"
 }
@@ -254,13 +258,13 @@ ill() {
 		done
 }
 
-# not_well ends a deploy whose containers are not well, or could not be made.
-# Nothing is put back before it is known why.
+# not_well [SAID] ends a deploy whose containers are not well, or could not be
+# made, of which Compose has said why. Nothing is put back before that is told.
 not_well() {
 	judged=$(look "$here") || end 1 failed "Docker does not answer any more, so nobody knows what runs: $(docker_error)"
 	told=$(ill)
 	_why=$(printf '%s\n' "$told" | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
-	[ -n "$_why" ] || _why=$(said)
+	_why="$_why${_why:+${1:+; }}${1-}"
 	names | while read -r called; do
 		! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"
 	done

@@ -1,0 +1,45 @@
+package e2e_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// What was stopped or removed by hand is drift, and apply starts it as the last
+// good deploy has left it, also where the name of its image means something
+// worse by now.
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, cutHead+cutDeployment("a", true), slowProject)
+	w.apply(t)
+	w.deploy(t, "a", "2")
+	if err := w.PushBroken(t.Context(), "transmogrify/a", "3"); err != nil {
+		t.Fatal(err)
+	}
+	if j := w.ci(t, w.deployment(t, "a"), "deploy"); j.code != 1 || !strings.Contains(j.out, "went back to") {
+		t.Fatalf("%+v", j)
+	}
+	w.runs(t, "a", "2")
+	w.run(t, "verify").exits(t, 0)
+
+	for _, c := range []struct{ what, script, says string }{
+		{"a service is stopped", "docker kill a-app-1", "start 1 service of a again (app has ended with exit code 137)"},
+		{"a service is stopped, and ends with 0", "docker stop a-app-1", "start 1 service of a again (app is stopped"},
+		{"a service is removed", "docker rm -f a-slow-1", "start 1 service of a again (slow has 0 containers instead of 1"},
+		{"all is removed", "docker rm -f a-app-1 a-slow-1 a-migrate-1", "start 3 services of a again"},
+		{"a service has failed", `
+id=$(docker inspect --format '{{.Id}}' a-migrate-1)
+systemctl stop docker.socket docker.service 2>/dev/null
+sed -i 's/"ExitCode":0/"ExitCode":3/' "/var/lib/docker/containers/$id/config.v2.json"
+systemctl start docker.socket docker.service
+docker start a-app-1 a-slow-1`, "start 1 service of a again (migrate has ended with exit code 3)"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w.sh(t, "web1", c.script+" >/dev/null")
+			w.run(t, "verify").exits(t, 3).says(t, c.says)
+			w.apply(t).says(t, c.says)
+			w.runs(t, "a", "2")
+			w.converged(t)
+		})
+	}
+}

@@ -1,0 +1,74 @@
+package templates
+
+import (
+	"bytes"
+	encoding "encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A start brings back what the last good deploy was, and pulls nothing, whatever
+// the names of its images mean by now.
+func TestDeployStarts(t *testing.T) {
+	eachDeploy(t, "rollback=yes\n", func(t *testing.T, d *deployBox) {
+		d.check(t, 0, firstGood, "deploy")
+		good := d.read(t, d.state+"/good")
+		d.set(t, "images", strings.Replace(d.get(t, "images"), "registry/web:1 "+id1, "registry/web:1 "+id3, 1))
+		d.set(t, "containers", "")
+		d.calls(t)
+		d.check(t, 0, firstGood, "start")
+		if got := d.calls(t); !strings.HasPrefix(got, "compose PINNED up --detach --pull never --remove-orphans\n") || strings.Contains(got, "compose pull") {
+			t.Errorf("docker was asked to\n%s", got)
+		}
+		if got := d.get(t, "containers"); !strings.Contains(got, keptName(id1)) || strings.Contains(got, id3) {
+			t.Errorf("the containers are\n%s", got)
+		}
+		_, before, _ := strings.Cut(good, "\n")
+		if _, now, _ := strings.Cut(d.read(t, d.state+"/good"), "\n"); now != before {
+			t.Errorf("the record became\n%swant\n%s", now, before)
+		}
+
+		// What does not come up is not gone back from.
+		d.set(t, "containers", "")
+		d.set(t, "state-web", "exited 2 0 2020-01-01T00:00:00Z none always")
+		d.calls(t)
+		d.check(t, 1, "web is stopped, exit code 2\nprovision: deploy failed after N s: web is stopped, exit code 2\n", "start")
+		if got := d.calls(t); strings.Count(got, " up ") != 1 {
+			t.Errorf("docker was asked to\n%s", got)
+		}
+		os.Remove(filepath.Join(d.dir, "state-web"))
+	})
+}
+
+// The status is one JSON object a container, whatever its image is called here.
+func TestDeployStatus(t *testing.T) {
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		d.check(t, 0, firstGood, "deploy")
+		d.set(t, "containers", strings.NewReplacer("registry/web:1\tnull", keptName(id1)+"\t\"abc\\\"def\"", "running\t0\t0", "restarting\t1\t3").Replace(d.get(t, "containers")))
+		var out bytes.Buffer
+		cmd := d.command("status", "web")
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if status := statusOf(t, cmd.Run(), &out); status != 0 {
+			t.Fatalf("status %d, %s", status, &out)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(lines) != 2 {
+			t.Fatalf("it says\n%s", &out)
+		}
+		var web struct {
+			Service, State, Image, Digest, Revision, Verdict, Reason string
+			ExitCode, Restarts                                       int
+		}
+		if err := encoding.Unmarshal([]byte(lines[1]), &web); err != nil {
+			t.Fatalf("%v: %s", err, lines[1])
+		}
+		if web.Service != "web" || web.Image != "registry/web:1" || web.Digest != id1 || web.Revision != `abc"def` || web.Verdict != "wait" || web.Restarts != 3 || web.ExitCode != 1 || web.State != "restarting" {
+			t.Errorf("it says %+v", web)
+		}
+		if err := encoding.Unmarshal([]byte(lines[0]), &web); err != nil || web.Service != "db" || web.Revision != "" || web.Digest != id2 {
+			t.Errorf("it says %+v, %v", web, err)
+		}
+	})
+}
