@@ -37,26 +37,27 @@ type points struct {
 const stopped = "apt-get chmod chown cp docker dpkg flock git gpasswd groupadd ln mkdir mktemp mv rm rmdir ssh-keygen systemctl useradd usermod"
 
 // stop stands for a command in a folder that comes first in the PATH. Each
-// process waits at a place of its own, but for those of a deploy.
+// process waits at a place of its own.
 const stop = `#!/bin/sh
 cross() {
 	printf '%s %s NAME %s\n' "$place" "$1" "$2" >/usr/local/lib/points/reached
 	read -r _ <"/usr/local/lib/points/$place"
 }
-# A deploy goes on when what asked for it has ended, so nothing of a run ends there.
 deploying() {
 	read -r stat <"/proc/$$/stat"
 	set -- ${stat##*) }
 	tr '\0' ' ' <"/proc/$4/cmdline" | grep -q '^/bin/sh /usr/local/lib/provision/deploy run '
 }
-if [ ! -e /usr/local/lib/points/on ] || deploying 2>/dev/null; then
+if [ ! -e /usr/local/lib/points/on ]; then
 	exec REAL "$@"
 fi
 place=$(($$ % 256))
-cross before "$* (${USER-root})"
+who=${USER-root}
+! deploying 2>/dev/null || who="$who, a deploy"
+cross before "$* ($who)"
 REAL "$@"
 status=$?
-cross after "$* (${USER-root})"
+cross after "$* ($who)"
 exit "$status"
 `
 
