@@ -135,7 +135,7 @@ func TestFull(t *testing.T) {
 		steps       []int
 	}{
 		{"no space", `size=$(($(df -k --output=used /home | tail -n 1) + $1))k`, []int{0, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192}},
-		{"no inodes", `nr_inodes=$(($(df --output=iused /home | tail -n 1) + $1))`, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 32, 48, 64}},
+		{"no inodes", `nr_inodes=$(($(df --output=iused /home | tail -n 1) + $1))`, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 32, 48, 64, 80, 96}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, lodger)

@@ -100,7 +100,7 @@ echo '# mine' >>frobnicator/compose.yaml
 echo mine >frobnicator/notes.txt
 echo "$1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0" >>.ssh/known_hosts
 usermod --password "$(openssl passwd -6 hello)" deploy-user
-cd frobnicator && docker compose stop 2>&1`, w.Inventory.GitLab.SSH.Host)
+cd frobnicator && docker compose pause 2>&1`, w.Inventory.GitLab.SSH.Host)
 	w.GitLab.Unprotect("transmogrify/frobnicator", "main")
 	w.GitLab.AddAccessToken("transmogrify", "deploy-user@web1", gitlabtest.Reporter, time.Time{}, "read_registry")
 	plan := w.plan(t)
@@ -110,7 +110,7 @@ cd frobnicator && docker compose stop 2>&1`, w.Inventory.GitLab.SSH.Host)
 		"git-host deploy-user: note: deploy-user also trusts 1 key of "+w.Inventory.GitLab.SSH.Host+" that the inventory does not name",
 		"checkout app: note: ~deploy-user/frobnicator has local changes, left alone: compose.yaml",
 		"ci-key app: note: the branch main of transmogrify/frobnicator is not protected, or not there: its jobs will not see SSH_AUTH",
-		"containers app: note: no container of app runs")
+		"containers app: note: service app is paused")
 	if got := w.missing(t); len(got) > 0 {
 		t.Errorf("the plan is about %v too", got)
 	}

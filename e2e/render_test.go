@@ -224,7 +224,7 @@ func TestRenderIsWhatApplyWrites(t *testing.T) {
 		"override --deployment app":                    `cat ~deploy-user/frobnicator/compose.override.yaml`,
 		"authorized-key --deployment app":              `sed -n 's/SHA256:[^"]*"/SHA256:FINGERPRINT"/; s/ssh-ed25519 [^ ]*/ssh-ed25519 PUBLIC-KEY/; /^restrict/p' ~deploy-user/.ssh/authorized_keys`,
 		"config --deployment app":                      `sed 's/"auth": ".*"/"auth": "base64 of provision-ID:TOKEN"/' ~deploy-user/.docker/config.json`,
-		"gate --deployment tool --host web1":           `printf '==> %s <==\n' /usr/local/lib/provision/gate; cat /usr/local/lib/provision/gate; printf '\n==> %s <==\n' 'web1: /etc/provision/deployments/tool'; cat /etc/provision/deployments/tool`,
+		"gate --deployment tool --host web1":           `cd /usr/local/lib/provision; printf '==> %s <==\n' "$PWD/gate"; cat gate; printf '\n==> %s <==\n' "$PWD/deploy"; cat deploy; printf '\n==> %s <==\n' 'web1: /etc/provision/deployments/tool'; cat /etc/provision/deployments/tool`,
 		"authorized-key --deployment tool --host web1": `sed -n 's/SHA256:[^"]*"/SHA256:FINGERPRINT"/; s/ssh-ed25519 [^ ]*/ssh-ed25519 PUBLIC-KEY/; /^restrict/p' ~deploy-tool/.ssh/authorized_keys`,
 	} {
 		got := strings.TrimSuffix(w.run(t, append([]string{"render"}, strings.Fields(args)...)...).exits(t, 0).out, "\n")

@@ -156,9 +156,8 @@ func (s *standing) check(t *testing.T, w *world, in ...string) (now map[string]l
 	return now
 }
 
-// noted is what a deploy says: how many there were depends on how often an apply
-// has begun.
-var noted = regexp.MustCompile(`/\.provision/[^/]+/[0-9]+\.[a-z]+$`)
+// noted is what deploys note, which depends on how often an apply has begun.
+var noted = regexp.MustCompile(`/\.provision/[^/]+/.`)
 
 // complete applies the inventory again and again, and fails the test unless that
 // makes everything, leaves nothing behind, and doubles nothing.

@@ -152,6 +152,7 @@ tidy() {
 	sed -n 's/^drop //p' "$state/sorted" | while read -r _ image called; do
 		forget "$image" "$called"
 	done
+	rm -f "$state/sorted"
 	[ -e "$state/tried" ] || return 0
 	sort -u "$state/tried" | while read -r image called; do
 		grep -qF " $image " "$state/kept" || forget "$image" "$called"
