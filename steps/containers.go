@@ -101,7 +101,11 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 			*texts = append(*texts, service+text)
 		}
 	}
-	running, there := map[string]int{}, map[string]int{}
+	running, there, left := map[string]int{}, map[string]int{}, map[string]bool{}
+	for _, line := range f["good"] {
+		service, _, _ := strings.Cut(line, " ")
+		left[service] = true
+	}
 	for _, line := range f["service"] {
 		verdict, rest, _ := strings.Cut(line, " ")
 		service, rest, _ := strings.Cut(rest, " ")
@@ -112,6 +116,7 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		}
 		reason = provision.Visible(reason)
 		switch {
+		case len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
 		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"):
 			add(&stopped, service, reason)
 		case verdict == "bad", state == "restarting":

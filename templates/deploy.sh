@@ -75,6 +75,7 @@ ask() {
 			break
 		fi
 		exec 4>&-
+		[ "$key" = - ] || grep -qF "/gate $name $key\"" "$HOME/.ssh/authorized_keys" || fail_to "this key is no longer allowed"
 		tries=$((tries + 1)) # of five seconds each
 		[ "$tries" -lt 1440 ] || fail_to "another deploy waits, and does not begin; run the job again"
 		! flock -s -w 5 7 || flock -u 7
@@ -140,7 +141,7 @@ run() {
 	tell_untold
 	if ! [ -e "$state/good" ]; then # a gate of an older version locked this
 		exec 6<.
-		flock -w 1800 6 || end 1 failed "another deploy does not end"
+		flock -w 120 6 || : # whoever may read the folder can lock it, so no longer than that
 	fi
 	trap 'end 1 failed "the deploy program itself failed; see $state/$id.log"' EXIT
 	deploy
@@ -217,6 +218,7 @@ hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml
 
 	own_project
 	was=$(containers "$here") || no_docker
+	was=$(printf '%s\n' "$was" | of_project 9)
 	rm -f "$state/override"
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
@@ -224,6 +226,9 @@ hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml
 		again || not_well "$(said)"
 	else
 		found
+		names | while read -r called; do
+			! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"
+		done
 		[ -z "$before" ] || run_before
 		limit=$((wait + 600))
 		compose up --detach --remove-orphans || not_well "$(said)"

@@ -156,7 +156,7 @@ func TestWriteVersion(t *testing.T) {
 			if got := d.read(t, "web dir/.env"); got != tt.after || d.mode(t, "web dir/.env") != mode {
 				t.Errorf("%q became %q, mode %o", tt.before, got, d.mode(t, "web dir/.env"))
 			}
-			if got := d.names(t, "web dir"); got != ".env" {
+			if got := d.names(t, "web dir"); got != ".env compose.yaml" {
 				t.Errorf("the folder has %s", got)
 			}
 		}

@@ -143,6 +143,9 @@ run_before() {
 	printf '%s\n' "$was" | cut -f 2 | grep -qx running || _deps='' # nothing runs that could be replaced
 	say "running $before"
 	compose run --rm -T ${_deps:+"$_deps"} "$before" && _status=0 || _status=$?
+	# What was ended because it took too long may run on.
+	docker ps --all --quiet --filter "label=com.docker.compose.project=$_project" --filter "label=com.docker.compose.service=$before" \
+		--filter label=com.docker.compose.oneoff=True | xargs -r docker rm --force >/dev/null
 	[ "$_status" = 0 ] || end 1 failed "nothing was changed, as $before has ended with exit code $_status"
 }
 
@@ -154,13 +157,29 @@ said() {
 	tail -c "+$((_mark + 1))" "$state/$id.log" | last_line
 }
 
+# of_project FIELD: of lines of containers, those of services that Compose wants;
+# FIELD is where the service stands. One that somebody has started by hand, of a
+# profile, is left alone.
+of_project() {
+	awk -F '\t' -v wanted="$wanted" -v field="$1" '
+		BEGIN { n = split(wanted, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); wants[f[1]] = 1 } }
+		$field in wants'
+}
+
+# judged_project: the containers of the project, judged.
+judged_project() {
+	_look=$(look "$here") || return
+	printf '%s\n' "$_look" | of_project 11
+}
+
 # await waits until all containers are well, one of them cannot become well by
 # itself any more, or the time is over.
 await() {
 	_end=$(($(date +%s) + wait))
 	[ "$wait" -ge "$settled" ] || settled=$wait
 	while :; do
-		judged=$(look "$here") || judged="wait$_tab"
+		judged=$(judged_project) || judged="wait$_tab"
+		[ -n "$judged" ] || return 1
 		! printf '%s\n' "$judged" | grep -q '^bad' || return 1
 		printf '%s\n' "$judged" | grep -q '^wait' || return 0
 		[ "$(date +%s)" -lt "$_end" ] || return 1

@@ -22,9 +22,17 @@ kept_name() {
 # record makes the containers that judged has the last good deploy.
 record() {
 	[ -z "$version" ] || write_version
+	_first_good=''
+	[ -e "$state/good" ] || _first_good=yes
 	write_good "$judged"
-	rm -f "$state/good.override"
-	! [ -e "$state/override" ] || mv -f "$state/override" "$state/good.override"
+	if [ "$what" = deploy ] || [ -n "$_first_good" ]; then # else it is that of the last good deploy already
+		rm -f "$state/good.override"
+		! [ -e "$state/override" ] || mv -f "$state/override" "$state/good.override"
+	fi
+	if [ "$what" = start ]; then # which is not what a deploy would make of it
+		rm -f "$state/same"
+		return
+	fi
 	{
 		printf '%s\n' "$digest"
 		printf '%s\n' "$judged" | cut -f 3- | same_lines
@@ -41,7 +49,7 @@ found() {
 	if [ -e "$state/good" ]; then
 		! printf '%s\n' "$_judged" | grep -qv '^ok' || return 0
 		[ "$(printf '%s\n' "$_judged" | images | sort -u)" != "$(recorded service | awk '{ print $1, $4 }' | sort -u)" ] || return 0
-	elif printf '%s\n' "$was" | cut -f 2 | grep -qx created || ! printf '%s\n' "$was" | cut -f 2 | grep -qx running; then
+	elif printf '%s\n' "$_judged" | grep -q '^bad' || ! printf '%s\n' "$was" | cut -f 2 | grep -qx running; then
 		return 0
 	fi
 	write_good "$_judged"
@@ -58,16 +66,18 @@ images() {
 write_good() {
 	_names=$(recorded service)
 	_first=$(printf '%s\n' "$1" | sed 1q)
-	_files=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$(printf '%s\n' "$_first" | cut -f 3)") || _files=$(recorded files)
+	# Compose leaves the label of a container alone that it does not make anew.
+	_files=$(printf '%s\n' "$1" | cut -f 3 | xargs docker inspect --format '{{.Created}} {{index .Config.Labels "com.docker.compose.project.config_files"}}') &&
+		_files=$(printf '%s\n' "$_files" | sort | tail -n 1 | cut -d ' ' -f 2-) || _files=$(recorded files)
 	{
 		printf 'time %s\nproject %s\nfiles %s\n' "$(now)" "$(printf '%s\n' "$_first" | cut -f 13)" "$_files"
 		{
-			printf '%s\n' "$_names" | awk 'NF { print "name\t" $4 "\t" $5 }'
+			printf '%s\n' "$_names" | awk 'NF { print "name\t" $1 " " $4 "\t" $5 }'
 			printf '%s\n' "$1"
 		} | awk -F '\t' '
 			$1 == "name" { name[$2] = $3; next }
 			{
-				if ($14 ~ /^provision\/kept:/ && $10 in name) $14 = name[$10]
+				if ($14 ~ /^provision\/kept:/ && ($11 " " $10) in name) $14 = name[$11 " " $10]
 				line = $11 "\t" ($4 == "exited" ? "ended" : "runs") "\t" $10 "\t" $14
 				if (!n[line]++) order[++m] = line
 			}
@@ -96,9 +106,12 @@ again() {
 	_services=$(printf '%s\n' "$wanted" | sed '/^\/project /d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
-		[ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" != "$image" ] || continue
-		_kept=$(kept_name "$image")
-		docker image inspect "$_kept" >/dev/null 2>&1 || _kept=$image
+		if [ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" = "$image" ]; then
+			_kept=$called # though compose.yaml may want another one by now
+		else
+			_kept=$(kept_name "$image")
+			docker image inspect "$_kept" >/dev/null 2>&1 || _kept=$image
+		fi
 		[ "$what" != start ] || docker image inspect "$_kept" >/dev/null 2>&1 || continue # somebody has removed it
 		printf '  "%s":\n    image: "%s"\n    pull_policy: never\n' "$service" "$_kept"
 	done >"$state/pins"
@@ -113,9 +126,9 @@ again() {
 		'' | "$state/pins.yaml") continue ;;
 		"$here/compose.override.yaml" | "$state/good.override")
 			file=$state/good.override
-			[ -e "$file" ] || continue
 			;;
 		esac
+		[ -e "$file" ] || continue
 		set -- "$@" --file "$file"
 	done <<-END
 		$_files
@@ -176,6 +189,7 @@ forget() {
 
 # may_write_version: what is deployed is written to .env, which Compose reads.
 may_write_version() {
+	! [ -e .env ] || { [ -r .env ] && [ -w .env ]; } || end 1 failed "nothing was changed, as .env cannot be written, and the version is written there"
 	! [ -L .env ] || end 1 failed "nothing was changed, as .env is a link, and the version is written there"
 	! git ls-files --error-unmatch .env >/dev/null 2>&1 ||
 		end 1 failed "nothing was changed, as git tracks .env, and the version is written there
@@ -186,7 +200,7 @@ write_version() {
 	(
 		umask 077
 		if [ -e .env ]; then cp -p .env .env.new; else : >.env.new; fi
-		[ ! -e .env ] || grep -v "^$variable=" .env >.env.new || :
+		[ ! -e .env ] || grep -v "^$variable=" .env >.env.new || [ "$?" = 1 ]
 		printf '%s=%s\n' "$variable" "$version" >>.env.new
 		mv -f .env.new .env
 	)
@@ -199,7 +213,7 @@ write_version() {
 # image says it was made from; with tabs between them.
 described() {
 	{
-		recorded service | awk '{ print "name\t" $4 "\t" $5 }'
+		recorded service | awk '{ print "name\t" $1 " " $4 "\t" $5 }'
 		printf '%s\n' "$was" | awk -F '\t' 'NF > 1 { print "was\t" $1 " " $5 }'
 		printf '%s\n' "$judged" | cut -f 10 | sort -u | xargs docker image inspect --format '{{"digests\t"}}{{.Id}}{{"\t"}}{{json .RepoDigests}}' 2>/dev/null || :
 		printf '%s\n' "$judged"
@@ -210,7 +224,7 @@ described() {
 		NF < 14 || had[$11]++ { next }
 		{
 			image = $14
-			if (image ~ /^provision\/kept:/ && $10 in name) image = name[$10]
+			if (image ~ /^provision\/kept:/ && ($11 " " $10) in name) image = name[$11 " " $10]
 			repository = image; sub(/@.*/, "", repository)
 			if (match(repository, /:[^\/]*$/)) repository = substr(repository, 1, RSTART - 1)
 			digest = "@" $10
@@ -262,13 +276,11 @@ ill() {
 # not_well [SAID] ends a deploy whose containers are not well, or could not be
 # made, of which Compose has said why. Nothing is put back before that is told.
 not_well() {
-	judged=$(look "$here") || end 1 failed "Docker does not answer any more, so nobody knows what runs: $(docker_error)"
+	judged=$(judged_project) || end 1 failed "Docker does not answer any more, so nobody knows what runs: $(docker_error)"
 	told=$(ill)
 	_why=$(printf '%s\n' "$told" | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 	_why="$_why${_why:+${1:+; }}${1-}"
-	names | while read -r called; do
-		! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"
-	done
+	[ -n "$judged$_why" ] || _why="Compose has started nothing from this folder; is COMPOSE_FILE in .env of another one?"
 	if ! [ -e "$state/good" ] || [ "$what" = start ]; then
 		end 1 failed "$_why"
 	elif [ "$(printf '%s\n' "$judged" | cut -f 3,7)" = "$(printf '%s\n' "$was" | cut -f 1,5)" ]; then
@@ -283,8 +295,10 @@ not_well() {
 	elif ! await; then
 		_ill=$(ill | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 		_outcome="went back to the deploy of $(recorded time), but $_ill"
+	elif [ "$(printf '%s\n' "$judged" | images | sort -u)" != "$(recorded service | awk '{ print $1 "\t" $4 }' | of_project 1 | tr '\t' ' ' | sort -u)" ]; then
+		_outcome="went back to the deploy of $(recorded time), but not all of it could be made again"
 	fi
-	judged=$(look "$here") || judged=''
+	judged=$(judged_project) || judged=''
 	told="$told
 $(described | awk -F '\t' 'NF { print "now " $1 ": " $3 ($4 == "" ? "" : " revision " $4) }')"
 	end 1 failed "$_why; $_outcome"
