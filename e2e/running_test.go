@@ -3,6 +3,8 @@ package e2e_test
 import (
 	"strings"
 	"testing"
+
+	"provision/e2e/lab"
 )
 
 // What was stopped or removed by hand is drift, and apply starts it as the last
@@ -41,5 +43,43 @@ docker start a-app-1 a-slow-1`, "start 1 service of a again (migrate has ended w
 			w.runs(t, "a", "2")
 			w.converged(t)
 		})
+	}
+
+	// What apply has started is not what a deploy would make of it.
+	if j := w.ci(t, w.deployment(t, "a"), "deploy"); j.code != 1 || !strings.Contains(j.out, "went back to") {
+		t.Errorf("%+v", j)
+	}
+	w.runs(t, "a", "2")
+}
+
+// A deploy goes back to what the last good one was, also where compose.yaml has
+// another name for the image by now, or the override is another one.
+func TestBackToAnotherName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, cutHead+cutDeployment("a", true), slowProject)
+	w.apply(t)
+	d := w.deployment(t, "a")
+	for tag, broken := range map[string]bool{"good": false, "bad": true} {
+		if _, err := w.PushImage(t.Context(), lab.Image{Repository: d.Project, Tag: tag, Version: tag, Healthy: !broken, Broken: broken}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit := func(tag, override string) {
+		t.Helper()
+		w.sh(t, "web1", `cd ~deploy-a/a; sed -i "s|\(image: .*/a\).*|\1:$1|" compose.yaml; printf '%s' "$2" >compose.override.yaml`, tag, override)
+	}
+	// The service that comes first stays as it is, and the other one gets more.
+	edit("good", "services: {slow: {environment: {WHICH: one}}}\n")
+	if j := w.ci(t, d, "deploy"); j.code != 0 {
+		t.Fatalf("%+v", j)
+	}
+	w.runs(t, "a", "good")
+	edit("bad", "services: {slow: {environment: {WHICH: two}}}\n")
+	if j := w.ci(t, d, "deploy"); j.code != 1 || !strings.Contains(j.out, ", which runs\n") {
+		t.Errorf("%+v", j)
+	}
+	w.runs(t, "a", "good")
+	if got := w.sh(t, "web1", "docker exec a-slow-1 env | grep WHICH"); got != "WHICH=one" {
+		t.Errorf("the override is not that of before: %s", got)
 	}
 }
