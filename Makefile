@@ -39,7 +39,7 @@ test: lab-packages test-packages lint
 
 # The faults alone, with an apply that is ended at every boundary by every end.
 faults: lab-packages test-packages
-	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded' ./e2e -every-end
+	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys' ./e2e -every-end
 
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes
 # part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10
