@@ -28,7 +28,7 @@ func testFailingMigration(t *testing.T, z *zoo) {
 	z.push(t, name, "2")
 	z.pushImage(t, name, lab.Image{Repository: "zoo/migrate/migrate", Version: "2", Shell: "echo no such table; exit 3"})
 	j := z.deploys(t, name, "", 1, "migrate has ended with exit code 3")
-	endsWith(t, j, "provision: deploy failed after … s: …migrate has ended with exit code 3; went back to the deploy of …, which runs")
+	endsWith(t, j, "provision: deploy failed after … s: …migrate has ended with exit code 3; …; went back to the deploy of …, which runs")
 	after := z.has(t, name, "app 1 running", "migrate 1 exited 0")
 	for i, c := range after {
 		if c.Image != before[i].Image {

@@ -49,7 +49,7 @@ func testStore(t *testing.T, z *zoo) {
 
 	z.push(t, "store-migrate", "2")
 	z.pushImage(t, "store-migrate", lab.Image{Repository: "zoo/store-migrate/migrate", Version: "2", Shell: "exit 3"})
-	endsWith(t, z.deploys(t, "store-migrate", "", 1), "provision: deploy failed after … s: …migrate has ended with exit code 3; went back to the deploy of …, which runs")
+	endsWith(t, z.deploys(t, "store-migrate", "", 1), "provision: deploy failed after … s: …migrate has ended with exit code 3; …; went back to the deploy of …, which runs")
 	z.has(t, "store-migrate", "app 1 running", "migrate 1 exited 0")
 }
 
