@@ -41,7 +41,6 @@ rollback = %[3]t
 // A cuttable is a connection that can end as links and clients do.
 type cuttable struct {
 	net.Conn
-	mu   sync.Mutex
 	gone chan struct{} // closed once nothing arrives any more, either way
 }
 

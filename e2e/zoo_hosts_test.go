@@ -88,7 +88,7 @@ docker compose up --detach`)
 	z.applies(t, "alice", 1).says(t, "/home/zoo/alice and /home/alice/alice are one Compose project, alice")
 	j := z.deploys(t, "alice", "", 1)
 	endsWith(t, j, "hint: give each a name of its own…")
-	result{j.code, j.out, j.errors}.says(t, "nothing was changed, as /home/zoo/alice and /home/alice/alice are one Compose project, alice")
+	result(j).says(t, "nothing was changed, as /home/zoo/alice and /home/alice/alice are one Compose project, alice")
 	if now := z.sh(t, "web3", `docker ps --no-trunc --quiet --filter label=com.docker.compose.project=alice`); now != foreign {
 		t.Errorf("alice's container was %s, and now there is %q", foreign, now)
 	}

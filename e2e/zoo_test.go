@@ -162,7 +162,7 @@ func (z *zoo) deploys(t *testing.T, name, words string, code int, texts ...strin
 	if j.code != code {
 		t.Fatalf("the job of %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", name, j.code, code, j.out, j.errors)
 	}
-	result{j.code, j.out, j.errors}.says(t, texts...)
+	result(j).says(t, texts...)
 	return j
 }
 
