@@ -34,8 +34,9 @@ type Servers struct {
 	config  *ssh.ServerConfig
 	answer  Answer
 
-	// MaxSessions is how many sessions a connection may have; 0: any number. It
-	// must not change after Listen.
+	// MaxSessions is how many sessions a connection may have; 0: any number. One
+	// that has ended counts until the next sign of life is asked for, as with
+	// sshd(8), which tells the exit status first. It must not change after Listen.
 	MaxSessions int
 
 	connections, logins, sessions, commands, forwards, dropped atomic.Int64
@@ -224,14 +225,15 @@ func (s *Servers) serve(conn net.Conn) {
 	}
 	defer server.Close()
 	s.logins.Add(1)
+	var open, ended atomic.Int64
 	go func() {
 		for r := range requests {
+			open.Add(-ended.Swap(0))
 			if r.WantReply {
 				_ = r.Reply(r.Type == "keepalive@openssh.com", nil)
 			}
 		}
 	}()
-	var open atomic.Int64
 	for channel := range channels {
 		switch channel.ChannelType() {
 		case "session":
@@ -241,10 +243,7 @@ func (s *Servers) serve(conn net.Conn) {
 				continue
 			}
 			s.sessions.Add(1)
-			go func() {
-				defer open.Add(-1)
-				s.session(channel)
-			}()
+			go s.session(channel, func() { ended.Add(1) })
 		case "direct-tcpip":
 			go s.forward(channel)
 		default:
@@ -253,7 +252,10 @@ func (s *Servers) serve(conn net.Conn) {
 	}
 }
 
-func (s *Servers) session(offered ssh.NewChannel) {
+// session serves one, and calls end before it tells that it has ended.
+func (s *Servers) session(offered ssh.NewChannel, end func()) {
+	end = sync.OnceFunc(end)
+	defer end()
 	channel, requests, err := offered.Accept()
 	if err != nil {
 		return
@@ -273,6 +275,7 @@ func (s *Servers) session(offered ssh.NewChannel) {
 		}
 		go ssh.DiscardRequests(requests)
 		status := s.answer(exec.Command, channel, channel, channel.Stderr())
+		end()
 		_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 		return
 	}

@@ -134,6 +134,11 @@ func (l *link) ahead() opened {
 	if session.err != nil {
 		session = l.open()
 	}
+	// sshd(8) tells the exit status of a command before it counts the session as
+	// ended. A sign of life tells that it has gone on since.
+	if errors.As(session.err, new(*ssh.OpenChannelError)) && l.alive() {
+		session = l.open()
+	}
 	if session.err != nil {
 		return session
 	}
