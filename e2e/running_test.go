@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"provision/e2e/lab"
+	"provision/e2e/rehearsal"
 )
 
 // What was stopped or removed by hand is drift, and apply starts it as the last
@@ -81,5 +82,49 @@ func TestBackToAnotherName(t *testing.T) {
 	w.runs(t, "a", "good")
 	if got := w.sh(t, "web1", "docker exec a-slow-1 env | grep WHICH"); got != "WHICH=one" {
 		t.Errorf("the override is not that of before: %s", got)
+	}
+}
+
+// A first start takes the newest images, whatever the host has of before. What
+// does not become well is taken anew by the next one, and what is well stays.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, cutHead+cutDeployment("a", true), func(o *rehearsal.Options) {
+		o.Files = func(_, image string) map[string]string {
+			return map[string]string{"compose.yaml": "services:\n  app: {image: " + image + "}\n  db: {image: " + image + "/db}\n"}
+		}
+	})
+	d := w.deployment(t, "a")
+	push := func(version string, healthy bool) {
+		t.Helper()
+		for _, repository := range []string{d.Project, d.Project + "/db"} {
+			well := healthy || repository != d.Project
+			if _, err := w.PushImage(t.Context(), lab.Image{Repository: repository, Version: version, Healthy: well, Broken: !well}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	push("1", true)
+	w.apply(t)
+	push("2", false)
+	if j := w.ci(t, d, "deploy"); j.code != 1 || !strings.Contains(j.out, "went back to") {
+		t.Fatalf("%+v", j)
+	}
+	w.drop(t, "a")
+	w.remove(t, "a", "--limit", "web1")
+	w.Inventory.Deployments = append(w.Inventory.Deployments, d)
+
+	push("3", false)
+	w.run(t, "apply").exits(t, 1).says(t, "app is unhealthy")
+	push("4", true)
+	w.sh(t, "web1", "sed -i 's/app: {/app: {hostname: \"$ABSENT\", /' ~deploy-a/a/compose.yaml")
+	w.run(t, "apply").exits(t, 1).says(t, "start 1 service of a again (", ": nothing was changed, as compose.yaml needs variables that are not set: ABSENT\n", "hint: set them in ~deploy-a/a/.env")
+	w.sh(t, "web1", "git -C ~deploy-a/a -c safe.directory='*' checkout --quiet compose.yaml")
+	w.apply(t)
+	version := func(service string) string {
+		return w.sh(t, "web1", `docker inspect --format '{{index .Config.Labels "version"}}' "a-$1-1"`, service)
+	}
+	if app, db := version("app"), version("db"); app != "4" || db != "3" {
+		t.Errorf("app is of version %s and db of %s; want what was ill anew, and what was well as it was", app, db)
 	}
 }

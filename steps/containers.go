@@ -117,7 +117,8 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		reason = provision.Visible(reason)
 		switch {
 		case len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
-		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"):
+		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"),
+			len(left) == 0 && (verdict == "bad" || state == "restarting"): // a first start takes its image anew
 			add(&stopped, service, reason)
 		case verdict == "bad", state == "restarting":
 			add(&ill, service, reason)
@@ -142,6 +143,9 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 
 func (s containers) start(summary string) provision.Change {
 	return provision.Change{Summary: summary, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
-/bin/sh ` + deployFile + ` ask "$1" - apply start
+told=$(/bin/sh ` + deployFile + ` ask "$1" - apply start) && status=0 || status=$?
+printf '%s\n' "$told" | grep '^hint: ' || : # before the outcome, which is the last line
+printf '%s\n' "$told" | grep -v '^hint: '
+return "$status"
 `}}
 }

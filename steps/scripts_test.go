@@ -39,7 +39,7 @@ func (s *sandbox) stubDocker(t *testing.T) {
 	s.stub(t, "docker", `case "$1 $2" in
 "login --username") cat >/dev/null; echo 'Login Succeeded' ;;
 "compose config") echo '{"name":"frobnicator","services":{"web":{"image":"registry.example.com/web:1"}}}' ;;
-"compose up") echo "$PWD $*" >>`+s.dir+`/up ;;
+"compose up" | "compose pull") echo "$PWD $*" >>`+s.dir+`/up ;;
 "ps --all")
 	case "$* $(cat `+s.dir+`/up 2>/dev/null)" in
 	*" ") ;;
@@ -88,7 +88,7 @@ func TestApplyInASandbox(t *testing.T) {
 		if n := s.trips.Load(); n > 4 {
 			t.Errorf("%d trips, at most 4", n)
 		}
-		if up, _ := os.ReadFile(filepath.Join(s.dir, "up")); string(up) != s.path("frobnicator")+" compose up --detach --no-recreate\n" {
+		if up, _ := os.ReadFile(filepath.Join(s.dir, "up")); string(up) != s.path("frobnicator")+" compose pull web\n"+s.path("frobnicator")+" compose up --detach --remove-orphans\n" {
 			t.Errorf("compose up ran in %q", up)
 		}
 		if got := s.names(t, "."); got != ".docker .provision .ssh frobnicator" {

@@ -9,7 +9,8 @@
 # stopped reading. What it says meanwhile comes on standard error, and how it
 # ended on standard output.
 #
-# start starts what the last good deploy has left, and pulls nothing.
+# start starts what the last good deploy has left, and pulls nothing. Where there
+# was none, it deploys, but what is well already stays as it is.
 #
 # In ~/.provision/NAME there are
 #
@@ -208,7 +209,7 @@ deploy() {
 	wanted=$(printf '%s\n' "$config" | services)
 	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
 hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
-	[ "$pulled" = 0 ] || pull_each
+	[ "$pulled" = 0 ] || pull_each "$wanted"
 	digest=$(printf '%s\n' "$config" | sha256sum)
 	if nothing_new; then
 		[ -z "$version" ] || write_version # somebody may have changed it there
@@ -222,9 +223,11 @@ hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml
 	rm -f "$state/override"
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
-	if [ "$what" = start ]; then
+	if [ "$what" = start ] && [ -e "$state/good" ]; then
 		again || not_well "$(said)"
 	else
+		[ "$what" = deploy ] || pull_ill
+		what=deploy
 		found
 		names | while read -r called; do
 			! image=$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null) || printf '%s %s\n' "$image" "$called" >>"$state/tried"

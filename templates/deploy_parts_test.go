@@ -179,6 +179,8 @@ func TestTidy(t *testing.T) {
 			{"the name means another one now", "web:3", "web:1 web:2 web:3", "", "web-1:3 K1:1 K2:2 K3:3", "web:2 web:3", "web-1:3 K2:2 K3:3"},
 			{"good for another service", "web:3 db:1", "web:1 db:1 web:2 web:3", "", "K1:1 K2:2 K3:3", "web:1 db:1 web:2 web:3", "K1:1 K2:2 K3:3"},
 			{"kept for another service", "web:3 db:4", "web:1 db:1 web:2 db:4 web:3", "", "web-1:1 db-1:1 K1:1 K2:2 K3:3 K4:4", "db:1 web:2 db:4 web:3", "web-1:1 db-1:1 K1:1 K2:2 K3:3 K4:4"},
+			{"its service is gone", "web:3", "web:2 db:1 db:3 web:3 db:4", "", "K1:1 K2:2 K3:3 K4:4", "web:2 db:3 web:3", "K2:2 K3:3"},
+			{"a container uses it", "web:3", "web:1 web:2 web:3", "", "K1:1 K2:2 K3:3", "web:1 web:2 web:3", "K1:1 K2:2 K3:3"},
 			{"another deployment has it", "web:3", "web:1 web:2 web:3", "", "K1:1 provision/kept:other_1:1 K2:2 K3:3", "web:2 web:3", "provision/kept:other_1:1 K2:2 K3:3"},
 			{"somebody has a name of it", "web:3", "web:1 web:2 web:3", "", "K1:1 mine:1 K2:2 K3:3", "web:2 web:3", "mine:1 K2:2 K3:3"},
 			{"tried in vain", "web:1", "web:1", "web:2", "web-1:1 K1:1 web-2:2 other:3", "web:1", "web-1:1 K1:1 other:3"},
@@ -205,6 +207,10 @@ func TestTidy(t *testing.T) {
 				d.write(t, d.state+"/tried", lines(tt.tried, "ID CALLED"), 0o600)
 			}
 			d.set(t, "images", lines(tt.images, "NAME ID"))
+			d.set(t, "containers", "")
+			if tt.name == "a container uses it" {
+				d.set(t, "containers", "x\t"+id("1")+"\t\n")
+			}
 			if out, status := d.alone(t, "keep=2\ntidy\n"); status != 0 || out != "" {
 				t.Errorf("%s: status %d, said %s", tt.name, status, out)
 			}

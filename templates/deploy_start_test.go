@@ -42,6 +42,28 @@ func TestDeployStarts(t *testing.T) {
 	})
 }
 
+// Where nothing was good yet, a start is a deploy of what is not well.
+func TestDeployStartsFirst(t *testing.T) {
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		d.set(t, "state-web", "exited 2 0 2020-01-01T00:00:00Z none always")
+		const failed = "web is stopped, exit code 2\nprovision: deploy failed after N s: web is stopped, exit code 2\n"
+		d.check(t, 1, failed, "start")
+		if got := d.calls(t); got != "compose pull web db\ncompose up --detach --remove-orphans\n" {
+			t.Errorf("docker was asked to\n%s", got)
+		}
+		os.Remove(filepath.Join(d.dir, "state-web"))
+		d.set(t, "fail-pull", "no route")
+		d.set(t, "fail-pull-web", "no such image")
+		d.check(t, 1, "provision: deploy failed after N s: nothing was changed, as web cannot be pulled: no such image\n", "start")
+		if got := d.calls(t); got != "compose pull web\ncompose pull --quiet web\n" {
+			t.Errorf("docker was asked to\n%s", got)
+		}
+		os.Remove(filepath.Join(d.dir, "fail-pull"))
+		d.check(t, 0, strings.NewReplacer(id2+"\n", id2+" (unchanged)\n", "2 of 2", "1 of 2").Replace(firstGood), "start")
+		d.check(t, 0, same, "deploy")
+	})
+}
+
 // The status is one JSON object a container, whatever its image is called here.
 func TestDeployStatus(t *testing.T) {
 	eachDeploy(t, "", func(t *testing.T, d *deployBox) {

@@ -60,9 +60,23 @@ no_docker() {
 	end 1 failed "nothing was changed, as Docker does not answer: $(docker_error)"
 }
 
-# pull_each is for where not all could be pulled: one by one, to know which. Of
-# the registry of the deployment, images must be pulled. Another one may be away,
-# if its image is here already; and what is built here need not be pulled.
+# pull_ill pulls the images of services that are not there, or not well.
+pull_ill() {
+	_ill=$(printf '%s\n' "$was" | judge | awk -F '\t' -v wanted="$wanted" '
+		{ had[$11] = 1 }
+		$1 != "ok" { ill[$11] = 1 }
+		END {
+			n = split(wanted, line, "\n")
+			for (i = 2; i <= n; i++) { split(line[i], f, " "); if (!(f[1] in had) || f[1] in ill) print line[i] }
+		}')
+	[ -n "$_ill" ] || return 0
+	# shellcheck disable=SC2046 # a word for each service
+	compose pull $(printf '%s\n' "$_ill" | cut -d ' ' -f 1) || pull_each "$_ill"
+}
+
+# pull_each WANTED pulls one by one, to know which cannot be pulled. Of the
+# registry of the deployment, images must be pulled. Another one may be away, if
+# its image is here already; and what is built here need not be pulled.
 pull_each() {
 	docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || no_docker
 	while read -r service image build; do
@@ -88,7 +102,7 @@ pull_each() {
 		fi
 		end 1 failed "nothing was changed, as $service cannot be pulled: $_why"
 	done <<-END
-		$wanted
+		$1
 	END
 }
 

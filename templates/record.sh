@@ -6,10 +6,11 @@
 #   service S N STATE ID IMAGE     of each service, how many containers there
 #                                  are, whether they run or have ended, the id
 #                                  of their image, and its name
+#   override LINE                  of each line of the override of then
 #
-# and good.override is the override of then. An image of a good deploy has a name
-# of this deployment's own, provision/kept:NAME_ID, so that it outlives whatever
-# becomes of its other names, and no name that others use has to move.
+# An image of a good deploy has a name of this deployment's own,
+# provision/kept:NAME_ID, so that it outlives whatever becomes of its other names,
+# and no name that others use has to move.
 
 recorded() {
 	! [ -e "$state/good" ] || sed -n "s/^$1 //p" "$state/good"
@@ -22,17 +23,13 @@ kept_name() {
 # record makes the containers that judged has the last good deploy.
 record() {
 	[ -z "$version" ] || write_version
-	_first_good=''
-	[ -e "$state/good" ] || _first_good=yes
-	write_good "$judged"
-	if [ "$what" = deploy ] || [ -n "$_first_good" ]; then # else it is that of the last good deploy already
-		rm -f "$state/good.override"
-		! [ -e "$state/override" ] || mv -f "$state/override" "$state/good.override"
-	fi
 	if [ "$what" = start ]; then # which is not what a deploy would make of it
+		recorded override >"$state/override"
+		write_good "$judged" "$state/override"
 		rm -f "$state/same"
 		return
 	fi
+	write_good "$judged" "$state/override"
 	{
 		printf '%s\n' "$digest"
 		printf '%s\n' "$judged" | cut -f 3- | same_lines
@@ -52,9 +49,7 @@ found() {
 	elif printf '%s\n' "$_judged" | grep -q '^bad' || ! printf '%s\n' "$was" | cut -f 2 | grep -qx running; then
 		return 0
 	fi
-	write_good "$_judged"
-	rm -f "$state/good.override"
-	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/good.override"
+	write_good "$_judged" compose.override.yaml
 }
 
 # images prints the service and the id of the image of each judged container.
@@ -62,7 +57,7 @@ images() {
 	awk -F '\t' '{ print $11, $10 }'
 }
 
-# write_good JUDGED
+# write_good JUDGED OVERRIDE
 write_good() {
 	_names=$(recorded service)
 	_first=$(printf '%s\n' "$1" | sed 1q)
@@ -87,6 +82,7 @@ write_good() {
 					print "service", f[1], n[order[i]], f[2], f[3], f[4]
 				}
 			}'
+		! [ -f "$2" ] || sed 's/^/override /' "$2"
 	} >"$state/new" && mv -f "$state/new" "$state/good"
 	recorded service | while read -r service _ _ image called; do
 		docker tag "$image" "$(kept_name "$image")" 2>/dev/null || # where images are containerd's, an id alone may not do
@@ -99,10 +95,6 @@ write_good() {
 # again starts what the last good deploy was: its images, by the names that they
 # have here, and its override.
 again() {
-	if ! [ -e "$state/good" ]; then # a first start that was interrupted, perhaps
-		compose up --detach --no-recreate
-		return
-	fi
 	_services=$(printf '%s\n' "$wanted" | sed '/^\/project /d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
@@ -119,16 +111,15 @@ again() {
 		echo 'services:'
 		cat "$state/pins"
 	} >"$state/pins.yaml"
+	recorded override >"$state/pins.override"
 	set -- --project-directory "$here"
 	_files=$(recorded files | tr , '\n')
 	while IFS= read -r file; do
 		case $file in
 		'' | "$state/pins.yaml") continue ;;
-		"$here/compose.override.yaml" | "$state/good.override")
-			file=$state/good.override
-			;;
+		"$here/compose.override.yaml" | "$state/pins.override") file=$state/pins.override ;;
 		esac
-		[ -e "$file" ] || continue
+		[ -s "$file" ] || continue
 		set -- "$@" --file "$file"
 	done <<-END
 		$_files
@@ -144,27 +135,32 @@ again() {
 }
 
 # tidy removes the images of this deployment that nobody goes back to: of each
-# service all but the newest ones, and those that were tried in vain. Docker
-# keeps what a container uses, and what has another name.
+# service all but the newest ones, those of services that are gone, and those that
+# were tried in vain. Docker keeps what a container uses, and what has another name.
 tidy() {
 	[ -e "$state/kept" ] || return 0
-	_good=$(recorded service | awk '{ print $4 }')
+	_good=$(recorded service | awk '{ print $1, $4 }')
 	awk -v keep="$keep" -v good="$_good" '
-		BEGIN { n = split(good, ids, "\n"); for (i = 1; i <= n; i++) using[ids[i]] = 1 }
+		BEGIN { n = split(good, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); runs[f[1]] = 1; using[f[2]] = 1 } }
 		{ line[NR] = $0; service[NR] = $1; id[NR] = $2 }
 		END {
 			for (i = NR; i > 0; i--) {
 				if (had[service[i] " " id[i]]++) continue
-				if (left[service[i]]++ < keep || id[i] in using) { stay[id[i]] = 1; kept[++m] = line[i] }
+				if (left[service[i]]++ < keep && service[i] in runs || id[i] in using) { stay[id[i]] = 1; kept[++m] = line[i] }
 				else gone[++g] = line[i]
 			}
 			for (i = m; i > 0; i--) print "keep", kept[i]
 			for (i = 1; i <= g; i++) { split(gone[i], f, " "); if (!(f[2] in stay)) print "drop", gone[i] }
 		}' "$state/kept" >"$state/sorted"
 	sed -n 's/^keep //p' "$state/sorted" >"$state/new" && mv -f "$state/new" "$state/kept"
-	sed -n 's/^drop //p' "$state/sorted" | while read -r _ image called; do
+	sed -n 's/^drop //p' "$state/sorted" | while read -r service image called; do
 		forget "$image" "$called"
+		! docker image inspect "$(kept_name "$image")" >/dev/null 2>&1 || printf '%s %s %s\n' "$service" "$image" "$called" >>"$state/left"
 	done
+	if [ -e "$state/left" ]; then # a container uses them: the next deploy tries again
+		cat "$state/left" "$state/kept" >"$state/new" && mv -f "$state/new" "$state/kept"
+		rm -f "$state/left"
+	fi
 	rm -f "$state/sorted"
 	[ -e "$state/tried" ] || return 0
 	sort -u "$state/tried" | while read -r image called; do
