@@ -185,7 +185,7 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 		Inventory: provision.Visible(o.inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
 		How: "looked at through the gate, with the deploy keys", Version: version(),
 	}
-	if o.asAdmin {
+	if v.mode.as == asAdmin {
 		p.How = "looked at with the rights of an admin"
 	}
 	var counts verdictCounts
@@ -216,10 +216,10 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 	}
 	if counts.unseen > 0 {
 		var without []string
-		if !o.asAdmin {
+		if v.mode.as == asCI {
 			without = append(without, "rights of an admin")
 		}
-		if !f.hasToken() {
+		if !v.mode.token {
 			without = append(without, "a token of GitLab")
 		}
 		p.Without = strings.Join(without, " and without ")

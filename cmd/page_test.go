@@ -49,7 +49,7 @@ func aPage(t *testing.T) (file, last string) {
 	f := &fleet{inv: inv}
 	f.only(inv.Deployments)
 	var out strings.Builder
-	v := newVerification(newReport(&out, "text"))
+	v := newVerification(newReport(&out, "text"), mode{as: asCI})
 	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
 		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
@@ -339,21 +339,21 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 	f := anExample(t, "web1")
 	for _, tt := range []struct {
 		what          verdict
-		asAdmin       bool
+		as            rights
 		state, says   string
 		counted       pageCount
 		verdict, word string
 	}{
-		{verdict{unseen: []string{"its password"}}, false, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
+		{verdict{unseen: []string{"its password"}}, asCI, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
 			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
-		{verdict{unseen: []string{"the token"}}, true, "fine", "Without a token of GitLab, some steps are not fully visible.",
+		{verdict{unseen: []string{"the token"}}, asAdmin, "fine", "Without a token of GitLab, some steps are not fully visible.",
 			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
-		{verdict{unchecked: []string{"the token"}}, true, "unchecked", ">A step that is not fully",
+		{verdict{unchecked: []string{"the token"}}, asAdmin, "unchecked", ">A step that is not fully",
 			pageCount{"not fully checked", 1, "unchecked"}, "The host is as it should be, as far as was checked", "fine, not fully checked"},
 	} {
-		v := newVerification(newReport(io.Discard, "text"))
+		v := newVerification(newReport(io.Discard, "text"), mode{as: tt.as})
 		v.add("web1", tt.what)
-		p := v.page(f, verifyOptions{asAdmin: tt.asAdmin}, time.Now())
+		p := v.page(f, verifyOptions{}, time.Now())
 		if host := p.Hosts[0]; p.State != tt.state || host.State != tt.state || host.Word != tt.word || p.Verdict != tt.verdict || !slices.Contains(p.Counts, tt.counted) {
 			t.Errorf("%+v: %q, %s; the host is %s, %q; counted %v", tt.what, p.Verdict, p.State, host.State, host.Word, p.Counts)
 		}
@@ -366,7 +366,7 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 // One host is nothing to choose from.
 func TestPageOfOneHost(t *testing.T) {
 	for _, hosts := range [][]string{nil, {"web1"}, {"web1", "web2"}} {
-		text := written(t, newVerification(newReport(io.Discard, "text")).page(anExample(t, hosts...), verifyOptions{}, time.Now()))
+		text := written(t, newVerification(newReport(io.Discard, "text"), mode{as: asCI}).page(anExample(t, hosts...), verifyOptions{}, time.Now()))
 		for _, choice := range []string{"<fieldset", `type="search"`, `class="tiles"`, "<script", `id="none"`, "<output"} {
 			if strings.Contains(text, choice) != (len(hosts) > 1) {
 				t.Errorf("for %d hosts: %q is there: %t", len(hosts), choice, len(hosts) <= 1)
@@ -380,7 +380,7 @@ func TestPageOfOneHost(t *testing.T) {
 func TestPageOfALostDeployment(t *testing.T) {
 	f := anExample(t, "web1", "web2")
 	var out strings.Builder
-	v := newVerification(newReport(&out, "text"))
+	v := newVerification(newReport(&out, "text"), mode{as: asCI})
 	v.add("web1", verdict{step: "gate"})
 	v.add("web2", verdict{step: "gate"})
 	v.lose("web1", []string{"frobnicator-staging"})

@@ -28,7 +28,7 @@ func TestReportIsVisible(t *testing.T) {
 		r.fail(&errs, "web1", errors.Join(
 			provision.Hint(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),
 			&provision.StepError{Host: "web1", Step: "checkout app", Err: errors.New(hostile)}))
-		newVerification(r).tell("wrong", line{Host: "web1"}, hostile+"\nhint: "+hostile)
+		newVerification(r, mode{as: asCI}).tell("wrong", line{Host: "web1"}, hostile+"\nhint: "+hostile)
 
 		text := out.String() + errs.String()
 		if n := strings.Count(text, "evil"); n < 14 {

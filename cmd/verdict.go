@@ -126,6 +126,7 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 // A verification collects what was found out.
 type verification struct {
 	*report
+	mode     mode
 	mu       sync.Mutex
 	verdicts map[string][]verdict // by host
 	errs     map[string]error     // by host: what could not be looked at
@@ -134,8 +135,8 @@ type verification struct {
 	strict   bool // a note is a reason to fail
 }
 
-func newVerification(r *report) *verification {
-	return &verification{report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}}
+func newVerification(r *report, m mode) *verification {
+	return &verification{report: r, mode: m, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}}
 }
 
 // A lost is what could not be looked at: whole hosts, and deployments where it is

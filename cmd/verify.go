@@ -22,13 +22,13 @@ import (
 
 type verifyOptions struct {
 	fleetOptions
-	key     string // a file with the deploy key
-	asAdmin bool
-	junit   string // a file
-	html    string // a file
-	shard   shard
-	renew   int  // days
-	strict  bool // a note is a reason to fail
+	as     rights
+	key    string // a file with the deploy key
+	junit  string // a file
+	html   string // a file
+	shard  shard
+	renew  int  // days
+	strict bool // a note is a reason to fail
 }
 
 func verifyCommand(env Env) *cli.Command {
@@ -57,13 +57,11 @@ func verifyCommand(env Env) *cli.Command {
 				return err
 			}
 			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew"), strict: c.Bool("strict")}
-			switch as := c.String("as"); {
-			case as == "admin":
-				o.asAdmin = true
-			case as != "ci":
-				return usagef("--as is ci or admin, not %q", as)
+			o.as = rights(c.String("as"))
+			if o.as != asCI && o.as != asAdmin {
+				return usagef("--as is ci or admin, not %q", o.as)
 			}
-			if o.asAdmin && o.key != "" {
+			if o.as == asAdmin && o.key != "" {
 				return usagef("--key is the deploy key, which an admin does not use: leave out --as admin or --key")
 			}
 			if o.renew < 1 {
@@ -113,25 +111,38 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 	defer f.close()
-	if !o.asAdmin {
+	m, err := modeOf(setting{
+		as: o.as, key: o.key, limited: len(o.limit) > 0, terminal: f.ask.terminal(),
+		sshAuth: os.Getenv("SSH_AUTH"), environment: os.Getenv("CI_ENVIRONMENT_NAME"), token: hasToken(f.inv.GitLab.Token, os.Getenv),
+	})
+	if err != nil {
+		return err
+	}
+	if m.unasked {
+		fmt.Fprintln(env.Stderr, "provision: there is no deploy key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
+	}
+	if m.as == asCI {
 		if err := f.onlyDeployed(); err != nil {
 			return provision.Hint(err, "with --as admin, hosts without any are looked at too")
 		}
 	}
 	f.given.Renew = o.renew
-	if name := os.Getenv("CI_ENVIRONMENT_NAME"); name != "" && len(o.limit) == 0 && !o.asAdmin {
-		f.onlyScope(name)
+	if m.scope != "" {
+		f.onlyScope(m.scope)
 	}
 	f.hosts = o.shard.of(f.hosts)
-	keys, err := f.credentials(ctx, env, &o)
+	if err := f.secrets(ctx, m); err != nil {
+		return err
+	}
+	keys, err := f.keys(m)
 	if err != nil {
 		return err
 	}
 
-	v := newVerification(f.report(env, o.fleetOptions))
+	v := newVerification(f.report(env, o.fleetOptions), m)
 	v.strict = o.strict
 	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
-	if o.asAdmin {
+	if m.as == asAdmin {
 		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
 	}
 	errs := f.sideBySide(ctx, look)
@@ -142,7 +153,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		}
 	}
 	if o.html != "" {
-		if err := v.writePage(o.html, f, o, f.ownToken(ctx)...); err != nil {
+		if err := v.writePage(o.html, f, o, f.ownToken(ctx, m)...); err != nil {
 			return err
 		}
 	}
@@ -155,16 +166,9 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	return nil
 }
 
-// hasToken tells whether GitLab is asked with a token, and not as a job that has
-// none.
-func (f *fleet) hasToken() bool {
-	_, none := f.forge.(job.Job)
-	return f.forge != nil && !none
-}
-
 // ownToken is the token that GitLab was asked with, if there is one.
-func (f *fleet) ownToken(ctx context.Context) []provision.Credential {
-	if !f.hasToken() {
+func (f *fleet) ownToken(ctx context.Context, m mode) []provision.Credential {
+	if !m.token {
 		return nil
 	}
 	token, err := f.forge.Self(ctx)
@@ -193,54 +197,41 @@ func (f *fleet) onlyScope(scope string) {
 // A keyring finds the deploy key of a deployment.
 type keyring func(context.Context, *inventory.Deployment) (secret.Value, error)
 
-// credentials finds out with what to log in, and whether there is a token to
-// look at GitLab with.
-func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (keyring, error) {
-	token, tokenErr := f.inv.GitLab.Token.Read(ctx)
-	hasToken := tokenErr == nil
-	if tokenErr != nil && (f.inv.GitLab.Token.Env == "" || os.Getenv(f.inv.GitLab.Token.Env) != "") {
-		return nil, fmt.Errorf("the token of GitLab: %w", tokenErr)
-	}
-	if c := f.inv.Registry.Credential; c.Kind == inventory.Named && o.asAdmin {
-		var err error
+// secrets reads those that a mode takes, and waits for what GitLab says of the
+// token.
+func (f *fleet) secrets(ctx context.Context, m mode) (err error) {
+	if c := f.inv.Registry.Credential; c.Kind == inventory.Named && m.as == asAdmin {
 		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
-			return nil, fmt.Errorf("the password of the registry: %w", err)
+			return fmt.Errorf("the password of the registry: %w", err)
 		}
 	}
-	if hasToken {
-		if err := f.connect(ctx, token, "api", "read_api"); err != nil {
-			return nil, err
-		}
-		if err := f.admitted(); err != nil {
-			return nil, err
-		}
+	if !m.token {
+		return nil
 	}
-	file, from := o.key, "--key"
-	if file == "" {
-		file, from = os.Getenv("SSH_AUTH"), "$SSH_AUTH"
+	token, err := f.inv.GitLab.Token.Read(ctx)
+	if err != nil {
+		return fmt.Errorf("the token of GitLab: %w", err)
 	}
-	switch {
-	case o.asAdmin:
-		if !hasToken {
-			f.forge = job.Job{Some: true}
-		}
-		return nil, nil
-	case file != "":
-		text, err := os.ReadFile(file)
+	if err := f.connect(ctx, token, "api", "read_api"); err != nil {
+		return err
+	}
+	return f.admitted()
+}
+
+// keys returns where the keys of CI come from; nil in a mode that takes none.
+func (f *fleet) keys(m mode) (keyring, error) {
+	switch m.key {
+	case keyInFile:
+		text, err := os.ReadFile(m.file)
 		if err != nil {
-			return nil, usageError{noKeyFile(from, err)}
+			return nil, usageError{noKeyFile(m.from, err)}
 		}
 		key := secret.New(string(text))
 		return func(context.Context, *inventory.Deployment) (secret.Value, error) { return key, nil }, nil
-	case hasToken:
+	case keyInGitLab:
 		return f.keyFromGitLab, nil
-	case f.ask.terminal():
-		fmt.Fprintln(env.Stderr, "provision: there is no deploy key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
-		o.asAdmin = true
-		f.forge = job.Job{Some: true}
-		return nil, nil
 	}
-	return nil, usagef("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+	return nil, nil
 }
 
 // noKeyFile says why a file with a deploy key cannot be read. Its name may be
@@ -297,10 +288,14 @@ func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host)
 		return err
 	}
 	defer conn.Close()
-	s := site{provision.Target{Name: h.Name, Host: conn, Forge: f.forge, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
+	gitlab := f.forge
+	if !v.mode.token {
+		gitlab = job.Job{Some: true}
+	}
+	s := site{provision.Target{Name: h.Name, Host: conn, Forge: gitlab, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
 	list := s.steps(f.given)
 	plan, err := provision.Check(ctx, s.Target, list)
-	verdicts, err := judge(h.Name, "", list, f.hasToken(), plan, err)
+	verdicts, err := judge(h.Name, "", list, v.mode.token, plan, err)
 	v.add(h.Name, verdicts...)
 	return err
 }
@@ -331,7 +326,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	if err != nil {
 		return of(d, err)
 	}
-	t := f.deployTarget(d, key, f.forge == nil)
+	t := f.deployTarget(d, key, !v.mode.token)
 	t.Name += ": " + d.Name
 	conn, err := f.dialer.Dial(ctx, t)
 	var refused *remote.AuthError
@@ -388,13 +383,13 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	given.Salt, given.AsUser = "", true
 	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
 	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true, Trace: f.trace.conversation(d.Host.Name)}
-	if f.forge == nil {
+	if !v.mode.token {
 		t.Forge = jobOf(d, key)
 	}
 	plan, err := provision.CheckThrough(ctx, t, list, d.User, conn.Ask)
 	if plan != nil {
-		verdicts, err := judge(d.Host.Name, d.Name, list, f.hasToken(), plan, err)
-		if f.forge == nil {
+		verdicts, err := judge(d.Host.Name, d.Name, list, v.mode.token, plan, err)
+		if !v.mode.token {
 			unseenInJob(verdicts, d)
 		}
 		v.add(d.Host.Name, verdicts...)

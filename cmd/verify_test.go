@@ -18,7 +18,6 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
-	"provision/provision/forge/job"
 )
 
 func TestShards(t *testing.T) {
@@ -200,12 +199,10 @@ func TestRefusedBy(t *testing.T) {
 }
 
 func TestOwnToken(t *testing.T) {
-	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
-		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
-			t.Errorf("%#v: %v", f, got)
-		}
+	if got := (&fleet{forge: ownForge{}}).ownToken(t.Context(), mode{}); got != nil {
+		t.Errorf("without a token: %v", got)
 	}
-	got := (&fleet{forge: ownForge{}}).ownToken(t.Context())
+	got := (&fleet{forge: ownForge{}}).ownToken(t.Context(), mode{token: true})
 	if want := `the token "owner of\x1b" that GitLab was asked with`; len(got) != 1 || got[0].Name != want || got[0].Days != 3 {
 		t.Errorf("got %v, want %q", got, want)
 	}
@@ -215,7 +212,7 @@ func TestVerdicts(t *testing.T) {
 	web1, web2, web3 := &inventory.Host{Name: "web1"}, &inventory.Host{Name: "web2"}, &inventory.Host{Name: "web3"}
 	build := func(output string) (*verification, *bytes.Buffer, *bytes.Buffer) {
 		var out, errs bytes.Buffer
-		v := newVerification(newReport(&out, output))
+		v := newVerification(newReport(&out, output), mode{as: asCI})
 		v.add("web1",
 			verdict{deployment: "app", step: "gate"},
 			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
@@ -294,7 +291,7 @@ web3: gate: not checked: who else writes there
 // With --strict a note is a failure, wherever failures are told.
 func TestStrict(t *testing.T) {
 	var out bytes.Buffer
-	v := newVerification(newReport(&out, "text"))
+	v := newVerification(newReport(&out, "text"), mode{as: asCI})
 	v.strict = true
 	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []string{"mind this\nhint: now", "and that"}})
 	f := anExample(t, "web1")
@@ -326,7 +323,7 @@ func TestFirstLine(t *testing.T) {
 
 func TestVerdictsAsJSON(t *testing.T) {
 	var out bytes.Buffer
-	v := newVerification(newReport(&out, "json"))
+	v := newVerification(newReport(&out, "json"), mode{as: asCI})
 	v.wrong(line{Host: "web1", Deployment: "app", Step: "gate"}, []string{"apply would mend it\nhint: run apply", "apply would tell"})
 	v.tell("breach", line{Host: "web1", Deployment: "app", Step: "restriction app"}, "a shell")
 	var got []line
@@ -361,7 +358,7 @@ func junitOf(t *testing.T, v *verification) []byte {
 // What is not checked and what is noted is in the report, whether or not the
 // step is as it should be.
 func TestJUnitOfNotes(t *testing.T) {
-	v := newVerification(newReport(new(bytes.Buffer), "text"))
+	v := newVerification(newReport(new(bytes.Buffer), "text"), mode{as: asCI})
 	v.add("web1",
 		verdict{step: "containers app", notes: []string{"no container runs\nhint: \x1b deploy", "<another>"}},
 		verdict{step: "gate", wrong: []string{"it is not there"}, unchecked: []string{"all else"}, notes: []string{"mind this"}},
@@ -391,7 +388,7 @@ func TestJUnitOfNotes(t *testing.T) {
 
 // What two deployments see of the same user is told once.
 func TestNotesOfOneUser(t *testing.T) {
-	v := newVerification(newReport(io.Discard, "text"))
+	v := newVerification(newReport(io.Discard, "text"), mode{as: asCI})
 	for _, d := range []string{"app", "shop"} {
 		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: []string{"a key"}})
 	}
