@@ -115,9 +115,12 @@ func newApp(env Env) *cli.App {
 	return &cli.App{
 		Name:      "provision",
 		Usage:     "turn bare Linux hosts into least-privilege deployment targets for GitLab",
-		UsageText: "provision COMMAND [flags] INVENTORY",
+		UsageText: "provision COMMAND [flags] [INVENTORY]",
 		Description: "Begin with provision init, which writes an inventory. provision COMMAND --help\n" +
-			"has the flags, an example and the exit codes of a command.",
+			"has the flags, an example and the exit codes of a command.\n\n" +
+			"INVENTORY is the path of the inventory. Without it a command takes the one of\n" +
+			"$PROVISION_INVENTORY, else inventory.toml here or in the nearest folder above,\n" +
+			"if nobody but you and root could have put it there.",
 		Commands: slices.Concat(
 			group("First steps",
 				initCommand(env),
@@ -229,5 +232,5 @@ func oneArgument(c *cli.Context, what string) (string, error) {
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", usagef("%s is all that stands without a flag: %q is one too many\nhint: provision %s --help shows the flags", what, c.Args().Get(1), c.Command.Name)
+	return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", c.Args().Get(1), c.Command.Name)
 }

@@ -52,7 +52,7 @@ func lockWaitFlag() cli.Flag {
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
 	o = fleetOptions{limit: c.StringSlice("limit"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
-	if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
+	if o.inventory, err = inventoryOf(c, c.Args().Slice()); err != nil {
 		return o, err
 	}
 	if o.parallel, err = breadth(c.String("parallel")); err != nil {

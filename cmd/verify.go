@@ -35,7 +35,7 @@ func verifyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "prove that deployments are as they should be, without rights of an admin",
-		UsageText: "provision verify [flags] INVENTORY",
+		UsageText: "provision verify [flags] [INVENTORY]",
 		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
