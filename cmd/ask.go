@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/term"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/provision/secret"
 )
 
@@ -94,7 +96,7 @@ func (a *asker) read(ctx context.Context) ([]byte, error) {
 // line asks a question, and returns the line that answers it. The error is io.EOF
 // where nobody will answer any more.
 func (a *asker) line(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(a.out, visibleLines(question))
+	fmt.Fprint(a.out, output.VisibleLines(question))
 	type line struct {
 		text string
 		err  error
@@ -181,7 +183,7 @@ func (a *asker) put(ctx context.Context, q question) error {
 		if err == nil || ctx.Err() != nil || n == tries || !errors.As(err, new(mistake)) {
 			return final(err)
 		}
-		fmt.Fprintln(a.out, indentHints(visibleLines(err.Error())))
+		fmt.Fprintln(a.out, output.IndentHints(output.VisibleLines(err.Error())))
 	}
 }
 
@@ -191,7 +193,7 @@ func (q question) try(ctx context.Context) error {
 		return mistake{errors.New("this takes an answer")}
 	}
 	if err := q.read(); err != nil {
-		return mistake{usageError{err}}
+		return mistake{usage.Error{Err: err}}
 	}
 	if q.look == nil {
 		return nil

@@ -5,6 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/inventory"
 )
 
@@ -24,9 +26,9 @@ func checkCommand(env Env) *cli.Command {
 			}
 			inv, err := inventory.Load(file)
 			if err != nil {
-				return usageError{err}
+				return usage.Error{Err: err}
 			}
-			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", visibleLines(file), sizeOf(inv))
+			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", output.VisibleLines(file), sizeOf(inv))
 			return nil
 		},
 	}
@@ -39,7 +41,7 @@ func sizeOf(inv *inventory.Inventory) string {
 	for _, d := range inv.Deployments {
 		deployments[d.Name] = true
 	}
-	return count(len(inv.Hosts), "host") + ", " + count(len(deployments), "deployment")
+	return output.Count(len(inv.Hosts), "host") + ", " + output.Count(len(deployments), "deployment")
 }
 
 func schemaCommand(env Env) *cli.Command {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -17,6 +16,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/fleet"
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/inventory"
 )
 
@@ -30,7 +32,8 @@ type Env struct {
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
 
-	trace *trace
+	trace  *output.Trace
+	dialer fleet.Dialer // nil: SSH
 }
 
 // The exit codes.
@@ -40,11 +43,6 @@ const (
 	exitUsage   = 2 // wrong usage or inventory; nothing was done
 	exitMissing = 3 // plan --exit-code: something is missing
 )
-
-// usageError is an error of whoever typed the command or wrote the inventory.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 // errMissing is no failure, but plan --exit-code tells.
 var errMissing = errors.New("something is missing")
@@ -77,8 +75,8 @@ func Main() int {
 
 // Run runs one command and returns its exit code.
 func Run(ctx context.Context, env Env) int {
-	env.trace = &trace{}
-	defer env.trace.close()
+	env.trace = &output.Trace{}
+	defer env.trace.Close()
 	app := newApp(env)
 	args, err := flagsFirst(app, env.Args)
 	if err == nil {
@@ -96,16 +94,15 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := indentHints(visibleLines(err.Error()))
+	last := output.IndentHints(output.VisibleLines(err.Error()))
 	if errors.As(err, new(inventory.Problems)) {
 		last += "\n" // as they are: editors follow FILE:LINE:COLUMN
 	} else {
-		last = errorLines(env.Stderr, last)
+		last = output.ErrorLines(env.Stderr, last)
 	}
-	env.trace.printed(last)
+	env.trace.Printed(last)
 	io.WriteString(env.Stderr, last)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if errors.As(err, new(usage.Error)) {
 		return exitUsage
 	}
 	return exitFailed
@@ -166,14 +163,7 @@ func newApp(env Env) *cli.App {
 	}
 }
 
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
-
-// indentHints sets the hints in the text of an error apart.
-func indentHints(text string) string {
-	return strings.ReplaceAll(text, "\nhint: ", "\n  hint: ")
-}
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 // flagsFirst moves flags before arguments, because the library stops reading
 // flags at the first argument: "apply inventory.toml --limit web1" would be

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/output"
 	"provision/inventory"
 )
 
@@ -81,7 +82,7 @@ func complete(w io.Writer, app *cli.App, words []string) {
 	show := func(candidates []candidate) {
 		for _, c := range candidates {
 			if strings.HasPrefix(c.word, last) {
-				fmt.Fprintf(w, "%s\t%s\n", visibleLines(c.word), visibleLines(c.about))
+				fmt.Fprintf(w, "%s\t%s\n", output.VisibleLines(c.word), output.VisibleLines(c.about))
 			}
 		}
 	}

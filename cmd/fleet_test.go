@@ -11,13 +11,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
+	"provision/cmd/output"
 	"provision/e2e/gitlabtest"
 	"provision/e2e/sshtest"
-	"provision/inventory"
 	"provision/provision"
 	"provision/provision/secret"
 )
@@ -134,7 +133,7 @@ func write(t *testing.T, file, text string) {
 
 // plan plans, and returns the last line of the output and how many requests
 // GitLab got.
-func (f *fleetTest) plan(t *testing.T, ctx context.Context, flags ...string) (s tally, code, requests int) {
+func (f *fleetTest) plan(t *testing.T, ctx context.Context, flags ...string) (s output.Tally, code, requests int) {
 	t.Helper()
 	before := len(f.gitlab.Requests())
 	var out, errs bytes.Buffer
@@ -245,22 +244,6 @@ func TestFleetIsInterrupted(t *testing.T) {
 	}
 	if n := runtime.NumGoroutine(); n > 600+400 {
 		t.Errorf("%d goroutines are left", n)
-	}
-}
-
-// One host after the other is in the order of the inventory.
-func TestFleetInOrder(t *testing.T) {
-	f := &fleet{parallel: 1, live: newLive(Env{Stderr: io.Discard}, fleetOptions{})}
-	for i := range 50 {
-		f.hosts = append(f.hosts, &inventory.Host{Name: fmt.Sprint(i)})
-	}
-	var came []*inventory.Host
-	f.sideBySide(t.Context(), func(_ context.Context, h *inventory.Host) error {
-		came = append(came, h)
-		return nil
-	})
-	if !slices.Equal(came, f.hosts) {
-		t.Error("hosts do not come in their order")
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
@@ -133,11 +135,11 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 	if err := writeNew(o.file, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s is written: %s\n", visibleLines(o.file), sizeOf(inv))
+	fmt.Fprintf(env.Stdout, "%s is written: %s\n", output.VisibleLines(o.file), sizeOf(inv))
 	for _, what := range d.unchecked {
-		fmt.Fprintf(env.Stdout, "not checked: %s\n", visibleLines(what))
+		fmt.Fprintf(env.Stdout, "not checked: %s\n", output.VisibleLines(what))
 	}
-	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", visibleLines(o.file))
+	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", output.VisibleLines(o.file))
 	return nil
 }
 
@@ -232,7 +234,7 @@ func wrong(what, hint string) error {
 func (d *draft) readToken(ctx context.Context) (err error) {
 	if os.Getenv(d.tokenEnv) != "" {
 		if d.token, err = (inventory.Secret{Env: d.tokenEnv}).Read(ctx); err != nil {
-			return usageError{err}
+			return usage.Error{Err: err}
 		}
 		return nil
 	}
@@ -276,7 +278,7 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 	}
 	err := d.connect(ctx)
 	if stranger(err) && d.caFile == "" && d.ask.terminal() {
-		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visibleLines(d.gitlab))
+		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", output.VisibleLines(d.gitlab))
 		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
 			if err = d.connect(ctx); stranger(err) {
 				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
@@ -313,7 +315,7 @@ func (d *draft) readCA() error {
 func (d *draft) connect(ctx context.Context) (err error) {
 	d.client, err = gitlab.New(gitlab.Options{URL: d.gitlab, Token: d.token, CA: d.ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	return d.client.CheckToken(ctx, "api")
 }
@@ -350,7 +352,7 @@ func (d *draft) lookAtProject(ctx context.Context) error {
 	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.env.Stdout, visibleLines(fmt.Sprintf("project %s is there, %s", p.Path, belongs)))
+	fmt.Fprintln(d.env.Stdout, output.VisibleLines(fmt.Sprintf("project %s is there, %s", p.Path, belongs)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
@@ -476,7 +478,7 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	if err != nil {
 		return mistake{fmt.Errorf("%s: %w", s.what, err)}
 	}
-	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, visibleLines(s.host))
+	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, output.VisibleLines(s.host))
 	for _, k := range shown {
 		kind, _, _ := strings.Cut(k.Line, " ")
 		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict(k))
@@ -508,7 +510,7 @@ func (d *draft) vouch(ctx context.Context, s *server) error {
 	case others:
 		fmt.Fprintln(d.env.Stderr, "none of that is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", visibleLines(s.source))
+	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", output.VisibleLines(s.source))
 	fine, err := d.ask.confirm(ctx, "is it right?")
 	if err != nil {
 		return err
@@ -531,7 +533,7 @@ func (d *draft) again() string {
 			words = append(words, "--"+flag.name, shellWord(flag.value))
 		}
 	}
-	return visibleLines(strings.Join(words, " "))
+	return output.VisibleLines(strings.Join(words, " "))
 }
 
 // shellWord writes a word as a shell takes it.

@@ -90,7 +90,7 @@ var noSuchName = strings.Repeat("x", 64) + ".example.com"
 func TestInitAsks(t *testing.T) {
 	web := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
 	t.Cleanup(web.Close)
-	b := begin(t, web.TLS, "registry.example.com")
+	b := beginInit(t, web.TLS, "registry.example.com")
 	bare := strings.TrimPrefix(b.gitlab.URL(), "https://")
 	certificate := func(name string, der []byte) string {
 		return b.write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))

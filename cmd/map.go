@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/access"
+	"provision/cmd/usage"
 	"provision/inventory"
 )
 
@@ -42,11 +43,11 @@ func runMap(env Env, file, format string, limit []string) error {
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	selected, err := inv.Select(limit)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	if len(selected.Deployments) == 0 {
 		return usagef("%s has no deployment", file)

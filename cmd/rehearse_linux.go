@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/e2e/lab"
 	"provision/e2e/rehearsal"
 	"provision/inventory"
@@ -32,7 +34,7 @@ func runRehearse(ctx context.Context, env Env, o rehearseOptions) error {
 	}
 	inv, err := inventory.Load(o.inventory)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	if err := lab.Check(); err != nil {
 		return err
@@ -74,7 +76,7 @@ func rehearse(ctx context.Context, env Env, o rehearseOptions, l *lab.Lab, inv *
 	if p.file, err = p.world.Write(); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s up in %s\n", count(len(p.world.Hosts), "host"), seconds(time.Since(start)))
+	fmt.Fprintf(env.Stdout, "%s up in %s\n", output.Count(len(p.world.Hosts), "host"), output.Seconds(time.Since(start)))
 
 	for _, scene := range []func(*play) error{
 		(*play).plan,
@@ -289,7 +291,7 @@ func (p *play) rotate() error {
 	for _, n := range deploys {
 		total += n
 	}
-	fmt.Fprintf(p.env.Stdout, "%s meanwhile, none failed\n", count(total, "deploy"))
+	fmt.Fprintf(p.env.Stdout, "%s meanwhile, none failed\n", output.Count(total, "deploy"))
 	return nil
 }
 

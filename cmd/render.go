@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/steps"
 )
@@ -96,7 +97,7 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 func runRender(env Env, o renderOptions) error {
 	inv, err := inventory.Load(o.inventory)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	deployments, err := o.choose(inv)
 	if err != nil {

@@ -2,46 +2,15 @@ package cmd
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"provision/provision"
 )
 
-// What a host or GitLab said may stand in a summary, a note, a detail, an error
-// and a hint. None of it steers a terminal, or passes for a line of its own.
-func TestReportIsVisible(t *testing.T) {
+// The last word of the program steers no terminal, whatever was typed.
+func TestLastWordIsVisible(t *testing.T) {
 	const hostile = "\x1b]0;title\a\x1b[2J\x9b31m\u202eevil\u2066\r\b\x7f\xff"
-	for _, output := range []string{"text", "json"} {
-		var out, errs bytes.Buffer
-		r := newReport(&out, output)
-		r.plan("web1", provision.Plan{{
-			Step:    "checkout app",
-			Changes: []provision.Change{{Summary: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(hostile)},
-			Notes:   []string{hostile + "\nweb1: forged"},
-		}})
-		for _, kind := range []provision.Kind{provision.Done, provision.Failed, provision.NotRun, provision.Noted} {
-			r.event(provision.Event{Host: "web1", Step: "user app", Change: hostile + "\nweb1: forged", Text: hostile + "\nweb1: forged", Kind: kind})
-		}
-		r.fail(&errs, "web1", errors.Join(
-			provision.Hint(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),
-			&provision.StepError{Host: "web1", Step: "checkout app", Err: errors.New(hostile)}))
-		newVerification(r, mode{as: asCI}).tell("wrong", line{Host: "web1"}, hostile+"\nhint: "+hostile)
-
-		text := out.String() + errs.String()
-		if n := strings.Count(text, "evil"); n < 14 {
-			t.Errorf("%s: what was said is there %d times only:\n%s", output, n, text)
-		}
-		for line := range strings.Lines(text) {
-			if line = strings.TrimSuffix(line, "\n"); provision.Visible(line) != line || strings.HasPrefix(line, "web1: forged") {
-				t.Errorf("%s: %q", output, line)
-			}
-		}
-	}
-
-	// The last word of the program, too.
 	var errs bytes.Buffer
 	if code := Run(t.Context(), Env{Args: []string{"provision", "plan", hostile}, Stdout: new(bytes.Buffer), Stderr: &errs}); code != exitUsage {
 		t.Errorf("exit code %d", code)

@@ -2,31 +2,24 @@ package cmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"provision/inventory"
+	"provision/cmd/fleet"
+	"provision/cmd/verify"
 	"provision/provision"
-	"provision/provision/forge"
-	"provision/provision/forge/job"
-	"provision/provision/remote"
-	"provision/provision/secret"
-	"provision/steps"
 )
 
 type verifyOptions struct {
 	fleetOptions
-	as     rights
+	as     verify.Rights
 	key    string // a file with the deploy key
 	junit  string // a file
 	html   string // a file
-	shard  shard
+	shard  verify.Shard
 	renew  int  // days
 	strict bool // a note is a reason to fail
 }
@@ -57,11 +50,11 @@ func verifyCommand(env Env) *cli.Command {
 				return err
 			}
 			o := verifyOptions{fleetOptions: fleet, key: c.String("key"), junit: c.String("junit"), html: c.String("html"), renew: c.Int("renew"), strict: c.Bool("strict")}
-			o.as = rights(c.String("as"))
-			if o.as != asCI && o.as != asAdmin {
+			o.as = verify.Rights(c.String("as"))
+			if o.as != verify.CI && o.as != verify.Admin {
 				return usagef("--as is ci or admin, not %q", o.as)
 			}
-			if o.as == asAdmin && o.key != "" {
+			if o.as == verify.Admin && o.key != "" {
 				return usagef("--key is the deploy key, which an admin does not use: leave out --as admin or --key")
 			}
 			if o.renew < 1 {
@@ -75,421 +68,79 @@ func verifyCommand(env Env) *cli.Command {
 	}
 }
 
-// A shard is one of several parts of a fleet.
-type shard struct{ k, n int }
-
 // shardOf reads K/N. Without it, the job of CI may be one of several.
-func shardOf(text string) (shard, error) {
+func shardOf(text string) (verify.Shard, error) {
 	if text == "" {
 		text = os.Getenv("CI_NODE_INDEX") + "/" + os.Getenv("CI_NODE_TOTAL")
 		if strings.HasPrefix(text, "/") { // GitLab sets the total for every job
-			return shard{1, 1}, nil
+			return verify.Shard{K: 1, N: 1}, nil
 		}
 	}
-	left, right, _ := strings.Cut(text, "/")
-	k, err1 := strconv.Atoi(left)
-	n, err2 := strconv.Atoi(right)
-	if err1 != nil || err2 != nil || k < 1 || n < k {
-		return shard{}, usagef("--shard is %q; write K/N with K from 1 to N", text)
-	}
-	return shard{k, n}, nil
-}
-
-func (s shard) of(hosts []*inventory.Host) []*inventory.Host {
-	var part []*inventory.Host
-	for i, h := range hosts {
-		if i%s.n == s.k-1 {
-			part = append(part, h)
-		}
-	}
-	return part
+	return verify.ParseShard(text)
 }
 
 func runVerify(ctx context.Context, env Env, o verifyOptions) error {
-	f, err := assemble(env, o.fleetOptions)
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	m, err := modeOf(setting{
-		as: o.as, key: o.key, limited: len(o.limit) > 0, terminal: f.ask.terminal(),
-		sshAuth: os.Getenv("SSH_AUTH"), environment: os.Getenv("CI_ENVIRONMENT_NAME"), token: hasToken(f.inv.GitLab.Token, os.Getenv),
+	mode, err := verify.ModeOf(verify.Setting{
+		As: o.as, Key: o.key, Limited: len(o.limit) > 0, Terminal: r.ask.terminal(),
+		SSHAuth: os.Getenv("SSH_AUTH"), Environment: os.Getenv("CI_ENVIRONMENT_NAME"), Token: verify.HasToken(r.inv.GitLab.Token, os.Getenv),
 	})
 	if err != nil {
 		return err
 	}
-	if m.unasked {
+	if mode.Unasked {
 		fmt.Fprintln(env.Stderr, "provision: there is no deploy key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
 	}
-	if m.as == asCI {
-		if err := f.onlyDeployed(); err != nil {
-			return provision.Hint(err, "with --as admin, hosts without any are looked at too")
-		}
+	parts, err := r.all()
+	if mode.As == verify.CI {
+		parts, err = r.deployed()
+		err = hintIf(err, "with --as admin, hosts without any are looked at too")
 	}
-	f.given.Renew = o.renew
-	if m.scope != "" {
-		f.onlyScope(m.scope)
-	}
-	f.hosts = o.shard.of(f.hosts)
-	if err := f.secrets(ctx, m); err != nil {
-		return err
-	}
-	keys, err := f.keys(m)
 	if err != nil {
 		return err
 	}
-
-	v := newVerification(f.report(env, o.fleetOptions), m)
-	v.strict = o.strict
-	look := func(ctx context.Context, h *inventory.Host) error { return v.asCI(ctx, f, h, keys) }
-	if m.as == asAdmin {
-		look = func(ctx context.Context, h *inventory.Host) error { return v.asAdmin(ctx, f, h) }
+	v, err := verify.New(mode, r.report(), o.strict)
+	if err != nil {
+		return err
 	}
-	errs := f.sideBySide(ctx, look)
-	v.print(env, f, errs)
+	options := fleet.Options{Parts: o.shard.Of(mode.Of(parts)), Registry: mode.As == verify.Admin}
+	if mode.Token {
+		options.Scopes = []string{"api", "read_api"}
+	}
+	f, err := r.open(ctx, options)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	f.Given.Renew = o.renew
+	if err := v.Run(ctx, f); err != nil {
+		return err
+	}
 	if o.junit != "" {
-		if err := v.writeJUnit(o.junit); err != nil {
+		if err := v.WriteJUnit(o.junit); err != nil {
 			return err
 		}
 	}
 	if o.html != "" {
-		if err := v.writePage(o.html, f, o, f.ownToken(ctx, m)...); err != nil {
+		if err := v.WritePage(ctx, o.html, f, verify.About{Inventory: o.inventory, Version: version()}); err != nil {
 			return err
 		}
 	}
 	switch {
-	case len(v.errs) > 0:
+	case v.Failed():
 		return errReported
-	case v.drift, v.strict && v.tally.Notes > 0:
+	case v.Drift():
 		return errMissing
 	}
 	return nil
 }
 
-// ownToken is the token that GitLab was asked with, if there is one.
-func (f *fleet) ownToken(ctx context.Context, m mode) []provision.Credential {
-	if !m.token {
+func hintIf(err error, hint string) error {
+	if err == nil {
 		return nil
 	}
-	token, err := f.forge.Self(ctx)
-	if err != nil {
-		return nil
-	}
-	return []provision.Credential{{Name: fmt.Sprintf("the token %q that GitLab was asked with", token.Name), Ends: !token.Expires.IsZero(), Days: token.DaysLeft}}
-}
-
-// onlyScope leaves the deployments of one environment, if there are any: a job
-// of CI has the key of its environment and no other.
-func (f *fleet) onlyScope(scope string) {
-	var of []*inventory.Deployment
-	for _, h := range f.hosts {
-		for _, d := range f.deployments[h] {
-			if d.Scope == scope {
-				of = append(of, d)
-			}
-		}
-	}
-	if len(of) > 0 {
-		f.only(of)
-	}
-}
-
-// A keyring finds the deploy key of a deployment.
-type keyring func(context.Context, *inventory.Deployment) (secret.Value, error)
-
-// secrets reads those that a mode takes, and waits for what GitLab says of the
-// token.
-func (f *fleet) secrets(ctx context.Context, m mode) (err error) {
-	if c := f.inv.Registry.Credential; c.Kind == inventory.Named && m.as == asAdmin {
-		if f.given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
-			return fmt.Errorf("the password of the registry: %w", err)
-		}
-	}
-	if !m.token {
-		return nil
-	}
-	token, err := f.inv.GitLab.Token.Read(ctx)
-	if err != nil {
-		return fmt.Errorf("the token of GitLab: %w", err)
-	}
-	if err := f.connect(ctx, token, "api", "read_api"); err != nil {
-		return err
-	}
-	return f.admitted()
-}
-
-// keys returns where the keys of CI come from; nil in a mode that takes none.
-func (f *fleet) keys(m mode) (keyring, error) {
-	switch m.key {
-	case keyInFile:
-		text, err := os.ReadFile(m.file)
-		if err != nil {
-			return nil, usageError{noKeyFile(m.from, err)}
-		}
-		key := secret.New(string(text))
-		return func(context.Context, *inventory.Deployment) (secret.Value, error) { return key, nil }, nil
-	case keyInGitLab:
-		return f.keyFromGitLab, nil
-	}
-	return nil, nil
-}
-
-// noKeyFile says why a file with a deploy key cannot be read. Its name may be
-// the key itself, and is left out.
-func noKeyFile(from string, err error) error {
-	var path *os.PathError
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		err = errors.New("there is no such file")
-	case errors.As(err, &path):
-		err = path.Err
-	}
-	return provision.Hint(fmt.Errorf("the deploy key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
-}
-
-// keyFromGitLab returns the key that GitLab holds.
-func (f *fleet) keyFromGitLab(ctx context.Context, d *inventory.Deployment) (secret.Value, error) {
-	owner := forge.Owner{Kind: forge.GroupOwner, Path: d.Variables.Group}
-	if owner.Path == "" {
-		owner = forge.Owner{Kind: forge.ProjectOwner, Path: d.Variables.Projects[0]}
-	}
-	variables, err := f.forge.Variables(ctx, owner)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	for _, v := range variables {
-		if v.Key == d.Variables.Key("SSH_AUTH") && v.Scope == d.Scope {
-			return v.Value, nil
-		}
-	}
-	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key("SSH_AUTH"), d.Scope), "apply makes the key")
-}
-
-// jobOf is what a job of CI knows of GitLab, besides the key.
-func jobOf(d *inventory.Deployment, key secret.Value) job.Job {
-	j := job.Job{Given: []forge.Variable{{
-		Key: d.Variables.Key("SSH_AUTH"), Value: key, File: true, Protected: true, Raw: true, Scope: d.Scope,
-	}}}
-	for _, base := range []string{"SSH_KNOWN_HOSTS", "SSH_DEPLOY_TARGET"} {
-		text := os.Getenv(d.Variables.Key(base))
-		if text == "" {
-			j.Some = true
-			continue
-		}
-		j.Given = append(j.Given, forge.Variable{Key: d.Variables.Key(base), Value: secret.New(text), Scope: d.Scope})
-	}
-	return j
-}
-
-// asAdmin looks at a host with all rights.
-func (v *verification) asAdmin(ctx context.Context, f *fleet, h *inventory.Host) error {
-	conn, err := f.dialer.Dial(ctx, f.target(h))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	gitlab := f.forge
-	if !v.mode.token {
-		gitlab = job.Job{Some: true}
-	}
-	s := site{provision.Target{Name: h.Name, Host: conn, Forge: gitlab, Partial: true, Trace: f.trace.conversation(h.Name)}, f, h, f.deployments[h]}
-	list := s.steps(f.given)
-	plan, err := provision.Check(ctx, s.Target, list)
-	verdicts, err := judge(h.Name, "", list, v.mode.token, plan, err)
-	v.add(h.Name, verdicts...)
-	return err
-}
-
-// asCI looks at every deployment of a host with its own key.
-func (v *verification) asCI(ctx context.Context, f *fleet, h *inventory.Host, keys keyring) error {
-	var errs []error
-	var lost []string
-	for _, d := range f.deployments[h] {
-		if err := v.deployment(ctx, f, d, keys); err != nil {
-			errs, lost = append(errs, err), append(lost, d.Name)
-		}
-	}
-	if len(lost) < len(f.deployments[h]) {
-		v.lose(h.Name, lost)
-	}
-	return errors.Join(errs...)
-}
-
-// lookTimeout bounds the look at one deployment and the proof of its
-// restriction, as a host may take for ever to answer.
-const lookTimeout = 3 * time.Minute
-
-func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.Deployment, keys keyring) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	key, err := keys(ctx, d)
-	if err != nil {
-		return of(d, err)
-	}
-	t := f.deployTarget(d, key, !v.mode.token)
-	t.Name += ": " + d.Name
-	conn, err := f.dialer.Dial(ctx, t)
-	var refused *remote.AuthError
-	if errors.As(err, &refused) && refused.Given {
-		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
-	}
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-
-	f.live.doing(d.Host.Name, d.Name+": look")
-	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
-	prove := true
-	err = v.throughGate(ctx, f, d, key, conn)
-	var strange *strangeError
-	if errors.As(err, &strange) {
-		prove, err = restriction.withoutGate(ctx, conn, strange)
-	}
-	if prove {
-		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
-		err = errors.Join(err, restriction.prove(ctx, conn))
-		for _, name := range restriction.refused {
-			f.trace.about(d.Host.Name, d.Name+": tried, and refused: "+name)
-		}
-	}
-	if err == nil || !restriction.fine() {
-		v.add(d.Host.Name, restriction)
-	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return of(d, fmt.Errorf("the host has not answered within %v", lookTimeout))
-	}
-	return err
-}
-
-// of says which deployment an error is about.
-func of(d *inventory.Deployment, err error) error {
-	return fmt.Errorf("%s: %s: %w", d.Host.Name, d.Name, err)
-}
-
-// A strangeError tells that what a deploy key opens does not answer as the gate
-// does.
-type strangeError struct{ error }
-
-const (
-	refusal    = "provision: refused: " // begins what the gate says against something
-	otherSteps = "every other step, until apply has put it right"
-)
-
-// throughGate looks at a deployment as the gate lets its key look. What the
-// gate itself says against that is a verdict too.
-func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.Deployment, key secret.Value, conn *remote.Conn) error {
-	given := f.given
-	given.Salt, given.AsUser = "", true
-	list := steps.For(f.inv, d.Host, []*inventory.Deployment{d}, given)
-	t := provision.Target{Name: d.Host.Name, Forge: f.forge, Partial: true, Trace: f.trace.conversation(d.Host.Name)}
-	if !v.mode.token {
-		t.Forge = jobOf(d, key)
-	}
-	plan, err := provision.CheckThrough(ctx, t, list, d.User, conn.Ask)
-	if plan != nil {
-		verdicts, err := judge(d.Host.Name, d.Name, list, v.mode.token, plan, err)
-		if !v.mode.token {
-			unseenInJob(verdicts, d)
-		}
-		v.add(d.Host.Name, verdicts...)
-		return err
-	}
-	var others []error
-	for _, e := range split(err) {
-		step, reason := "", ""
-		var outdated *provision.OutdatedError
-		var exit *remote.ExitError
-		var at *provision.StepError
-		switch {
-		case errors.As(e, &outdated):
-			step, reason = "look "+d.Name, outdated.Error()
-		case errors.As(e, &exit) && exit.Status == 126:
-			step, reason = refusedBy(exit.Stderr, d)
-		}
-		switch {
-		case step != "":
-			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []string{reason}, unchecked: []string{otherSteps}})
-		case errors.As(e, &at) && at.Step == "" && ctx.Err() == nil && !errors.Is(e, remote.ErrLost):
-			return &strangeError{e}
-		default:
-			others = append(others, e)
-		}
-	}
-	return errors.Join(others...)
-}
-
-// refusedBy tells which step is to blame where the gate refuses to look.
-func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
-	reason, ok := strings.CutPrefix(said, refusal)
-	switch {
-	case !ok:
-		return "", ""
-	case strings.HasPrefix(reason, "a nonce has"): // it knows no version of the protocol
-		return "gate", "the gate of the host is older than this program\nhint: upgrade it: provision apply"
-	case strings.HasPrefix(reason, "there is nothing installed"):
-		step = "look "
-	default:
-		step = "settings "
-	}
-	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
-}
-
-// unseenInJob says of the steps what a job of CI cannot know of variables.
-func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
-	for i := range verdicts {
-		switch v := &verdicts[i]; {
-		case v.step == "ci-key "+d.Name:
-			v.unseen = append(v.unseen, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
-		case v.step == "ci-moved "+d.Name && v.unseen == nil:
-			v.unseen = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
-		}
-	}
-}
-
-// withoutGate is about a key that does not open the gate, and tells whether it
-// is to be tried what else it can do. It asks for one harmless command only: a
-// forced command other than the gate would do its work for each.
-func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *strangeError) (prove bool, err error) {
-	var said strings.Builder
-	err = conn.Ask(ctx, "id", &said)
-	var exit *remote.ExitError
-	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
-		return false, strange.error // it is the gate, or cannot be looked at
-	}
-	shown := strange.Error()
-	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
-		line, _, _ := strings.Cut(text, "\n")
-		shown += ": " + cut(provision.Visible(line), 200)
-	}
-	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
-		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
-	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
-	v.unchecked = append(v.unchecked, otherSteps)
-	if strings.Contains(said.String(), "uid=") {
-		return true, nil
-	}
-	v.unchecked = append(v.unchecked, "what else the key can do")
-	return false, nil
-}
-
-// prove tries what the key must not do. Once it has done something of that,
-// attempts that decide nothing are no reason to keep silent.
-func (v *verdict) prove(ctx context.Context, conn *remote.Conn) error {
-	attempts, err := conn.Prove(ctx)
-	for _, a := range attempts {
-		if a.Refused {
-			v.refused = append(v.refused, a.Name)
-		} else {
-			v.breaches = append(v.breaches, a.Name+": "+a.How)
-		}
-	}
-	if err == nil || v.fine() {
-		return err
-	}
-	for _, e := range split(err) {
-		v.unchecked = append(v.unchecked, e.Error())
-	}
-	return nil
+	return provision.Hint(err, "%s", hint)
 }

@@ -1,4 +1,7 @@
-package cmd
+// Package output prints what a run does, as text or as JSON, with lines that show
+// what is under way at a terminal, and keeps the trace of it. It knows nothing of
+// where the work comes from.
+package output
 
 import (
 	"encoding/json"
@@ -34,54 +37,64 @@ import (
 // events may come with the same one, and it goes up when one goes away or comes
 // to mean something else.
 
-const outputVersion = 1
+// Version is that of the lines of JSON output.
+const Version = 1
 
-// A report prints what happens.
-type report struct {
+// A Report prints what happens. Its methods may be called from many goroutines.
+type Report struct {
+	Options
+	Tally Tally // of what was printed
+
 	mu    sync.Mutex
-	out   io.Writer
-	json  bool
 	start time.Time
-	tally tally
-
-	verbose bool
-	live    *live
-	trace   *trace
 }
 
-// A tally counts what a run did.
-type tally struct {
+// Options say where a [Report] goes, and what is in it.
+type Options struct {
+	Out, Errs io.Writer
+	JSON      bool
+	Verbose   bool
+	Live      *Live  // nil: nothing is shown
+	Trace     *Trace // nil: nothing is kept
+}
+
+// New begins a report.
+func New(o Options) *Report {
+	if o.Live == nil {
+		o.Live = &Live{}
+	}
+	return &Report{Options: o, start: time.Now()}
+}
+
+// Took is how long ago the report began.
+func (r *Report) Took() time.Duration { return time.Since(r.start) }
+
+// A Tally counts what a run did.
+type Tally struct {
 	Hosts   int `json:"hosts"`
 	Failed  int `json:"failed"`
 	Changes int `json:"changes"` // made, or in a plan: to make
 	Later   int `json:"later,omitempty"`
 	Notes   int `json:"notes,omitempty"`
 
-	// What it cost: SSH connections, those to jump hosts included, and
-	// programs sent over them.
+	Cost
+}
+
+// A Cost is what a run took: SSH connections, those to jump hosts included, and
+// programs sent over them.
+type Cost struct {
 	Connections int `json:"connections"`
 	Trips       int `json:"trips"`
 }
 
-func newReport(out io.Writer, output string) *report {
-	return &report{out: out, json: output == "json", start: time.Now(), live: &live{}}
-}
-
-// report returns a report of what a command does to the fleet.
-func (f *fleet) report(env Env, o fleetOptions) *report {
-	r := newReport(env.Stdout, o.output)
-	r.verbose, r.live, r.trace = o.verbose, f.live, f.trace
-	return r
-}
-
 // print writes whole lines.
-func (r *report) print(out io.Writer, text string) {
-	r.trace.printed(text)
-	r.live.print(out, text)
+func (r *Report) print(out io.Writer, text string) {
+	r.Trace.Printed(text)
+	r.Live.Print(out, text)
 }
 
-// A line is one line of JSON output.
-type line struct {
+// A Line is one line of JSON output.
+type Line struct {
 	Version    int      `json:"version"`
 	Event      string   `json:"event"`
 	Host       string   `json:"host,omitempty"`
@@ -95,103 +108,94 @@ type line struct {
 	Time       string   `json:"time,omitempty"`
 	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
-	*tally
+	*Tally
 }
 
-func (r *report) object(l line) {
-	l.Version = outputVersion
+func (r *Report) object(l Line) {
+	l.Version = Version
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
-	r.print(r.out, string(b)+"\n")
+	r.print(r.Out, string(b)+"\n")
 }
 
-// plan prints what is missing on one host.
-func (r *report) plan(host string, plan provision.Plan) {
+// Plan prints what is missing on one host.
+func (r *Report) Plan(host string, plan provision.Plan) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tally.Hosts++
+	r.Tally.Hosts++
 	if plan.Missing() == 0 {
-		r.say(line{Event: "nothing", Host: host, Text: "nothing to do"})
+		r.say(Line{Event: "nothing", Host: host, Text: "nothing to do"})
 	}
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			event := "change"
 			if c.Do == nil {
 				event = "later"
-				r.tally.Later++
+				r.Tally.Later++
 			}
-			r.tally.Changes++
-			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
+			r.Tally.Changes++
+			r.say(Line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
 		}
 		for _, n := range s.Notes {
-			r.tally.Notes++
+			r.Tally.Notes++
 			r.note(host, s.Step, n)
 		}
 	}
 }
 
-// fine prints the steps that lack nothing.
-func (r *report) fine(host string, list []provision.Step, plan provision.Plan) {
+// Fine prints the steps that lack nothing.
+func (r *Report) Fine(host string, list []provision.Step, plan provision.Plan) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range list {
 		if !slices.ContainsFunc(plan, func(p provision.StepPlan) bool { return p.Step == s.Name() && len(p.Changes) > 0 }) {
-			r.say(line{Event: "fine", Host: host, Step: s.Name()})
+			r.say(Line{Event: "fine", Host: host, Step: s.Name()})
 		}
 	}
 }
 
-// visibleLines makes every line of a text visible.
-func visibleLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = provision.Visible(l)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// event prints what happens during an apply.
-func (r *report) event(e provision.Event) {
+// Event prints what happens during an apply.
+func (r *Report) Event(e provision.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch e.Kind {
 	case provision.Began:
-		r.live.doing(e.Host, e.Step+": "+e.Change)
-		if r.verbose {
-			r.say(line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.Live.Doing(e.Host, e.Step+": "+e.Change)
+		if r.Verbose {
+			r.say(Line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
 		}
 	case provision.Said:
-		if r.verbose {
-			r.say(line{Event: "said", Host: e.Host, Step: e.Step, Text: e.Text})
+		if r.Verbose {
+			r.say(Line{Event: "said", Host: e.Host, Step: e.Step, Text: e.Text})
 		}
 	case provision.Done:
-		r.tally.Changes++
-		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.Tally.Changes++
+		r.say(Line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Failed:
-		r.say(line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(Line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.NotRun:
-		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(Line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Noted:
-		r.tally.Notes++
+		r.Tally.Notes++
 		r.note(e.Host, e.Step, e.Text)
 	}
 }
 
 // note prints a note, which may have a hint.
-func (r *report) note(host, step, text string) {
-	text, hint, _ := strings.Cut(text, "\nhint: ")
-	r.say(line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
+func (r *Report) note(host, step, text string) {
+	text, hint := CutHint(text)
+	r.say(Line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
 }
 
-// applied prints how one host ended.
-func (r *report) applied(host string, changes int) {
+// Applied prints how one host ended.
+func (r *Report) Applied(host string, changes int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tally.Hosts++
+	r.Tally.Hosts++
 	if changes == 0 {
-		r.say(line{Event: "nothing", Host: host, Text: "nothing to do"})
+		r.say(Line{Event: "nothing", Host: host, Text: "nothing to do"})
 	}
 }
 
@@ -204,18 +208,24 @@ var signs = map[string]string{
 }
 
 // colours are those of some signs.
-var colours = map[string]string{"done": green, "failed": red, "wrong": red, "breach": red}
+var colours = map[string]string{"done": Green, "failed": Red, "wrong": Red, "breach": Red}
 
-// say prints one line. What a host or GitLab said may be anywhere in it.
-func (r *report) say(l line) {
+// Say prints one line. What a host or GitLab said may be anywhere in it.
+func (r *Report) Say(l Line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.say(l)
+}
+
+func (r *Report) say(l Line) {
 	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
-	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
-	if r.json {
+	l.Text, l.Hint, l.Detail = VisibleLines(l.Text), VisibleLines(l.Hint), VisibleLines(l.Detail)
+	if r.JSON {
 		r.object(l)
 		return
 	}
 	var parts []string
-	sign := paint(r.out, colours[l.Event], signs[l.Event])
+	sign := Paint(r.Out, colours[l.Event], signs[l.Event])
 	for _, p := range []string{l.Host, l.Time, l.By, l.Deployment, l.Step, sign, l.Change + l.Text} {
 		if p != "" {
 			parts = append(parts, p)
@@ -232,24 +242,24 @@ func (r *report) say(l line) {
 	for d := range strings.Lines(l.Detail) {
 		text += l.Host + ":     " + strings.TrimSuffix(d, "\n") + "\n"
 	}
-	r.print(r.out, text)
+	r.print(r.Out, text)
 }
 
-// fail prints the error of one host.
-func (r *report) fail(errs io.Writer, host string, err error) {
+// Fail prints the error of one host.
+func (r *Report) Fail(host string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tally.Failed++
+	r.Tally.Failed++
 	told := map[string]bool{} // what several steps ask of GitLab is refused once
-	for _, err := range split(err) {
-		whole := visibleLines(err.Error())
+	for _, err := range Split(err) {
+		whole := VisibleLines(err.Error())
 		var output []string
 		if step, ok := err.(*provision.StepError); ok && len(step.Output) > 1 {
 			output = step.Output
 		}
-		if r.json {
-			text, hint, _ := strings.Cut(whole, "\nhint: ")
-			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
+		if r.JSON {
+			text, hint := CutHint(whole)
+			r.object(Line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
 			continue
 		}
 		if step, ok := err.(*provision.StepError); ok && step.Err != nil {
@@ -263,61 +273,36 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 		for _, l := range output {
 			text += host + ":     " + l + "\n"
 		}
-		r.print(errs, text+errorLines(errs, strings.ReplaceAll(whole, "\n", "\n  ")))
+		r.print(r.Errs, text+ErrorLines(r.Errs, strings.ReplaceAll(whole, "\n", "\n  ")))
 	}
 }
 
-// errorLines writes an error as it is printed to out.
-func errorLines(out io.Writer, text string) string {
-	return paint(out, red, "provision:") + " " + text + "\n"
-}
-
-// split returns the errors that were joined in err, if any were.
-func split(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var all []error
-	for _, e := range joined.Unwrap() {
-		all = append(all, split(e)...)
-	}
-	return all
-}
-
-// summary prints the last line. Verb is what happened to the changes: "made",
+// Summary prints the last line. Verb is what happened to the changes: "made",
 // "to make".
-func (r *report) summary(verb string, f *fleet) {
-	t := r.tally
-	text := fmt.Sprintf("%s, %s %s", count(t.Hosts+t.Failed, "host"), count(t.Changes, "change"), verb)
+func (r *Report) Summary(verb string, cost Cost) {
+	t := r.Tally
+	text := fmt.Sprintf("%s, %s %s", Count(t.Hosts+t.Failed, "host"), Count(t.Changes, "change"), verb)
 	if t.Failed > 0 {
-		text += fmt.Sprintf(", %s failed", count(t.Failed, "host"))
+		text += fmt.Sprintf(", %s failed", Count(t.Failed, "host"))
 	}
 	if t.Later > 0 {
 		text += fmt.Sprintf(" (%d of them to be planned after the others)", t.Later)
 	}
 	if t.Notes > 0 {
-		text += ", " + count(t.Notes, "note")
+		text += ", " + Count(t.Notes, "note")
 	}
-	r.last(text, f)
+	r.Last(text, cost)
 }
 
-// last prints the last line: what was counted, and how long it took.
-func (r *report) last(text string, f *fleet) {
-	took := time.Since(r.start)
-	if !r.json {
-		r.print(r.out, fmt.Sprintf("%s, %s\n", text, seconds(took)))
+// Last prints the last line: what was counted, and how long it took.
+func (r *Report) Last(text string, cost Cost) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	took := r.Took()
+	if !r.JSON {
+		r.print(r.Out, fmt.Sprintf("%s, %s\n", text, Seconds(took)))
 		return
 	}
-	r.tally.Connections, r.tally.Trips = f.dialer.Connections(), f.dialer.Runs()
-	r.object(line{Event: "summary", Text: text, Seconds: took.Round(time.Millisecond).Seconds(), tally: &r.tally})
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	r.Tally.Cost = cost
+	r.object(Line{Event: "summary", Text: text, Seconds: took.Round(time.Millisecond).Seconds(), Tally: &r.Tally})
 }

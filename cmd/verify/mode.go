@@ -1,77 +1,117 @@
-package cmd
+package verify
 
-import "provision/inventory"
+import (
+	"provision/cmd/fleet"
+	"provision/cmd/usage"
+	"provision/inventory"
+)
 
-// A mode is how verify looks. It is decided once, before anything is read,
+// A Mode is how verify looks. It is decided once, before anything is read,
 // connected to or looked at.
-type mode struct {
-	as    rights
-	key   keySource
-	file  string // the one of keyInFile, and
-	from  string // what has named it
-	token bool   // GitLab is asked, with the token of the inventory
-	scope string // only deployments of this environment, if there are any; "": all
+type Mode struct {
+	As    Rights
+	Key   KeySource
+	File  string // the one of KeyInFile, and
+	From  string // what has named it
+	Token bool   // GitLab is asked, with the token of the inventory
+	Scope string // only deployments of this environment, if there are any; "": all
 
-	// unasked says that nobody has asked for the rights of an admin: there is
+	// Unasked says that nobody has asked for the rights of an admin: there is
 	// nothing else to look with.
-	unasked bool
+	Unasked bool
 }
 
-// rights are those that hosts are looked at with.
-type rights string
+// Rights are those that hosts are looked at with.
+type Rights string
 
 const (
-	asCI    rights = "ci"
-	asAdmin rights = "admin"
+	CI    Rights = "ci"
+	Admin Rights = "admin"
 )
 
-// A keySource is where the CI key comes from.
-type keySource string
+// A KeySource is where the CI key comes from.
+type KeySource string
 
 const (
-	noKey       keySource = "none" // an admin needs none
-	keyInFile   keySource = "file"
-	keyInGitLab keySource = "GitLab"
+	NoKey       KeySource = "none" // an admin needs none
+	KeyInFile   KeySource = "file"
+	KeyInGitLab KeySource = "GitLab"
 )
 
-// A setting is what a mode depends on: flags, the environment, and whether
+// A Setting is what a [Mode] depends on: flags, the environment, and whether
 // somebody is at a terminal.
-type setting struct {
-	as      rights // --as
-	key     string // --key
-	limited bool   // there is a --limit
+type Setting struct {
+	As      Rights // --as
+	Key     string // --key
+	Limited bool   // there is a --limit
 
-	sshAuth     string // $SSH_AUTH
-	environment string // $CI_ENVIRONMENT_NAME
-	token       bool   // the token of the inventory is there
-	terminal    bool
+	SSHAuth     string // $SSH_AUTH
+	Environment string // $CI_ENVIRONMENT_NAME
+	Token       bool   // the token of the inventory is there
+	Terminal    bool
 }
 
-// modeOf decides how to look.
-func modeOf(s setting) (mode, error) {
-	m := mode{as: s.as, key: noKey, token: s.token}
-	if m.as == asCI {
+// ModeOf decides how to look.
+func ModeOf(s Setting) (Mode, error) {
+	m := Mode{As: s.As, Key: NoKey, Token: s.Token}
+	if m.As == CI {
 		switch {
-		case s.key != "":
-			m.key, m.file, m.from = keyInFile, s.key, "--key"
-		case s.sshAuth != "":
-			m.key, m.file, m.from = keyInFile, s.sshAuth, "$SSH_AUTH"
-		case s.token:
-			m.key = keyInGitLab
-		case s.terminal:
-			m.as, m.unasked = asAdmin, true
+		case s.Key != "":
+			m.Key, m.File, m.From = KeyInFile, s.Key, "--key"
+		case s.SSHAuth != "":
+			m.Key, m.File, m.From = KeyInFile, s.SSHAuth, "$SSH_AUTH"
+		case s.Token:
+			m.Key = KeyInGitLab
+		case s.Terminal:
+			m.As, m.Unasked = Admin, true
 		default:
-			return mode{}, usagef("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+			return Mode{}, usage.Errorf("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
 		}
 	}
-	if m.as == asCI && !s.limited {
-		m.scope = s.environment
+	if m.As == CI && !s.Limited {
+		m.Scope = s.Environment
 	}
 	return m, nil
 }
 
-// hasToken tells whether a token is there to be read. A file or a command that
+// HasToken tells whether a token is there to be read. A file or a command that
 // is named and gives none is an error of its own.
-func hasToken(token inventory.Secret, getenv func(string) string) bool {
+func HasToken(token inventory.Secret, getenv func(string) string) bool {
 	return token.Env == "" || getenv(token.Env) != ""
+}
+
+// Of returns the parts that a mode is about: a job of CI has the key of its
+// environment and no other, so of those with deployments of it only these.
+func (m Mode) Of(parts []fleet.Part) []fleet.Part {
+	if m.Scope == "" {
+		return parts
+	}
+	var of []*inventory.Deployment
+	for _, p := range parts {
+		for _, d := range p.Deployments {
+			if d.Scope == m.Scope {
+				of = append(of, d)
+			}
+		}
+	}
+	if len(of) == 0 {
+		return parts
+	}
+	return fleet.PartsOf(of)
+}
+
+// way is the one to hosts: CI's where there is nothing but its key.
+func (m Mode) way() fleet.Way {
+	if m.Token {
+		return fleet.WayOfAdmin
+	}
+	return fleet.WayOfCI
+}
+
+// expects is what can be asked of GitLab in this mode.
+func (m Mode) expects() expectation {
+	if m.Token {
+		return allOfGitLab
+	}
+	return nothingOfGitLab
 }

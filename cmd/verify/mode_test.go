@@ -1,42 +1,43 @@
-package cmd
+package verify
 
 import (
 	"errors"
 	"testing"
 
+	"provision/cmd/usage"
 	"provision/inventory"
 )
 
 func TestModeOf(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		setting
-		want mode // the zero mode: there is none
+		Setting
+		want Mode // the zero Mode: there is none
 	}{
-		{name: "an admin who asks for it", setting: setting{as: asAdmin},
-			want: mode{as: asAdmin, key: noKey}},
-		{name: "an admin with a token", setting: setting{as: asAdmin, token: true, sshAuth: "f", terminal: true},
-			want: mode{as: asAdmin, key: noKey, token: true}},
-		{name: "an admin in a job of an environment", setting: setting{as: asAdmin, environment: "production"},
-			want: mode{as: asAdmin, key: noKey}},
-		{name: "a job", setting: setting{as: asCI, sshAuth: "f", environment: "production"},
-			want: mode{as: asCI, key: keyInFile, file: "f", from: "$SSH_AUTH", scope: "production"}},
-		{name: "a job that is about some hosts", setting: setting{as: asCI, sshAuth: "f", environment: "production", limited: true},
-			want: mode{as: asCI, key: keyInFile, file: "f", from: "$SSH_AUTH"}},
-		{name: "a job with a token", setting: setting{as: asCI, sshAuth: "f", token: true},
-			want: mode{as: asCI, key: keyInFile, file: "f", from: "$SSH_AUTH", token: true}},
-		{name: "a key of somebody", setting: setting{as: asCI, key: "k", sshAuth: "f", terminal: true},
-			want: mode{as: asCI, key: keyInFile, file: "k", from: "--key"}},
-		{name: "a token alone", setting: setting{as: asCI, token: true, terminal: true},
-			want: mode{as: asCI, key: keyInGitLab, token: true}},
-		{name: "a token in a job of an environment", setting: setting{as: asCI, token: true, environment: "staging"},
-			want: mode{as: asCI, key: keyInGitLab, token: true, scope: "staging"}},
-		{name: "a terminal alone", setting: setting{as: asCI, terminal: true, environment: "staging"},
-			want: mode{as: asAdmin, key: noKey, unasked: true}},
-		{name: "nothing", setting: setting{as: asCI, environment: "staging"}},
+		{name: "an admin who asks for it", Setting: Setting{As: Admin},
+			want: Mode{As: Admin, Key: NoKey}},
+		{name: "an admin with a token", Setting: Setting{As: Admin, Token: true, SSHAuth: "f", Terminal: true},
+			want: Mode{As: Admin, Key: NoKey, Token: true}},
+		{name: "an admin in a job of an environment", Setting: Setting{As: Admin, Environment: "production"},
+			want: Mode{As: Admin, Key: NoKey}},
+		{name: "a job", Setting: Setting{As: CI, SSHAuth: "f", Environment: "production"},
+			want: Mode{As: CI, Key: KeyInFile, File: "f", From: "$SSH_AUTH", Scope: "production"}},
+		{name: "a job that is about some hosts", Setting: Setting{As: CI, SSHAuth: "f", Environment: "production", Limited: true},
+			want: Mode{As: CI, Key: KeyInFile, File: "f", From: "$SSH_AUTH"}},
+		{name: "a job with a token", Setting: Setting{As: CI, SSHAuth: "f", Token: true},
+			want: Mode{As: CI, Key: KeyInFile, File: "f", From: "$SSH_AUTH", Token: true}},
+		{name: "a key of somebody", Setting: Setting{As: CI, Key: "k", SSHAuth: "f", Terminal: true},
+			want: Mode{As: CI, Key: KeyInFile, File: "k", From: "--key"}},
+		{name: "a token alone", Setting: Setting{As: CI, Token: true, Terminal: true},
+			want: Mode{As: CI, Key: KeyInGitLab, Token: true}},
+		{name: "a token in a job of an environment", Setting: Setting{As: CI, Token: true, Environment: "staging"},
+			want: Mode{As: CI, Key: KeyInGitLab, Token: true, Scope: "staging"}},
+		{name: "a terminal alone", Setting: Setting{As: CI, Terminal: true, Environment: "staging"},
+			want: Mode{As: Admin, Key: NoKey, Unasked: true}},
+		{name: "nothing", Setting: Setting{As: CI, Environment: "staging"}},
 	} {
-		got, err := modeOf(tt.setting)
-		if got != tt.want || errors.As(err, new(usageError)) != (tt.want == mode{}) {
+		got, err := ModeOf(tt.Setting)
+		if got != tt.want || errors.As(err, new(usage.Error)) != (tt.want == Mode{}) {
 			t.Errorf("%s: got %+v, %v; want %+v", tt.name, got, err, tt.want)
 		}
 	}
@@ -53,7 +54,7 @@ func TestHasToken(t *testing.T) {
 		{inventory.Secret{File: "token"}, "", true},
 		{inventory.Secret{Command: []string{"pass"}}, "", true},
 	} {
-		if got := hasToken(tt.token, func(string) string { return tt.value }); got != tt.want {
+		if got := HasToken(tt.token, func(string) string { return tt.value }); got != tt.want {
 			t.Errorf("%+v: %t", tt.token, got)
 		}
 	}

@@ -1,7 +1,8 @@
-package cmd
+package verify
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -9,17 +10,16 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"provision/cmd/access"
+	"provision/cmd/fleet"
+	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision"
-	"provision/steps"
 )
 
 var (
@@ -29,8 +29,6 @@ var (
 	pageStyle string
 	//go:embed page/page.js
 	pageScript string
-
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText))
 )
 
 // A page is what verify found, to be read in a browser. It is one file, which
@@ -157,21 +155,31 @@ var findingWords = map[string]string{"breach": "a key can do too much", "error":
 var pageFilters = []pageFilter{{Kind: "all", What: "all"}, {Kind: "drift", What: "drift"}, {Kind: "error", What: "not looked at"},
 	{Kind: "note", What: "with notes"}, {Kind: "unchecked", What: "not fully checked"}}
 
-// writePage writes what was found about some hosts. Renew is as in
-// [steps.Given], and own is the credential that GitLab was asked with.
-func (v *verification) writePage(file string, f *fleet, o verifyOptions, own ...provision.Credential) error {
+// About is what a page says of the run that wrote it.
+type About struct {
+	Inventory string // its path
+	Version   string // of this program
+}
+
+// WritePage writes what was found about the hosts of a fleet into a file.
+func (v *Verification) WritePage(ctx context.Context, file string, f *fleet.Fleet, about About) error {
+	p := v.page(f, about, time.Now(), v.mode.ownToken(ctx, f.Forge)...)
 	out, err := os.Create(file)
 	if err != nil {
 		return err
 	}
-	return errors.Join(v.page(f, o, time.Now(), own...).write(out), out.Close())
+	return errors.Join(p.write(out), out.Close())
 }
 
 func (p *page) write(w io.Writer) error {
 	p.Style, p.Script = template.CSS(pageStyle+access.Style), template.JS(pageScript)
 	p.Policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'",
 		hashed(string(p.Style)), hashed(string(p.Script)))
-	return pageTemplate.Execute(w, p)
+	page, err := template.New("page").Funcs(template.FuncMap{"whole": whole}).Parse(pageText)
+	if err != nil {
+		return err
+	}
+	return page.Execute(w, p)
 }
 
 // hashed names a text as a policy of content does.
@@ -180,23 +188,24 @@ func hashed(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...provision.Credential) *page {
+// page makes the page. Own is the credential that GitLab was asked with.
+func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...provision.Credential) *page {
 	p := &page{
-		Inventory: provision.Visible(o.inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
-		How: "looked at through the gate, with the deploy keys", Version: version(),
+		Inventory: provision.Visible(about.Inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
+		How: "looked at through the gate, with the deploy keys", Version: about.Version,
 	}
-	if v.mode.as == asAdmin {
+	if v.mode.As == Admin {
 		p.How = "looked at with the rights of an admin"
 	}
 	var counts verdictCounts
 	var deployments []*inventory.Deployment
-	lost := v.lost(f)
+	lost := v.lost(f.Sites)
 	drift, notes := 0, 0
-	for _, h := range f.hosts {
-		deployments = append(deployments, f.deployments[h]...)
-		host := v.pageHost(h, f.deployments[h])
+	for _, s := range f.Sites {
+		deployments = append(deployments, s.Deployments...)
+		host := v.pageHost(s.Host, s.Deployments)
 		p.Hosts = append(p.Hosts, host)
-		for _, verdict := range v.verdicts[h.Name] {
+		for _, verdict := range v.verdicts[s.Host.Name] {
 			counts.add(verdict)
 		}
 		if host.drift {
@@ -216,10 +225,10 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 	}
 	if counts.unseen > 0 {
 		var without []string
-		if v.mode.as == asCI {
+		if v.mode.As == CI {
 			without = append(without, "rights of an admin")
 		}
-		if !v.mode.token {
+		if !v.mode.Token {
 			without = append(without, "a token of GitLab")
 		}
 		p.Without = strings.Join(without, " and without ")
@@ -258,8 +267,8 @@ func (v *verification) page(f *fleet, o verifyOptions, now time.Time, own ...pro
 			p.Filters = append(p.Filters, filter)
 		}
 	}
-	p.credentials(v, f, deployments, o.renew, own)
-	p.Map = template.HTML(access.Of(f.inv, deployments).Inline()) // it escapes what it shows
+	p.credentials(v, f, deployments, own)
+	p.Map = template.HTML(access.Of(f.Inventory, deployments).Inline()) // it escapes what it shows
 	return p
 }
 
@@ -301,186 +310,7 @@ func sentence(hosts, drift int, lost lost, counts verdictCounts, notes int) stri
 		text += ", as far as was checked"
 	}
 	if notes > 0 {
-		text += fmt.Sprintf(", with %s to read", count(notes, "note"))
+		text += fmt.Sprintf(", with %s to read", output.Count(notes, "note"))
 	}
 	return text
-}
-
-func (v *verification) pageHost(h *inventory.Host, deployments []*inventory.Deployment) pageHost {
-	p := pageHost{Name: provision.Visible(h.Name), Address: provision.Visible(cmp.Or(h.Address, h.CIAddress)), State: "fine"}
-	for _, d := range deployments {
-		p.Deployments = append(p.Deployments, provision.Visible(d.Name))
-	}
-	find := func(state string, f pageFinding, texts ...string) {
-		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(texts...)
-		if slices.Index(badness, state) < slices.Index(badness, p.State) {
-			p.State = state
-		}
-		if state == "unchecked" || state == "unseen" {
-			p.Partly = append(p.Partly, f)
-			return
-		}
-		p.Findings = append(p.Findings, f)
-	}
-	fine := map[string]int{}
-	for _, verdict := range v.verdicts[h.Name] {
-		p.counts.add(verdict)
-		at := pageFinding{Deployment: provision.Visible(verdict.deployment), Step: provision.Visible(verdict.step)}
-		if strings.HasSuffix(at.Step, " "+at.Deployment) {
-			at.Deployment = "" // it is said already
-		}
-		if len(verdict.breaches) > 0 {
-			find("breach", at, verdict.breaches...)
-		}
-		if len(verdict.wrong) > 0 {
-			f := at
-			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), pageLines(c.Detail), c.Do == nil})
-			}
-			find("drift", f, verdict.wrong[len(verdict.plan):]...)
-		}
-		if len(verdict.unchecked) > 0 {
-			find("unchecked", at, strings.Join(verdict.unchecked, "; "))
-		}
-		if len(verdict.unseen) > 0 {
-			find("unseen", at, strings.Join(verdict.unseen, "; "))
-		}
-		if len(verdict.notes) > 0 {
-			p.notes += len(verdict.notes)
-			find("note", at, verdict.notes...)
-		}
-		if verdict.fine() {
-			fine[at.Step]++
-		} else {
-			p.drift = true
-		}
-	}
-	if err := v.errs[h.Name]; err != nil {
-		if p.lost.deployments = v.partly[h.Name]; p.lost.deployments == nil {
-			p.lost.hosts = 1
-		}
-		for _, err := range split(err) {
-			find("error", pageFinding{}, strings.TrimPrefix(err.Error(), h.Name+": "))
-		}
-	}
-	slices.SortStableFunc(p.Findings, func(a, b pageFinding) int {
-		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
-	})
-	for _, step := range slices.Sorted(maps.Keys(fine)) {
-		p.Fine = append(p.Fine, pageFine{step, fine[step]})
-	}
-	p.words()
-	return p
-}
-
-// words says how a host is, and what was counted there, as the last line of what
-// is printed does.
-func (p *pageHost) words() {
-	p.Word = "fine"
-	if p.drift || p.lost.any() {
-		p.Word = cmp.Or(findingWords[p.State], p.State)
-	}
-	if p.State == "error" && p.lost.hosts == 0 {
-		p.Word = p.lost.String() + " " + p.Word
-	}
-	if p.notes > 0 {
-		p.Word += ", " + count(p.notes, "note")
-	}
-	if p.counts.unchecked > 0 && !p.drift && !p.lost.any() {
-		p.Word += ", not fully checked"
-	}
-	p.Counts = count(p.counts.fine, "step") + " fine"
-	if p.counts.unchecked > 0 {
-		p.Counts += fmt.Sprintf(", %d not fully checked", p.counts.unchecked)
-	}
-	if p.counts.unseen > 0 {
-		p.Counts += fmt.Sprintf(", %d not fully visible", p.counts.unseen)
-	}
-}
-
-// pageLines are the lines of what a change says in detail. The names of both
-// files begin as lines that come and go do.
-func pageLines(detail string) (all []pageLine) {
-	for text := range strings.Lines(detail) {
-		text = strings.TrimSuffix(text, "\n")
-		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
-		all = append(all, pageLine{provision.Visible(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
-	}
-	return all
-}
-
-// hyphened is a word, or a part of a path, that browsers would break at a hyphen.
-var hyphened = regexp.MustCompile(`[^\s/]*-[^\s/]*/?`)
-
-// whole keeps together what can stand in one line.
-func whole(text string) template.HTML {
-	var b strings.Builder
-	end := 0
-	for _, at := range hyphened.FindAllStringIndex(text, -1) {
-		template.HTMLEscape(&b, []byte(text[end:at[0]]))
-		b.WriteString(`<span class="whole">`)
-		template.HTMLEscape(&b, []byte(text[at[0]:at[1]]))
-		b.WriteString("</span>")
-		end = at[1]
-	}
-	template.HTMLEscape(&b, []byte(text[end:]))
-	return template.HTML(b.String())
-}
-
-// pageReasons takes the hints out of some texts. What they say may have several
-// lines, and a hint too.
-func pageReasons(texts ...string) (all []pageReason) {
-	for _, text := range texts {
-		parts := strings.Split(visibleLines(text), "\nhint: ")
-		all = append(all, pageReason{parts[0], parts[1:]})
-	}
-	return all
-}
-
-// credentials are all of some deployments: how long each lasts, as far as that
-// was seen. The keys of CI have no end.
-func (p *page) credentials(v *verification, f *fleet, deployments []*inventory.Deployment, renew int, own []provision.Credential) {
-	seen := map[string]bool{}
-	add := func(c provision.Credential) {
-		name := provision.Visible(c.Name)
-		if seen[name] {
-			return
-		}
-		seen[name] = true
-		if !c.Ends {
-			p.Endless = append(p.Endless, name)
-			return
-		}
-		state := ""
-		switch {
-		case c.Days < renew:
-			state = "drift"
-		case c.Days < steps.WarnDays:
-			state = "unchecked"
-		}
-		p.Ending = append(p.Ending, pageCredential{name, state, c.Days})
-	}
-	for _, c := range own {
-		add(c)
-	}
-	for _, h := range f.hosts {
-		for _, verdict := range v.verdicts[h.Name] {
-			for _, c := range verdict.credentials {
-				add(c)
-			}
-			kind, of, _ := strings.Cut(verdict.step, " ")
-			if name := fmt.Sprintf("%s: %s %s", h.Name, kind, of); verdict.missed() != "" && (kind == "registry-login" || kind == "deploy-key") && !seen[name] {
-				seen[name] = true
-				p.Unseen = append(p.Unseen, provision.Visible(name))
-			}
-		}
-	}
-	for _, d := range deployments {
-		for _, owner := range append(slices.Clone(d.Variables.Projects), d.Variables.Group) {
-			if owner != "" {
-				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key("SSH_AUTH"), owner, d.Scope)})
-			}
-		}
-	}
-	slices.SortStableFunc(p.Ending, func(a, b pageCredential) int { return cmp.Compare(a.Days, b.Days) })
 }

@@ -1,4 +1,4 @@
-package cmd
+package verify
 
 import (
 	"bytes"
@@ -24,6 +24,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"provision/cmd/fleet"
+	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision"
 )
@@ -37,7 +39,7 @@ const markup = `</script></style></svg><script>alert(1)</script><img src=x onerr
 // returns the last line that is printed.
 func aPage(t *testing.T) (file, last string) {
 	t.Helper()
-	inv, err := inventory.Load("../inventory/example.toml")
+	inv, err := inventory.Load("../../inventory/example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +48,9 @@ func aPage(t *testing.T) (file, last string) {
 		h.Name, d.Host, d.Scope = name, &h, "production/"+name
 		inv.Hosts, inv.Deployments = append(inv.Hosts, &h), append(inv.Deployments, &d)
 	}
-	f := &fleet{inv: inv}
-	f.only(inv.Deployments)
+	f := fleetOf(inv, inv.Deployments)
 	var out strings.Builder
-	v := newVerification(newReport(&out, "text"), mode{as: asCI})
+	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
 	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
 		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
@@ -58,11 +59,17 @@ func aPage(t *testing.T) (file, last string) {
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
 	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unseen: []string{"the token"}})
 	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []string{"no container runs\nhint: " + markup}})
-	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{
-		f.hosts[3]: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
-	})
+	v.print(f.Sites, map[*inventory.Host]error{
+		f.Sites[3].Host: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
+	}, output.Cost{})
 	file = filepath.Join(t.TempDir(), "page.html")
-	if err := v.writePage(file, f, verifyOptions{fleetOptions: fleetOptions{inventory: markup}, renew: 7}, provision.Credential{Name: "own", Ends: true, Days: 100}); err != nil {
+	f.Given.Renew = 7
+	page, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	if err := v.page(f, About{Inventory: markup}, time.Now(), provision.Credential{Name: "own", Ends: true, Days: 100}).write(page); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -312,14 +319,21 @@ func TestPageSentence(t *testing.T) {
 }
 
 // anExample returns the fleet of the example, or the part of it that is on some hosts.
-func anExample(t *testing.T, hosts ...string) *fleet {
+func anExample(t *testing.T, hosts ...string) *fleet.Fleet {
 	t.Helper()
-	inv, err := inventory.Load("../inventory/example.toml")
+	inv, err := inventory.Load("../../inventory/example.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{inv: inv}
-	f.only(slices.DeleteFunc(slices.Clone(inv.Deployments), func(d *inventory.Deployment) bool { return !slices.Contains(hosts, d.Host.Name) }))
+	return fleetOf(inv, slices.DeleteFunc(slices.Clone(inv.Deployments), func(d *inventory.Deployment) bool { return !slices.Contains(hosts, d.Host.Name) }))
+}
+
+// fleetOf returns a fleet that is connected to nothing.
+func fleetOf(inv *inventory.Inventory, deployments []*inventory.Deployment) *fleet.Fleet {
+	f := &fleet.Fleet{Inventory: inv}
+	for _, p := range fleet.PartsOf(deployments) {
+		f.Sites = append(f.Sites, &fleet.Site{Host: p.Host, Deployments: p.Deployments})
+	}
 	return f
 }
 
@@ -339,21 +353,21 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 	f := anExample(t, "web1")
 	for _, tt := range []struct {
 		what          verdict
-		as            rights
+		as            Rights
 		state, says   string
 		counted       pageCount
 		verdict, word string
 	}{
-		{verdict{unseen: []string{"its password"}}, asCI, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
+		{verdict{unseen: []string{"its password"}}, CI, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
 			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
-		{verdict{unseen: []string{"the token"}}, asAdmin, "fine", "Without a token of GitLab, some steps are not fully visible.",
+		{verdict{unseen: []string{"the token"}}, Admin, "fine", "Without a token of GitLab, some steps are not fully visible.",
 			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
-		{verdict{unchecked: []string{"the token"}}, asAdmin, "unchecked", ">A step that is not fully",
+		{verdict{unchecked: []string{"the token"}}, Admin, "unchecked", ">A step that is not fully",
 			pageCount{"not fully checked", 1, "unchecked"}, "The host is as it should be, as far as was checked", "fine, not fully checked"},
 	} {
-		v := newVerification(newReport(io.Discard, "text"), mode{as: tt.as})
+		v := newVerification(Mode{As: tt.as}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
 		v.add("web1", tt.what)
-		p := v.page(f, verifyOptions{}, time.Now())
+		p := v.page(f, About{}, time.Now())
 		if host := p.Hosts[0]; p.State != tt.state || host.State != tt.state || host.Word != tt.word || p.Verdict != tt.verdict || !slices.Contains(p.Counts, tt.counted) {
 			t.Errorf("%+v: %q, %s; the host is %s, %q; counted %v", tt.what, p.Verdict, p.State, host.State, host.Word, p.Counts)
 		}
@@ -366,7 +380,7 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 // One host is nothing to choose from.
 func TestPageOfOneHost(t *testing.T) {
 	for _, hosts := range [][]string{nil, {"web1"}, {"web1", "web2"}} {
-		text := written(t, newVerification(newReport(io.Discard, "text"), mode{as: asCI}).page(anExample(t, hosts...), verifyOptions{}, time.Now()))
+		text := written(t, newVerification(Mode{As: CI}, output.New(output.Options{Out: io.Discard, Errs: io.Discard})).page(anExample(t, hosts...), About{}, time.Now()))
 		for _, choice := range []string{"<fieldset", `type="search"`, `class="tiles"`, "<script", `id="none"`, "<output"} {
 			if strings.Contains(text, choice) != (len(hosts) > 1) {
 				t.Errorf("for %d hosts: %q is there: %t", len(hosts), choice, len(hosts) <= 1)
@@ -380,15 +394,15 @@ func TestPageOfOneHost(t *testing.T) {
 func TestPageOfALostDeployment(t *testing.T) {
 	f := anExample(t, "web1", "web2")
 	var out strings.Builder
-	v := newVerification(newReport(&out, "text"), mode{as: asCI})
+	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
 	v.add("web1", verdict{step: "gate"})
 	v.add("web2", verdict{step: "gate"})
 	v.lose("web1", []string{"frobnicator-staging"})
-	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{f.hosts[0]: errors.New("web1: frobnicator-staging: the host does not let deploy-user in")})
+	v.print(f.Sites, map[*inventory.Host]error{f.Sites[0].Host: errors.New("web1: frobnicator-staging: the host does not let deploy-user in")}, output.Cost{})
 	if want := "2 hosts, 2 steps fine, frobnicator-staging on web1 COULD NOT BE LOOKED AT, "; !strings.HasPrefix(out.String(), want) {
 		t.Errorf("printed %q, want %q", out.String(), want)
 	}
-	p := v.page(f, verifyOptions{}, time.Now())
+	p := v.page(f, About{}, time.Now())
 	if p.Verdict != "frobnicator-staging on web1 could not be looked at" || p.State != "error" {
 		t.Errorf("the page says %q, %s", p.Verdict, p.State)
 	}

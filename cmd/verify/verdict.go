@@ -1,18 +1,11 @@
-package cmd
+package verify
 
 import (
 	"errors"
-	"fmt"
-	"maps"
-	"os"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
-	"github.com/jstemmer/go-junit-report/v2/junit"
-
-	"provision/inventory"
+	"provision/cmd/output"
 	"provision/provision"
 )
 
@@ -50,7 +43,7 @@ func (v verdict) reason() string {
 // firstLine shortens a text to what a list of tests has room for.
 func firstLine(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
-	return cut(provision.Visible(text), 200)
+	return output.Cut(provision.Visible(text), 200)
 }
 
 // verdictCounts count verdicts, and attempts.
@@ -73,18 +66,25 @@ func (c *verdictCounts) add(v verdict) {
 	}
 }
 
+// An expectation is what was to be seen of GitLab: what was not, is missed.
+type expectation string
+
+const (
+	allOfGitLab     expectation = "all"     // with a token
+	nothingOfGitLab expectation = "nothing" // without one
+)
+
 // judge turns a plan into a verdict on every step. A wish that cannot be met
 // is wrong as well; what could not be looked at is returned as an error. So is
 // what is for later where nothing is there to do before: an apply would be stuck.
-// With a token, whatever is asked of GitLab was to be seen.
-func judge(host, deployment string, list []provision.Step, token bool, plan provision.Plan, err error) ([]verdict, error) {
+func judge(host, deployment string, list []provision.Step, gitlab expectation, plan provision.Plan, err error) ([]verdict, error) {
 	by := map[string]provision.StepPlan{}
 	for _, p := range plan {
 		by[p.Step] = p
 	}
 	unmet := map[string]string{}
 	var errs []error
-	for _, e := range split(err) {
+	for _, e := range output.Split(err) {
 		var step *provision.StepError
 		if errors.As(e, &step) && step.Step != "" && step.Change == "" && plan != nil {
 			unmet[step.Step] = step.Err.Error()
@@ -107,7 +107,7 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 			continue
 		}
 		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, plan: p.Changes, credentials: p.Credentials}
-		if token && s.Probe().Ask != nil {
+		if gitlab == allOfGitLab && s.Probe().Ask != nil {
 			v.unchecked = p.Unchecked
 		} else {
 			v.unseen = p.Unchecked
@@ -121,253 +121,4 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 		verdicts = append(verdicts, v)
 	}
 	return verdicts, errors.Join(errs...)
-}
-
-// A verification collects what was found out.
-type verification struct {
-	*report
-	mode     mode
-	mu       sync.Mutex
-	verdicts map[string][]verdict // by host
-	errs     map[string]error     // by host: what could not be looked at
-	partly   map[string][]string  // by host: the deployments that this is about, if not all
-	drift    bool
-	strict   bool // a note is a reason to fail
-}
-
-func newVerification(r *report, m mode) *verification {
-	return &verification{report: r, mode: m, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}}
-}
-
-// A lost is what could not be looked at: whole hosts, and deployments where it is
-// not all of a host.
-type lost struct {
-	hosts       int
-	deployments []string
-}
-
-func (v *verification) lost(f *fleet) lost {
-	var l lost
-	for _, h := range f.hosts {
-		for _, d := range v.partly[h.Name] {
-			l.deployments = append(l.deployments, d+" on "+h.Name)
-		}
-		if v.errs[h.Name] != nil && len(v.partly[h.Name]) == 0 {
-			l.hosts++
-		}
-	}
-	return l
-}
-
-func (l lost) any() bool { return l.hosts+len(l.deployments) > 0 }
-
-// String names deployments if they are few, for a line to stay one.
-func (l lost) String() string {
-	var parts []string
-	if len(l.deployments) > 2 {
-		parts = append(parts, count(len(l.deployments), "deployment"))
-	} else {
-		for _, d := range l.deployments {
-			parts = append(parts, provision.Visible(d))
-		}
-	}
-	if l.hosts > 0 {
-		parts = append(parts, count(l.hosts, "host"))
-	}
-	return strings.Join(parts, " and ")
-}
-
-// add takes verdicts about a host. Deployments of one user see the same of it; a
-// note is taken once.
-func (v *verification) add(host string, verdicts ...verdict) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for i := range verdicts {
-		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note string) bool {
-			return slices.ContainsFunc(v.verdicts[host], func(before verdict) bool {
-				return before.step == verdicts[i].step && slices.Contains(before.notes, note)
-			})
-		})
-	}
-	v.verdicts[host] = append(v.verdicts[host], verdicts...)
-}
-
-// lose takes the deployments of a host that could not be looked at, where others
-// could.
-func (v *verification) lose(host string, deployments []string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.partly[host] = deployments
-}
-
-// print prints what is not fine, host by host, and how much is.
-func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) {
-	var counts verdictCounts
-	var gaps []gap
-	for _, h := range f.hosts {
-		for _, verdict := range v.verdicts[h.Name] {
-			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
-			for i, b := range verdict.breaches {
-				if i == len(verdict.breaches)-1 {
-					b += "\nhint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name
-				}
-				v.tell("breach", at, breachText+b)
-			}
-			v.wrong(at, verdict.wrong)
-			if missed := verdict.missed(); missed != "" {
-				gaps = append(gaps, gap{at, missed})
-			}
-			for _, n := range verdict.notes {
-				v.tally.Notes++
-				v.tell("note", at, n)
-			}
-			if v.verbose {
-				for _, name := range verdict.refused {
-					v.tell("refused", at, name)
-				}
-				if verdict.fine() && verdict.missed() == "" {
-					v.tell("fine", at, "")
-				}
-			}
-			counts.add(verdict)
-			v.drift = v.drift || !verdict.fine()
-		}
-		if err := errs[h]; err != nil {
-			v.fail(env.Stderr, h.Name, err)
-			v.errs[h.Name] = err
-			continue
-		}
-		v.tally.Hosts++
-	}
-	v.gaps(gaps)
-	text := fmt.Sprintf("%s, %s fine", count(v.tally.Hosts+v.tally.Failed, "host"), count(counts.fine, "step"))
-	if counts.wrong > 0 {
-		text += fmt.Sprintf(", %d WRONG", counts.wrong)
-	}
-	switch {
-	case counts.breaches == 1:
-		text += ", 1 BREACH"
-	case counts.breaches > 1:
-		text += fmt.Sprintf(", %d BREACHES", counts.breaches)
-	}
-	if counts.unchecked > 0 {
-		text += fmt.Sprintf(", %d not fully checked", counts.unchecked)
-	}
-	if counts.unseen > 0 {
-		text += fmt.Sprintf(", %d not fully visible", counts.unseen)
-	}
-	if v.tally.Notes > 0 {
-		text += ", " + count(v.tally.Notes, "note")
-		if v.strict {
-			text += " that --strict FAILS FOR"
-		}
-	}
-	if counts.refused > 0 {
-		text += fmt.Sprintf(", %d attempts refused", counts.refused)
-	}
-	if lost := v.lost(f); lost.any() {
-		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", lost)
-	}
-	v.last(text, f)
-}
-
-// wrong prints what is not as it should be at one step. A line of text begins it
-// once, for the lines to be as many as the last line counts.
-func (v *verification) wrong(at line, reasons []string) {
-	if !v.json && len(reasons) > 0 {
-		reasons = []string{strings.Join(reasons, "\n")}
-	}
-	for _, reason := range reasons {
-		v.tell("wrong", at, reason)
-	}
-}
-
-// A gap is what could not be looked at, and where.
-type gap struct {
-	line
-	what string
-}
-
-// gaps prints what could not be looked at. To be read by somebody, what is the
-// same in many places is said once.
-func (v *verification) gaps(gaps []gap) {
-	places := map[string][]line{}
-	for _, g := range gaps {
-		places[g.what] = append(places[g.what], g.line)
-	}
-	for _, g := range gaps {
-		same := places[g.what]
-		if len(same) == 1 || v.json || v.verbose {
-			v.tell("unchecked", g.line, g.what)
-			continue
-		}
-		delete(places, g.what) // said
-		if len(same) > 0 {
-			hosts := slices.CompactFunc(same, func(a, b line) bool { return a.Host == b.Host })
-			v.tell("unchecked", line{}, fmt.Sprintf("%d steps of %s: %s", len(same), count(len(hosts), "host"), g.what))
-		}
-	}
-}
-
-// tell prints one finding.
-func (v *verification) tell(event string, l line, text string) {
-	l.Event = event
-	l.Text, l.Hint, _ = strings.Cut(visibleLines(text), "\nhint: ")
-	v.say(l)
-}
-
-// writeJUnit writes a report as GitLab shows it: one suite for each host, one
-// case for each step.
-func (v *verification) writeJUnit(file string) error {
-	suites := junit.Testsuites{Name: "provision verify", Time: fmt.Sprintf("%.3f", time.Since(v.start).Seconds())}
-	for _, host := range v.hosts() {
-		suite := junit.Testsuite{Name: host, Time: "0"} // hosts are looked at side by side
-		for _, verdict := range v.verdicts[host] {
-			class := host
-			if verdict.deployment != "" {
-				class += "." + verdict.deployment
-			}
-			c := junit.Testcase{Name: verdict.step, Classname: class}
-			if !verdict.fine() {
-				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
-				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visibleLines(text)}
-			}
-			if verdict.fine() && v.strict && len(verdict.notes) > 0 {
-				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: visibleLines(strings.Join(verdict.notes, "\n"))}
-			}
-			var said []string
-			if missed := verdict.missed(); missed != "" {
-				said = append(said, "not checked: "+missed)
-			}
-			for _, n := range verdict.notes {
-				said = append(said, "note: "+n)
-			}
-			if len(said) > 0 {
-				c.SystemOut = &junit.Output{Data: visibleLines(strings.Join(said, "\n"))}
-			}
-			suite.AddTestcase(c)
-		}
-		if err := v.errs[host]; err != nil {
-			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
-				Message: firstLine(err.Error()), Type: "error", Data: visibleLines(err.Error()),
-			}})
-		}
-		suites.AddSuite(suite)
-	}
-	out, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	return errors.Join(suites.WriteXML(out), out.Close())
-}
-
-func (v *verification) hosts() []string {
-	hosts := map[string]bool{}
-	for h := range v.verdicts {
-		hosts[h] = true
-	}
-	for h := range v.errs {
-		hosts[h] = true
-	}
-	return slices.Sorted(maps.Keys(hosts))
 }

@@ -1,0 +1,196 @@
+package verify
+
+import (
+	"cmp"
+	"fmt"
+	"html/template"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"provision/cmd/fleet"
+	"provision/cmd/output"
+	"provision/inventory"
+	"provision/provision"
+	"provision/steps"
+)
+
+func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Deployment) pageHost {
+	p := pageHost{Name: provision.Visible(h.Name), Address: provision.Visible(cmp.Or(h.Address, h.CIAddress)), State: "fine"}
+	for _, d := range deployments {
+		p.Deployments = append(p.Deployments, provision.Visible(d.Name))
+	}
+	find := func(state string, f pageFinding, texts ...string) {
+		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(texts...)
+		if slices.Index(badness, state) < slices.Index(badness, p.State) {
+			p.State = state
+		}
+		if state == "unchecked" || state == "unseen" {
+			p.Partly = append(p.Partly, f)
+			return
+		}
+		p.Findings = append(p.Findings, f)
+	}
+	fine := map[string]int{}
+	for _, verdict := range v.verdicts[h.Name] {
+		p.counts.add(verdict)
+		at := pageFinding{Deployment: provision.Visible(verdict.deployment), Step: provision.Visible(verdict.step)}
+		if strings.HasSuffix(at.Step, " "+at.Deployment) {
+			at.Deployment = "" // it is said already
+		}
+		if len(verdict.breaches) > 0 {
+			find("breach", at, verdict.breaches...)
+		}
+		if len(verdict.wrong) > 0 {
+			f := at
+			for _, c := range verdict.plan {
+				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), pageLines(c.Detail), c.Do == nil})
+			}
+			find("drift", f, verdict.wrong[len(verdict.plan):]...)
+		}
+		if len(verdict.unchecked) > 0 {
+			find("unchecked", at, strings.Join(verdict.unchecked, "; "))
+		}
+		if len(verdict.unseen) > 0 {
+			find("unseen", at, strings.Join(verdict.unseen, "; "))
+		}
+		if len(verdict.notes) > 0 {
+			p.notes += len(verdict.notes)
+			find("note", at, verdict.notes...)
+		}
+		if verdict.fine() {
+			fine[at.Step]++
+		} else {
+			p.drift = true
+		}
+	}
+	if err := v.errs[h.Name]; err != nil {
+		if p.lost.deployments = v.partly[h.Name]; p.lost.deployments == nil {
+			p.lost.hosts = 1
+		}
+		for _, err := range output.Split(err) {
+			find("error", pageFinding{}, strings.TrimPrefix(err.Error(), h.Name+": "))
+		}
+	}
+	slices.SortStableFunc(p.Findings, func(a, b pageFinding) int {
+		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
+	})
+	for _, step := range slices.Sorted(maps.Keys(fine)) {
+		p.Fine = append(p.Fine, pageFine{step, fine[step]})
+	}
+	p.words()
+	return p
+}
+
+// words says how a host is, and what was counted there, as the last line of what
+// is printed does.
+func (p *pageHost) words() {
+	p.Word = "fine"
+	if p.drift || p.lost.any() {
+		p.Word = cmp.Or(findingWords[p.State], p.State)
+	}
+	if p.State == "error" && p.lost.hosts == 0 {
+		p.Word = p.lost.String() + " " + p.Word
+	}
+	if p.notes > 0 {
+		p.Word += ", " + output.Count(p.notes, "note")
+	}
+	if p.counts.unchecked > 0 && !p.drift && !p.lost.any() {
+		p.Word += ", not fully checked"
+	}
+	p.Counts = output.Count(p.counts.fine, "step") + " fine"
+	if p.counts.unchecked > 0 {
+		p.Counts += fmt.Sprintf(", %d not fully checked", p.counts.unchecked)
+	}
+	if p.counts.unseen > 0 {
+		p.Counts += fmt.Sprintf(", %d not fully visible", p.counts.unseen)
+	}
+}
+
+// pageLines are the lines of what a change says in detail. The names of both
+// files begin as lines that come and go do.
+func pageLines(detail string) (all []pageLine) {
+	for text := range strings.Lines(detail) {
+		text = strings.TrimSuffix(text, "\n")
+		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
+		all = append(all, pageLine{provision.Visible(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
+	}
+	return all
+}
+
+// hyphened is a word, or a part of a path, that browsers would break at a hyphen.
+var hyphened = regexp.MustCompile(`[^\s/]*-[^\s/]*/?`)
+
+// whole keeps together what can stand in one line.
+func whole(text string) template.HTML {
+	var b strings.Builder
+	end := 0
+	for _, at := range hyphened.FindAllStringIndex(text, -1) {
+		template.HTMLEscape(&b, []byte(text[end:at[0]]))
+		b.WriteString(`<span class="whole">`)
+		template.HTMLEscape(&b, []byte(text[at[0]:at[1]]))
+		b.WriteString("</span>")
+		end = at[1]
+	}
+	template.HTMLEscape(&b, []byte(text[end:]))
+	return template.HTML(b.String())
+}
+
+// pageReasons takes the hints out of some texts. What they say may have several
+// lines, and a hint too.
+func pageReasons(texts ...string) (all []pageReason) {
+	for _, text := range texts {
+		text, hints := output.CutHints(output.VisibleLines(text))
+		all = append(all, pageReason{text, hints})
+	}
+	return all
+}
+
+// credentials are all of some deployments: how long each lasts, as far as that
+// was seen. The keys of CI have no end.
+func (p *page) credentials(v *Verification, f *fleet.Fleet, deployments []*inventory.Deployment, own []provision.Credential) {
+	seen := map[string]bool{}
+	add := func(c provision.Credential) {
+		name := provision.Visible(c.Name)
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		if !c.Ends {
+			p.Endless = append(p.Endless, name)
+			return
+		}
+		state := ""
+		switch {
+		case c.Days < f.Given.Renew:
+			state = "drift"
+		case c.Days < steps.WarnDays:
+			state = "unchecked"
+		}
+		p.Ending = append(p.Ending, pageCredential{name, state, c.Days})
+	}
+	for _, c := range own {
+		add(c)
+	}
+	for _, s := range f.Sites {
+		for _, verdict := range v.verdicts[s.Host.Name] {
+			for _, c := range verdict.credentials {
+				add(c)
+			}
+			kind, of, _ := strings.Cut(verdict.step, " ")
+			if name := fmt.Sprintf("%s: %s %s", s.Host.Name, kind, of); verdict.missed() != "" && (kind == "registry-login" || kind == "deploy-key") && !seen[name] {
+				seen[name] = true
+				p.Unseen = append(p.Unseen, provision.Visible(name))
+			}
+		}
+	}
+	for _, d := range deployments {
+		for _, owner := range append(slices.Clone(d.Variables.Projects), d.Variables.Group) {
+			if owner != "" {
+				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key("SSH_AUTH"), owner, d.Scope)})
+			}
+		}
+	}
+	slices.SortStableFunc(p.Ending, func(a, b pageCredential) int { return cmp.Compare(a.Days, b.Days) })
+}
