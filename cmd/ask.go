@@ -190,7 +190,7 @@ func (a *asker) put(ctx context.Context, q question) error {
 // try tells whether the answer can be right.
 func (q question) try(ctx context.Context) error {
 	if *q.answer == "" {
-		return mistake{errors.New("this takes an answer")}
+		return mistake{errors.New("an answer is required")}
 	}
 	if err := q.read(); err != nil {
 		return mistake{usage.Error{Err: err}}

@@ -13,7 +13,7 @@ import (
 func checkCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "read an inventory, and say all that is wrong with it",
+		Usage:     "validate an inventory",
 		UsageText: "provision check [INVENTORY]",
 		Description: "Reads the inventory and the files that it names, and nothing else: neither a\n" +
 			"host nor GitLab is asked, and no secret is read.",
@@ -28,7 +28,7 @@ func checkCommand(env Env) *cli.Command {
 			if err != nil {
 				return usage.Error{Err: err}
 			}
-			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", output.VisibleLines(file), sizeOf(inv))
+			fmt.Fprintf(env.Stdout, "%s is ok: %s\n", output.VisibleLines(file), sizeOf(inv))
 			return nil
 		},
 	}

@@ -22,8 +22,11 @@ func TestHelp(t *testing.T) {
 	app.Setup()
 	for _, c := range app.VisibleCommands() {
 		code, said := say(t, c.Name, "--help")
-		if c.Name != "help" && (code != exitFine || !strings.Contains(said, "\nEXIT CODES:\n   0  fine\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
+		if c.Name != "help" && (code != exitFine || !strings.Contains(said, "\nEXIT CODES:\n   0  ok\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
 			t.Errorf("provision %s --help: exit code %d\n%s", c.Name, code, said)
+		}
+		if _, flags, _ := strings.Cut(said, "\nFLAGS:\n"); strings.Contains(flags, "--help") {
+			t.Errorf("provision %s --help lists --help:\n%s", c.Name, said)
 		}
 		for _, f := range c.VisibleFlags() {
 			for _, word := range flagWords(f) {
@@ -33,6 +36,9 @@ func TestHelp(t *testing.T) {
 			}
 			if takesValue(f) && placeholder(f) == "" {
 				t.Errorf("%s: what does --%s want?", c.Name, f.Names()[0])
+			}
+			if p := placeholder(f); p != "" && regexp.MustCompile(`(^|\W)`+regexp.QuoteMeta(p)+`\b`).MatchString(meaning(f)) && p != "N" {
+				t.Errorf("%s: --%s says twice what it wants: %s", c.Name, f.Names()[0], meaning(f))
 			}
 		}
 		if len(examples[c.Name]) == 0 {

@@ -199,7 +199,7 @@ func TestRotateTriesTheNewKey(t *testing.T) {
 func TestRotateNothing(t *testing.T) {
 	hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare()(program) }}
 	code, printed := newFleet(t, 1, bareHost, "").runs(t, hosts, nil, "rotate-key")
-	if code != exitFailed || !strings.Contains(printed, "h0: there is nothing to replace yet") || len(hosts.Logins()) != 1 || hosts.Trips() != 1 {
+	if code != exitFailed || !strings.Contains(printed, "h0: no credentials to rotate; run provision apply first") || len(hosts.Logins()) != 1 || hosts.Trips() != 1 {
 		t.Errorf("exit code %d, %d logins, %d trips\n%s", code, len(hosts.Logins()), hosts.Trips(), printed)
 	}
 }
@@ -220,7 +220,7 @@ func TestVerifyStrict(t *testing.T) {
 		{[]string{"verify", "--as", "admin", "--limit", "h1"}, exitFine},
 		{[]string{"verify", "--as", "admin", "--limit", "h1", "--strict"}, exitMissing},
 	} {
-		if code, printed := f.runs(t, hosts, nil, tt.args...); code != tt.code || !strings.Contains(printed, "1 step fine, 1 note") {
+		if code, printed := f.runs(t, hosts, nil, tt.args...); code != tt.code || !strings.Contains(printed, "1 step ok, 1 note") {
 			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, code, tt.code, printed)
 		}
 	}
@@ -278,11 +278,11 @@ func TestVerifyWithoutAGate(t *testing.T) {
 		attempts int
 		want     string
 	}{
-		{"a shell", "uid=0(root)\n", nil, 1, "the deploy key opens something else than the gate: "},
+		{"a shell", "uid=0(root)\n", nil, 1, "the CI key opens something else than the gate: "},
 		{"another program", "welcome\x1b[2J\nmore", nil, 0, `: welcome\x1b[2J`},
 		{"no shell", "", &remote.ExitError{Status: 1}, 0, "that is what nologin(8) and false(1) do"},
-		{"no answer", "", remote.ErrLost, 0, "1 host COULD NOT BE LOOKED AT"},
-		{"the gate after all", "", &remote.ExitError{Status: 126, Stderr: "provision: refused: no\n"}, 0, "1 host COULD NOT BE LOOKED AT"},
+		{"no answer", "", remote.ErrLost, 0, "1 host UNREACHABLE"},
+		{"the gate after all", "", &remote.ExitError{Status: 126, Stderr: "provision: refused: no\n"}, 0, "1 host UNREACHABLE"},
 	} {
 		attempts := 0
 		hosts := &fleettest.Hosts{

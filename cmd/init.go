@@ -47,18 +47,18 @@ func initCommand(env Env) *cli.Command {
 			"is written only after you confirm its fingerprint: you are asked, or give it with\n" +
 			"--accept-host-key.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "gitlab", Usage: "where GitLab is, `URL`"},
-			&cli.StringFlag{Name: "project", Usage: "the full `PATH` of the project that has the compose.yaml"},
-			&cli.StringFlag{Name: "host", Usage: "`[USER@]ADDRESS[:PORT]` of the host, or a name from ~/.ssh/config"},
-			&cli.StringFlag{Name: "environment", Usage: "the `ENVIRONMENT` in GitLab (default: production)"},
-			&cli.StringFlag{Name: "user", Usage: "the Unix `USER` that owns the deployment (default: deploy-PROJECT)"},
-			&cli.StringFlag{Name: "registry", Usage: "the `REGISTRY` as in names of images (default: what GitLab says)"},
-			&cli.StringFlag{Name: "git-ssh", Usage: "where git is served over SSH, `URL` like ssh://git@git.example.com:2222 (default: what GitLab says)"},
-			&cli.StringFlag{Name: "ca-file", Usage: "certificates of a private CA, for GitLab and the registry, in `FILE`"},
-			&cli.StringFlag{Name: "token-env", Value: "GITLAB_TOKEN", Usage: "the `NAME` of the environment variable with the token of GitLab"},
-			&cli.StringFlag{Name: "identity", Category: groupHosts, Usage: "a key to log in to the host with, in `FILE`"},
-			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "the `FINGERPRINT` of a key that is right, SHA256:…; may be repeated"},
-			&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
+			&cli.StringFlag{Name: "gitlab", Usage: "`URL`: the address of GitLab"},
+			&cli.StringFlag{Name: "project", Usage: "`PATH`: the project that has the compose.yaml, with its group"},
+			&cli.StringFlag{Name: "host", Usage: "`[USER@]ADDRESS[:PORT]`: the host, or a name from ~/.ssh/config"},
+			&cli.StringFlag{Name: "environment", Usage: "`ENVIRONMENT`: its name in GitLab (default: production)"},
+			&cli.StringFlag{Name: "user", Usage: "`USER`: the Unix user that owns the deployment (default: deploy-PROJECT)"},
+			&cli.StringFlag{Name: "registry", Usage: "`REGISTRY`: as image names begin (default: what GitLab says)"},
+			&cli.StringFlag{Name: "git-ssh", Usage: "`URL`: git over SSH, like ssh://git@git.example.com:2222 (default: what GitLab says)"},
+			&cli.StringFlag{Name: "ca-file", Usage: "`FILE`: certificates of a private CA, for GitLab and the registry"},
+			&cli.StringFlag{Name: "token-env", Value: "GITLAB_TOKEN", Usage: "`NAME`: the environment variable with the GitLab token"},
+			&cli.StringFlag{Name: "identity", Category: groupHosts, Usage: "`FILE`: a private key to log in to the host with"},
+			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "`FINGERPRINT`: accept the host key SHA256:…; may be repeated"},
+			&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "`FILE`: read this in place of ~/.ssh/config"},
 		},
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -109,9 +109,9 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 	err := d.fill(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("interrupted; nothing is written")
+		return errors.New("interrupted; no file written")
 	case err == io.EOF:
-		return errors.New("the answers have ended; nothing is written")
+		return errors.New("unexpected end of input; no file written")
 	case err != nil:
 		return err
 	}
@@ -189,10 +189,10 @@ func (d *draft) fill(ctx context.Context) error {
 	if err := d.askRegistry(ctx, registry); err != nil {
 		return err
 	}
-	if err := d.vouch(ctx, &d.git); err != nil {
+	if err := d.confirmHostKey(ctx, &d.git); err != nil {
 		return err
 	}
-	return d.vouch(ctx, &d.machine)
+	return d.confirmHostKey(ctx, &d.machine)
 }
 
 // answer has a question answered by who is at the terminal, unless a flag has.

@@ -90,9 +90,9 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	return nil
 }
 
-// vouch shows the keys of a server, and asks whether they are right, unless some
-// are known to be. The others are left out then: nobody has vouched for them.
-func (d *draft) vouch(ctx context.Context, s *server) error {
+// confirmHostKey shows the keys of a server, and asks whether they are right, unless some
+// are known to be. The others are left out then: nobody has confirmed them.
+func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	io.WriteString(d.env.Stdout, s.shown)
 	if len(s.right) > 0 {
 		return nil
@@ -106,12 +106,12 @@ func (d *draft) vouch(ctx context.Context, s *server) error {
 		fmt.Fprintln(d.env.Stderr, "none of that is named by --accept-host-key: somebody may be listening in")
 	}
 	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", output.VisibleLines(s.source))
-	fine, err := d.ask.confirm(ctx, "is it right?")
+	confirmed, err := d.ask.confirm(ctx, "is it right?")
 	if err != nil {
 		return err
 	}
-	if !fine {
-		return fmt.Errorf("%s: the key of %s is not confirmed; nothing is written\n"+
+	if !confirmed {
+		return fmt.Errorf("%s: the key of %s is not confirmed; no file written\n"+
 			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
 	}
 	s.right = s.unknown

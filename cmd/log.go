@@ -25,14 +25,14 @@ import (
 func logCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "log",
-		Usage:     "show what was changed on hosts, and what deploy keys asked for there",
+		Usage:     "show what was changed on hosts, and what CI keys asked for there",
 		UsageText: "provision log [flags] [INVENTORY]",
 		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
-			"who did; what the gate let deploy keys do, and what it refused. What a key was\n" +
+			"who did; what the gate let CI keys do, and what it refused. What a key was\n" +
 			"refused in one go, as verify is, is one line; --verbose shows each. It needs\n" +
 			"the rights of an admin on the hosts, and nothing of GitLab.",
 		Flags: append(fleetFlags(),
-			&cli.StringFlag{Name: "since", Value: "7d", Usage: "no older than `TIME`: 90m, 24h, 7d, or a date as 2026-01-31"},
+			&cli.StringFlag{Name: "since", Value: "7d", Usage: "`TIME`: no older than 90m, 24h, 7d, or a date as 2026-01-31"},
 		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,

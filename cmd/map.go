@@ -22,8 +22,8 @@ func mapCommand(env Env) *cli.Command {
 			"draws mermaid in its own pages, in a block of code ```mermaid; dot is for\n" +
 			"Graphviz.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`: as what it is drawn"},
-			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`: the format of the drawing"},
+			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "`PATTERN`: only these hosts or deployments; with * and ?"},
 		},
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,

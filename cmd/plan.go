@@ -18,10 +18,10 @@ type planOptions struct {
 func planCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:            "plan",
-		Usage:           "look at the hosts and at GitLab, and say what apply would change",
+		Usage:           "show what apply would change",
 		UsageText:       "provision plan [flags] [INVENTORY]",
 		Description:     "Changes nothing, anywhere. Some changes can be planned only after others are\nmade; they are listed as later.",
-		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if anything is missing"}),
+		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if changes are needed"}),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {

@@ -27,7 +27,7 @@ type removeOptions struct {
 func removeCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "remove",
-		Usage:     "undo a deployment, on its hosts and in GitLab",
+		Usage:     "remove a deployment from its hosts and from GitLab",
 		UsageText: "provision remove --deployment NAME|--gone HOST [flags] [INVENTORY]",
 		Description: "Takes away what apply has made, and nothing else: what others use, or somebody\n" +
 			"else has made, stays, and is reported. Data in volumes stays without --volumes;\n" +
@@ -39,8 +39,8 @@ func removeCommand(env Env) *cli.Command {
 			"what all its deployments have in GitLab: variables, deploy keys, registry tokens.\n" +
 			"It does not connect to that host.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
-			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "the `DEPLOYMENT` that is removed"},
-			&cli.StringFlag{Name: "gone", Usage: "the `HOST` that is gone: what it has in GitLab is removed"},
+			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "`DEPLOYMENT`: remove this one"},
+			&cli.StringFlag{Name: "gone", Usage: "`HOST`: remove what a host that is gone has in GitLab"},
 			&cli.BoolFlag{Name: "volumes", Usage: "remove the volumes of its containers too, and all data in them"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		),
@@ -92,14 +92,14 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 		if err != nil || missing == 0 {
 			return err
 		}
-		fine, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
+		confirmed, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
 		if ctx.Err() != nil {
 			return errors.New("interrupted; nothing is removed")
 		}
 		if err != nil {
 			return err
 		}
-		if !fine {
+		if !confirmed {
 			return fmt.Errorf("nothing is removed")
 		}
 	}

@@ -12,7 +12,6 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/inventory"
-	"provision/provision"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -26,13 +25,13 @@ func rotateCommand(env Env) *cli.Command {
 	kinds := slices.Sorted(maps.Keys(steps.RotateKinds))
 	return &cli.Command{
 		Name:      "rotate-key",
-		Usage:     "replace the credentials of deployments, without a failed deployment",
+		Usage:     "rotate SSH keys and registry tokens without a failed deployment",
 		UsageText: "provision rotate-key [flags] [INVENTORY]",
 		Description: "Every credential gets a successor beside it, which is tried before the old one\n" +
 			"goes. If it ends early, both work; run it again, or apply, to end with one. What\n" +
 			"else is missing on those hosts is made as well, as apply would.",
 		Flags: append(fleetFlags(), lockWaitFlag(), &cli.StringSliceFlag{
-			Name: "only", Usage: "only credentials of one kind: `" + strings.Join(kinds, "|") + "`",
+			Name: "only", Usage: "`" + strings.Join(kinds, "|") + "`: only credentials of this kind; may be repeated",
 		}),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -72,8 +71,8 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookToRotate(ctx, f, s, o.only) })
 }
 
-// lookToRotate looks at a host for its steps, with the wish that the credentials
-// of some kinds that are in use now are not.
+// lookToRotate looks at a host for its steps, which retire the credentials of some
+// kinds that are in use now.
 func lookToRotate(ctx context.Context, f *fleet.Fleet, s *fleet.Site, kinds []string) (look, error) {
 	l, err := lookFor(ctx, s, s.Steps(f.Given))
 	if err != nil {
@@ -81,7 +80,7 @@ func lookToRotate(ctx context.Context, f *fleet.Fleet, s *fleet.Site, kinds []st
 	}
 	given, some := f.Given, false
 	if given.Retire, some = steps.Retire(l.steps, l.seen, kinds...); !some {
-		return look{}, provision.Hint(fmt.Errorf("%s: there is nothing to replace yet", s.Host.Name), "provision apply makes the first ones")
+		return look{}, fmt.Errorf("%s: no credentials to rotate; run provision apply first", s.Host.Name)
 	}
 	given.Login = func(ctx context.Context, d *inventory.Deployment, key secret.Value) error {
 		return tryKey(ctx, f, d, key)

@@ -28,17 +28,17 @@ type fleetOptions struct {
 
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
-		&cli.StringFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: "10", Usage: "how many hosts at a time, `N`, or auto: as many as this machine can"},
+		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "`PATTERN`: only these hosts or deployments; with * and ?"},
+		&cli.StringFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: "10", Usage: "`N`: how many hosts at a time; auto: as many as this machine can"},
 		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
-		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
-		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is fine, too"},
-		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "write what is said to hosts and GitLab, and by them, to `FILE`; secrets are left out"},
+		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "`FILE`: read this in place of ~/.ssh/config"},
+		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is ok, too"},
+		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "`FILE`: write all that is sent to and received from hosts and GitLab, without secrets"},
 	}
 }
 
 func lockWaitFlag() cli.Flag {
-	return &cli.DurationFlag{Name: "lock-wait", Category: groupHosts, Usage: "wait up to `DURATION` for somebody else who is changing a host"}
+	return &cli.DurationFlag{Name: "lock-wait", Category: groupHosts, Usage: "`DURATION`: wait up to this long for another run that is changing a host"}
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {

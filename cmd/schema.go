@@ -17,7 +17,7 @@ func schemaCommand(env Env) *cli.Command {
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("schema takes no argument, not %q", c.Args().First())
+				return usagef("unexpected argument %q", c.Args().First())
 			}
 			_, err := env.Stdout.Write(inventory.Schema())
 			return err

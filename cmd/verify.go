@@ -16,7 +16,7 @@ import (
 type verifyOptions struct {
 	fleetOptions
 	as     verify.Rights
-	key    string // a file with the deploy key
+	key    string // a file with the CI key
 	junit  string // a file
 	html   string // a file
 	shard  verify.Shard
@@ -27,20 +27,20 @@ type verifyOptions struct {
 func verifyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
-		Usage:     "prove that deployments are as they should be, without rights of an admin",
+		Usage:     "check deployments with the CI key only",
 		UsageText: "provision verify [flags] [INVENTORY]",
-		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
+		Description: "Logs in with the CI key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
 			"without any of them it looks with the rights of an admin.",
 		Flags: append(fleetFlags(),
-			&cli.StringFlag{Name: "key", Usage: "log in with the deploy key in `FILE`"},
+			&cli.StringFlag{Name: "key", Usage: "`FILE`: the CI key to log in with"},
 			&cli.StringFlag{Name: "as", Value: "ci", Usage: "`ci|admin`: look with the rights of CI, or with all rights"},
-			&cli.StringFlag{Name: "junit", Category: groupOutput, Usage: "write a JUnit report to `FILE`"},
-			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "write a page to read in a browser to `FILE`"},
-			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "only the `K/N`th part of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
-			&cli.IntFlag{Name: "renew", Value: 7, Usage: "a token with fewer `DAYS` left is not as it should be; warnings begin at 30"},
-			&cli.BoolFlag{Name: "strict", Usage: "notes, too, are not as it should be: exit with 3"},
+			&cli.StringFlag{Name: "junit", Category: groupOutput, Usage: "`FILE`: write a JUnit report"},
+			&cli.StringFlag{Name: "html", Category: groupOutput, Usage: "`FILE`: write an HTML page"},
+			&cli.StringFlag{Name: "shard", Category: groupHosts, Usage: "`K/N`: only part K of N of the hosts (default: $CI_NODE_INDEX/$CI_NODE_TOTAL)"},
+			&cli.IntFlag{Name: "renew", Value: 7, Usage: "`DAYS`: a token with fewer days left is drift; notes begin at 30"},
+			&cli.BoolFlag{Name: "strict", Usage: "exit with 3 for notes, too"},
 		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -55,7 +55,7 @@ func verifyCommand(env Env) *cli.Command {
 				return usagef("--as is ci or admin, not %q", o.as)
 			}
 			if o.as == verify.Admin && o.key != "" {
-				return usagef("--key is the deploy key, which an admin does not use: leave out --as admin or --key")
+				return usagef("--key is the CI key, which an admin does not use: leave out --as admin or --key")
 			}
 			if o.renew < 1 {
 				return usagef("--renew wants a number of days, at least 1")
@@ -92,7 +92,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 	if mode.Unasked {
-		fmt.Fprintln(env.Stderr, "provision: there is no deploy key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
+		fmt.Fprintln(env.Stderr, "provision: there is no CI key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
 	}
 	parts, err := r.all()
 	if mode.As == verify.CI {

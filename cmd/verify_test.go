@@ -72,10 +72,10 @@ func TestKeyFile(t *testing.T) {
 	t.Setenv("TEST_TOKEN", "")
 	const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n"
 	for _, c := range []struct{ flag, variable, want string }{
-		{flag: "nofile", want: "the deploy key of --key: there is no such file"},
-		{flag: "/", want: "the deploy key of --key: is a directory"},
-		{variable: key, want: "the deploy key of $SSH_AUTH: there is no such file"},
-		{variable: strings.Repeat(key, 100), want: "the deploy key of $SSH_AUTH: file name too long"},
+		{flag: "nofile", want: "the CI key of --key: there is no such file"},
+		{flag: "/", want: "the CI key of --key: is a directory"},
+		{variable: key, want: "the CI key of $SSH_AUTH: there is no such file"},
+		{variable: strings.Repeat(key, 100), want: "the CI key of $SSH_AUTH: file name too long"},
 	} {
 		t.Setenv("SSH_AUTH", c.variable)
 		args := []string{"verify"}

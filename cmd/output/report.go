@@ -23,11 +23,11 @@ import (
 // can be told apart, and grep finds them. Sentences are lower case and have
 // no full stop. Whatever a host or GitLab said is made visible before it is
 // printed. The last line counts, and says how long it took. --verbose adds what
-// is begun, what scripts print, and what is fine; nothing else changes.
+// is begun, what scripts print, and what is ok; nothing else changes.
 //
 // On a terminal the last lines show what is under way, see live; they are gone at
-// the end. Those are cut to the terminal, all others wrap. What failed, is wrong or
-// a breach is red, what was done green, and nothing else has a colour. None of that
+// the end. Those are cut to the terminal, all others wrap. What failed, has
+// drifted or is a breach is red, what was done green, and nothing else has a colour. None of that
 // is there where the output is no terminal, or TERM is dumb; NO_COLOR takes away
 // the colours, and CI the lines that do not stay.
 //
@@ -203,8 +203,8 @@ func (r *Report) Applied(host string, changes int) {
 var signs = map[string]string{
 	"done": "done", "failed": "FAILED", "not run": "not run",
 	"later": "later", "note": "note",
-	"wrong": "WRONG", "breach": "BREACH", "unchecked": "not checked",
-	"began": "began", "said": "output", "fine": "fine", "refused": "refused",
+	"wrong": "DRIFT", "breach": "BREACH", "unchecked": "not checked",
+	"began": "began", "said": "output", "fine": "ok", "refused": "refused",
 }
 
 // colours are those of some signs.

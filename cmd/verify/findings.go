@@ -34,6 +34,14 @@ func (v *Verification) lost(sites []*fleet.Site) lost {
 
 func (l lost) any() bool { return l.hosts+len(l.deployments) > 0 }
 
+// unreachable ends a sentence that begins with String.
+func (l lost) unreachable() string {
+	if l.hosts+len(l.deployments) == 1 {
+		return " is unreachable"
+	}
+	return " are unreachable"
+}
+
 // String names deployments if they are few, for a line to stay one.
 func (l lost) String() string {
 	var parts []string
@@ -73,7 +81,7 @@ func (v *Verification) lose(host string, deployments []string) {
 	v.partly[host] = deployments
 }
 
-// print prints what is not fine, host by host, and how much is.
+// print prints what is not ok, host by host, and how much is.
 func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error, cost output.Cost) {
 	tally := &v.report.Tally
 	var counts verdictCounts
@@ -100,7 +108,7 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 				for _, name := range verdict.refused {
 					v.tell("refused", at, name)
 				}
-				if verdict.fine() && verdict.missed() == "" {
+				if verdict.ok() && verdict.missed() == "" {
 					v.tell("fine", at, "")
 				}
 			}
@@ -114,9 +122,9 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 		tally.Hosts++
 	}
 	v.gaps(gaps)
-	text := fmt.Sprintf("%s, %s fine", output.Count(tally.Hosts+tally.Failed, "host"), output.Count(counts.fine, "step"))
+	text := fmt.Sprintf("%s, %s ok", output.Count(tally.Hosts+tally.Failed, "host"), output.Count(counts.ok, "step"))
 	if counts.wrong > 0 {
-		text += fmt.Sprintf(", %d WRONG", counts.wrong)
+		text += fmt.Sprintf(", %d DRIFT", counts.wrong)
 	}
 	switch {
 	case counts.breaches == 1:
@@ -128,7 +136,7 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 		text += fmt.Sprintf(", %d not fully checked", counts.unchecked)
 	}
 	if counts.unseen > 0 {
-		text += fmt.Sprintf(", %d not fully visible", counts.unseen)
+		text += fmt.Sprintf(", %d %s", counts.unseen, v.mode.needs(counts.unseen))
 	}
 	if tally.Notes > 0 {
 		text += ", " + output.Count(tally.Notes, "note")
@@ -140,7 +148,7 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 		text += fmt.Sprintf(", %d attempts refused", counts.refused)
 	}
 	if lost := v.lost(sites); lost.any() {
-		text += fmt.Sprintf(", %s COULD NOT BE LOOKED AT", lost)
+		text += fmt.Sprintf(", %s UNREACHABLE", lost)
 	}
 	v.report.Last(text, cost)
 }

@@ -14,7 +14,7 @@ import (
 	"provision/steps"
 )
 
-// A notGateError tells that what a deploy key opens does not answer as the gate
+// A notGateError tells that what a CI key opens does not answer as the gate
 // does.
 type notGateError struct{ error }
 

@@ -25,11 +25,11 @@ func (v *Verification) WriteJUnit(file string) error {
 				class += "." + verdict.deployment
 			}
 			c := junit.Testcase{Name: verdict.step, Classname: class}
-			if !verdict.fine() {
+			if !verdict.ok() {
 				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
 				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: output.VisibleLines(text)}
 			}
-			if verdict.fine() && v.strict && len(verdict.notes) > 0 {
+			if verdict.ok() && v.strict && len(verdict.notes) > 0 {
 				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: output.VisibleLines(strings.Join(verdict.notes, "\n"))}
 			}
 			var said []string

@@ -24,7 +24,7 @@ func readKey(m Mode) (secret.Value, error) {
 	return secret.New(string(text)), nil
 }
 
-// noKeyFile says why a file with a deploy key cannot be read. Its name may be
+// noKeyFile says why a file with a CI key cannot be read. Its name may be
 // the key itself, and is left out.
 func noKeyFile(from string, err error) error {
 	var path *os.PathError
@@ -34,7 +34,7 @@ func noKeyFile(from string, err error) error {
 	case errors.As(err, &path):
 		err = path.Err
 	}
-	return provision.Hint(fmt.Errorf("the deploy key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
+	return provision.Hint(fmt.Errorf("the CI key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
 }
 
 // keyOf returns the key that a deployment is looked at with.

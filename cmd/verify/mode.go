@@ -65,7 +65,7 @@ func ModeOf(s Setting) (Mode, error) {
 		case s.Terminal:
 			m.As, m.Unasked = Admin, true
 		default:
-			return Mode{}, usage.Errorf("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+			return Mode{}, usage.Errorf("there is no CI key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
 		}
 	}
 	if m.As == CI && !s.Limited {
@@ -98,6 +98,18 @@ func (m Mode) Of(parts []fleet.Part) []fleet.Part {
 		return parts
 	}
 	return fleet.PartsOf(of)
+}
+
+// needs says of so many steps what it takes to see what this mode does not show.
+func (m Mode) needs(steps int) string {
+	what := " admin"
+	if m.As == Admin {
+		what = " token"
+	}
+	if steps == 1 {
+		return "needs" + what
+	}
+	return "need" + what
 }
 
 // way is the one to hosts: CI's where there is nothing but its key.

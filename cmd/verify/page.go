@@ -71,14 +71,14 @@ type pageFilter struct {
 }
 
 // A pageHost is one host. Its state is breach, drift, error, note, unchecked or
-// fine: the worst of what it is.
+// ok: the worst of what it is.
 type pageHost struct {
 	Name, Address string
 	Deployments   []string
 	State, Word   string
 	Findings      []pageFinding // and notes
 	Partly        []pageFinding // what was not seen
-	Fine          []pageFine
+	OK            []pageOK
 	Counts        string // of its steps
 
 	drift  bool
@@ -102,8 +102,8 @@ func (h pageHost) Is(kind string) bool {
 	return true
 }
 
-// A pageFine is a step that is fine, perhaps for each of several deployments.
-type pageFine struct {
+// A pageOK is a step that is ok, perhaps for each of several deployments.
+type pageOK struct {
 	Step  string
 	Times int
 }
@@ -144,15 +144,15 @@ type pageCredential struct {
 func (c pageCredential) Bar() int { return max(0, min(c.Days, 365)) }
 
 // badness says which hosts come first. What cannot be seen makes none worse than
-// fine: it is the same every night.
-var badness = []string{"breach", "drift", "error", "note", "unchecked", "fine", "unseen"}
+// ok: it is the same every night.
+var badness = []string{"breach", "drift", "error", "note", "unchecked", "ok", "unseen"}
 
 // findingWords tell what a finding is, but for drift: its text does.
-var findingWords = map[string]string{"breach": "a key can do too much", "error": "not looked at", "note": "note",
-	"unchecked": "not fully checked", "unseen": "not fully visible"}
+var findingWords = map[string]string{"breach": "a key can do too much", "error": "unreachable", "note": "note",
+	"unchecked": "not fully checked"}
 
 // pageFilters are the kinds of hosts that can be picked out.
-var pageFilters = []pageFilter{{Kind: "all", What: "all"}, {Kind: "drift", What: "drift"}, {Kind: "error", What: "not looked at"},
+var pageFilters = []pageFilter{{Kind: "all", What: "all"}, {Kind: "drift", What: "drift"}, {Kind: "error", What: "unreachable"},
 	{Kind: "note", What: "with notes"}, {Kind: "unchecked", What: "not fully checked"}}
 
 // About is what a page says of the run that wrote it.
@@ -192,7 +192,7 @@ func hashed(text string) string {
 func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...provision.Credential) *page {
 	p := &page{
 		Inventory: provision.Visible(about.Inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
-		How: "looked at through the gate, with the deploy keys", Version: about.Version,
+		How: "looked at through the gate, with the CI keys", Version: about.Version,
 	}
 	if v.mode.As == Admin {
 		p.How = "looked at with the rights of an admin"
@@ -240,20 +240,20 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 		one, many string
 	}{
 		{"", len(p.Hosts), "host", "hosts"},
-		{"", counts.fine, "step fine", "steps fine"},
-		{"drift", counts.wrong, "wrong", "wrong"},
+		{"", counts.ok, "step ok", "steps ok"},
+		{"drift", counts.wrong, "drift", "drift"},
 		{"breach", counts.breaches, "breach", "breaches"},
 		{"unchecked", counts.unchecked, "not fully checked", "not fully checked"},
-		{"unseen", counts.unseen, "not fully visible", "not fully visible"},
+		{"unseen", counts.unseen, v.mode.needs(1), v.mode.needs(2)},
 		{"note", notes, "note", "notes"},
 		{"", counts.refused, "attempt refused", "attempts refused"},
-		{"error", len(lost.deployments), "deployment could not be looked at", "deployments could not be looked at"},
-		{"error", lost.hosts, "host could not be looked at", "hosts could not be looked at"},
+		{"error", len(lost.deployments), "deployment unreachable", "deployments unreachable"},
+		{"error", lost.hosts, "host unreachable", "hosts unreachable"},
 	} {
 		switch {
 		case c.n == 1:
 			p.Counts = append(p.Counts, pageCount{c.one, c.n, c.state})
-		case c.n > 1 || c.one == "step fine":
+		case c.n > 1 || c.one == "step ok":
 			p.Counts = append(p.Counts, pageCount{c.many, c.n, c.state})
 		}
 	}
@@ -273,9 +273,8 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 }
 
 // sentence says how some hosts are, of which some have drifted, and some could
-// not be looked at.
+// not be reached.
 func sentence(hosts, drift int, lost lost, counts verdictCounts, notes int) string {
-	const unlooked = " could not be looked at"
 	some := func(n int, one, many string) string {
 		switch {
 		case hosts == 1:
@@ -288,20 +287,20 @@ func sentence(hosts, drift int, lost lost, counts verdictCounts, notes int) stri
 	var text string
 	switch {
 	case counts.breaches > 0:
-		text = "A deploy key can do what it must not"
+		text = "A CI key can do what it must not"
 	case drift > 0:
-		text = some(drift, " is not as it should be", " are not as they should be")
+		text = some(drift, " has drifted", " have drifted")
 	case lost.any() && len(lost.deployments) == 0:
-		return some(lost.hosts, unlooked, unlooked)
+		return some(lost.hosts, " is unreachable", " are unreachable")
 	case lost.any():
-		return lost.String() + unlooked
+		return lost.String() + lost.unreachable()
 	case hosts == 1:
-		text = "The host is as it should be"
+		text = "The host is ok"
 	default:
-		text = fmt.Sprintf("All %d hosts are as they should be", hosts)
+		text = fmt.Sprintf("All %d hosts are ok", hosts)
 	}
 	if lost.any() {
-		return text + ", and " + lost.String() + unlooked
+		return text + ", and " + lost.String() + lost.unreachable()
 	}
 	if counts.breaches+drift > 0 {
 		return text

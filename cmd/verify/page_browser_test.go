@@ -102,7 +102,7 @@ func TestPage(t *testing.T) {
 	order(t, ctx, runtime.Enable, cdp.Empty{})
 	run(chromedp.Navigate(url))
 	is(names, "</script web1 web4 web6 web5 web2") // the worst first
-	is(`document.title`, "A deploy key can do what it must not, and 1 host could not be looked at")
+	is(`document.title`, "A CI key can do what it must not, and 1 host is unreachable")
 	is(`document.scripts.length`, 1)
 	is(`document.querySelectorAll("img, iframe, link, object, #forged").length`, 0)
 	is(`document.querySelector("h3").firstChild.data.trim()`, provision.Visible(markup))
@@ -117,17 +117,17 @@ func TestPage(t *testing.T) {
 	if printed := strings.ToLower(last[:strings.LastIndex(last, ", ")]); counted != printed { // without the seconds
 		t.Errorf("the page counts %q, and printed is %q", counted, printed)
 	}
-	if want := "6 hosts, 8 steps fine, 1 wrong, 1 breach, 1 not fully checked, 2 not fully visible, 2 notes, 1 host could not be looked at"; counted != want {
+	if want := "6 hosts, 8 steps ok, 1 drift, 1 breach, 1 not fully checked, 2 need admin, 2 notes, 1 host unreachable"; counted != want {
 		t.Errorf("the page counts %q, want %q", counted, want)
 	}
-	is(`Array.from(document.querySelectorAll("summary")).reduce((n, e) => n + Number((/^([0-9]+) steps? fine/.exec(e.textContent) || [0, 0])[1]), 0)`, 8)
-	is(`Array.from(document.querySelectorAll("details .fine li")).reduce((n, e) => n + Number((/× ([0-9]+)$/.exec(e.textContent) || [0, 1])[1]), 0)`, 8)
-	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps fine, 1 not fully checked, 1 not fully visible")
-	is(`document.querySelector("#host-web6 .state").textContent`, "fine, 1 note")
+	is(`Array.from(document.querySelectorAll("summary")).reduce((n, e) => n + Number((/^([0-9]+) steps? ok/.exec(e.textContent) || [0, 0])[1]), 0)`, 8)
+	is(`Array.from(document.querySelectorAll("details .ok li")).reduce((n, e) => n + Number((/× ([0-9]+)$/.exec(e.textContent) || [0, 1])[1]), 0)`, 8)
+	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps ok, 1 not fully checked, 1 needs admin")
+	is(`document.querySelector("#host-web6 .state").textContent`, "ok, 1 note")
 	is(`document.querySelector("#host-web6 .finding.note .reason").checkVisibility()`, true)
 	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+provision.Visible(markup))
 
-	is(`document.querySelector("#host-web2").className`, "fine")
+	is(`document.querySelector("#host-web2").className`, "ok")
 	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey
 	is(`getComputedStyle(document.querySelector("#host-web5 .unchecked")).color`, "rgb(128, 85, 0)")
 

@@ -17,12 +17,15 @@ import (
 )
 
 func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Deployment) pageHost {
-	p := pageHost{Name: provision.Visible(h.Name), Address: provision.Visible(cmp.Or(h.Address, h.CIAddress)), State: "fine"}
+	p := pageHost{Name: provision.Visible(h.Name), Address: provision.Visible(cmp.Or(h.Address, h.CIAddress)), State: "ok"}
 	for _, d := range deployments {
 		p.Deployments = append(p.Deployments, provision.Visible(d.Name))
 	}
 	find := func(state string, f pageFinding, texts ...string) {
 		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(texts...)
+		if state == "unseen" {
+			f.Word = v.mode.needs(1)
+		}
 		if slices.Index(badness, state) < slices.Index(badness, p.State) {
 			p.State = state
 		}
@@ -32,7 +35,7 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		}
 		p.Findings = append(p.Findings, f)
 	}
-	fine := map[string]int{}
+	ok := map[string]int{}
 	for _, verdict := range v.verdicts[h.Name] {
 		p.counts.add(verdict)
 		at := pageFinding{Deployment: provision.Visible(verdict.deployment), Step: provision.Visible(verdict.step)}
@@ -59,8 +62,8 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 			p.notes += len(verdict.notes)
 			find("note", at, verdict.notes...)
 		}
-		if verdict.fine() {
-			fine[at.Step]++
+		if verdict.ok() {
+			ok[at.Step]++
 		} else {
 			p.drift = true
 		}
@@ -76,17 +79,17 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 	slices.SortStableFunc(p.Findings, func(a, b pageFinding) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
 	})
-	for _, step := range slices.Sorted(maps.Keys(fine)) {
-		p.Fine = append(p.Fine, pageFine{step, fine[step]})
+	for _, step := range slices.Sorted(maps.Keys(ok)) {
+		p.OK = append(p.OK, pageOK{step, ok[step]})
 	}
-	p.words()
+	p.words(v.mode)
 	return p
 }
 
 // words says how a host is, and what was counted there, as the last line of what
 // is printed does.
-func (p *pageHost) words() {
-	p.Word = "fine"
+func (p *pageHost) words(m Mode) {
+	p.Word = "ok"
 	if p.drift || p.lost.any() {
 		p.Word = cmp.Or(findingWords[p.State], p.State)
 	}
@@ -99,12 +102,12 @@ func (p *pageHost) words() {
 	if p.counts.unchecked > 0 && !p.drift && !p.lost.any() {
 		p.Word += ", not fully checked"
 	}
-	p.Counts = output.Count(p.counts.fine, "step") + " fine"
+	p.Counts = output.Count(p.counts.ok, "step") + " ok"
 	if p.counts.unchecked > 0 {
 		p.Counts += fmt.Sprintf(", %d not fully checked", p.counts.unchecked)
 	}
 	if p.counts.unseen > 0 {
-		p.Counts += fmt.Sprintf(", %d not fully visible", p.counts.unseen)
+		p.Counts += fmt.Sprintf(", %d %s", p.counts.unseen, m.needs(p.counts.unseen))
 	}
 }
 

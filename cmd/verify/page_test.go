@@ -20,9 +20,9 @@ import (
 // markup would be some, if anything that is said were taken for it.
 const markup = `</script></style></svg><script>alert(1)</script><img src=x onerror=alert(2)>"'><b id=forged>{{.Policy}}`
 
-// aPage writes the page of a fleet: web1 has drifted, web2 is fine, the third
+// aPage writes the page of a fleet: web1 has drifted, web2 is ok, the third
 // has a name that is markup and a key that can do too much, web4 cannot be
-// looked at, web5 is not fully checked, and web6 is fine with a note. It also
+// looked at, web5 is not fully checked, and web6 is ok with a note. It also
 // returns the last line that is printed.
 func aPage(t *testing.T) (file, last string) {
 	t.Helper()
@@ -73,23 +73,23 @@ func TestPageSentence(t *testing.T) {
 
 		want string
 	}{
-		{1, 0, lost{}, verdictCounts{}, 0, "The host is as it should be"},
-		{1, 0, lost{}, verdictCounts{unseen: 4}, 0, "The host is as it should be"},
-		{1, 0, lost{}, verdictCounts{}, 1, "The host is as it should be, with 1 note to read"},
-		{1, 0, lost{}, verdictCounts{unchecked: 2}, 0, "The host is as it should be, as far as was checked"},
-		{3, 0, lost{}, verdictCounts{}, 0, "All 3 hosts are as they should be"},
-		{3, 0, lost{}, verdictCounts{}, 2, "All 3 hosts are as they should be, with 2 notes to read"},
-		{1, 1, lost{}, verdictCounts{}, 0, "The host is not as it should be"},
-		{3, 1, lost{}, verdictCounts{unchecked: 2}, 0, "1 of 3 hosts is not as it should be"},
-		{3, 1, lost{}, verdictCounts{}, 1, "1 of 3 hosts is not as it should be"},
-		{3, 2, lost{hosts: 1}, verdictCounts{}, 0, "2 of 3 hosts are not as they should be, and 1 host could not be looked at"},
-		{3, 1, one, verdictCounts{}, 0, "1 of 3 hosts is not as it should be, and shop-staging on web2 could not be looked at"},
-		{1, 0, lost{hosts: 1}, verdictCounts{}, 0, "The host could not be looked at"},
-		{3, 0, lost{hosts: 2}, verdictCounts{}, 0, "2 of 3 hosts could not be looked at"},
-		{3, 0, one, verdictCounts{}, 0, "shop-staging on web2 could not be looked at"},
-		{3, 0, lost{1, []string{"a on web1", "b on web1"}}, verdictCounts{}, 0, "a on web1 and b on web1 and 1 host could not be looked at"},
-		{3, 0, lost{1, make([]string, 3)}, verdictCounts{}, 0, "3 deployments and 1 host could not be looked at"},
-		{3, 1, lost{}, verdictCounts{breaches: 4}, 0, "A deploy key can do what it must not"},
+		{1, 0, lost{}, verdictCounts{}, 0, "The host is ok"},
+		{1, 0, lost{}, verdictCounts{unseen: 4}, 0, "The host is ok"},
+		{1, 0, lost{}, verdictCounts{}, 1, "The host is ok, with 1 note to read"},
+		{1, 0, lost{}, verdictCounts{unchecked: 2}, 0, "The host is ok, as far as was checked"},
+		{3, 0, lost{}, verdictCounts{}, 0, "All 3 hosts are ok"},
+		{3, 0, lost{}, verdictCounts{}, 2, "All 3 hosts are ok, with 2 notes to read"},
+		{1, 1, lost{}, verdictCounts{}, 0, "The host has drifted"},
+		{3, 1, lost{}, verdictCounts{unchecked: 2}, 0, "1 of 3 hosts has drifted"},
+		{3, 1, lost{}, verdictCounts{}, 1, "1 of 3 hosts has drifted"},
+		{3, 2, lost{hosts: 1}, verdictCounts{}, 0, "2 of 3 hosts have drifted, and 1 host is unreachable"},
+		{3, 1, one, verdictCounts{}, 0, "1 of 3 hosts has drifted, and shop-staging on web2 is unreachable"},
+		{1, 0, lost{hosts: 1}, verdictCounts{}, 0, "The host is unreachable"},
+		{3, 0, lost{hosts: 2}, verdictCounts{}, 0, "2 of 3 hosts are unreachable"},
+		{3, 0, one, verdictCounts{}, 0, "shop-staging on web2 is unreachable"},
+		{3, 0, lost{1, []string{"a on web1", "b on web1"}}, verdictCounts{}, 0, "a on web1 and b on web1 and 1 host are unreachable"},
+		{3, 0, lost{1, make([]string, 3)}, verdictCounts{}, 0, "3 deployments and 1 host are unreachable"},
+		{3, 1, lost{}, verdictCounts{breaches: 4}, 0, "A CI key can do what it must not"},
 	} {
 		if got := sentence(tt.hosts, tt.drift, tt.lost, tt.counts, tt.notes); got != tt.want {
 			t.Errorf("%+v: %q", tt, got)
@@ -137,12 +137,12 @@ func TestPageOfWhatIsUnseen(t *testing.T) {
 		counted       pageCount
 		verdict, word string
 	}{
-		{verdict{unseen: []string{"its password"}}, CI, "fine", "Without rights of an admin and without a token of GitLab, some steps are not fully visible.",
-			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
-		{verdict{unseen: []string{"the token"}}, Admin, "fine", "Without a token of GitLab, some steps are not fully visible.",
-			pageCount{"not fully visible", 1, "unseen"}, "The host is as it should be", "fine"},
+		{verdict{unseen: []string{"its password"}}, CI, "ok", "Without rights of an admin and without a token of GitLab, some steps cannot be checked fully.",
+			pageCount{"needs admin", 1, "unseen"}, "The host is ok", "ok"},
+		{verdict{unseen: []string{"the token"}}, Admin, "ok", "Without a token of GitLab, some steps cannot be checked fully.",
+			pageCount{"needs token", 1, "unseen"}, "The host is ok", "ok"},
 		{verdict{unchecked: []string{"the token"}}, Admin, "unchecked", ">A step that is not fully",
-			pageCount{"not fully checked", 1, "unchecked"}, "The host is as it should be, as far as was checked", "fine, not fully checked"},
+			pageCount{"not fully checked", 1, "unchecked"}, "The host is ok, as far as was checked", "ok, not fully checked"},
 	} {
 		v := newVerification(Mode{As: tt.as}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
 		v.add("web1", tt.what)
@@ -178,17 +178,17 @@ func TestPageOfALostDeployment(t *testing.T) {
 	v.add("web2", verdict{step: "gate"})
 	v.lose("web1", []string{"frobnicator-staging"})
 	v.print(f.Sites, map[*inventory.Host]error{f.Sites[0].Host: errors.New("web1: frobnicator-staging: the host does not let deploy-user in")}, output.Cost{})
-	if want := "2 hosts, 2 steps fine, frobnicator-staging on web1 COULD NOT BE LOOKED AT, "; !strings.HasPrefix(out.String(), want) {
+	if want := "2 hosts, 2 steps ok, frobnicator-staging on web1 UNREACHABLE, "; !strings.HasPrefix(out.String(), want) {
 		t.Errorf("printed %q, want %q", out.String(), want)
 	}
 	p := v.page(f, About{}, time.Now())
-	if p.Verdict != "frobnicator-staging on web1 could not be looked at" || p.State != "error" {
+	if p.Verdict != "frobnicator-staging on web1 is unreachable" || p.State != "error" {
 		t.Errorf("the page says %q, %s", p.Verdict, p.State)
 	}
-	if h := p.Hosts[0]; h.Name != "web1" || h.Word != "frobnicator-staging not looked at" || !h.Is("error") || h.Counts != "1 step fine" {
+	if h := p.Hosts[0]; h.Name != "web1" || h.Word != "frobnicator-staging unreachable" || !h.Is("error") || h.Counts != "1 step ok" {
 		t.Errorf("the host is %+v", h)
 	}
-	if want := (pageCount{"deployment could not be looked at", 1, "error"}); p.Counts[len(p.Counts)-1] != want {
+	if want := (pageCount{"deployment unreachable", 1, "error"}); p.Counts[len(p.Counts)-1] != want {
 		t.Errorf("counted %v", p.Counts)
 	}
 }

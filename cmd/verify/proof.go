@@ -29,7 +29,7 @@ func (v *verdict) withoutGate(ctx context.Context, conn fleet.Conn, other *notGa
 	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
 		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
 	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
+	v.wrong = append(v.wrong, "the CI key opens something else than the gate: "+shown)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil
@@ -49,7 +49,7 @@ func (v *verdict) prove(ctx context.Context, conn fleet.Conn) error {
 			v.breaches = append(v.breaches, a.Name+": "+a.How)
 		}
 	}
-	if err == nil || v.fine() {
+	if err == nil || v.ok() {
 		return err
 	}
 	for _, e := range output.Split(err) {

@@ -25,12 +25,12 @@ type verdict struct {
 	credentials []provision.Credential
 }
 
-func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
+func (v verdict) ok() bool { return len(v.wrong)+len(v.breaches) == 0 }
 
 // missed is what was not seen, for whatever reason.
 func (v verdict) missed() string { return strings.Join(slices.Concat(v.unchecked, v.unseen), "; ") }
 
-const breachText = "the deploy key can do what it must not: "
+const breachText = "the CI key can do what it must not: "
 
 // reason is the first of what is not as it should be, in one line.
 func (v verdict) reason() string {
@@ -47,7 +47,7 @@ func firstLine(text string) string {
 }
 
 // verdictCounts count verdicts, and attempts.
-type verdictCounts struct{ fine, wrong, unchecked, unseen, refused, breaches int }
+type verdictCounts struct{ ok, wrong, unchecked, unseen, refused, breaches int }
 
 func (c *verdictCounts) add(v verdict) {
 	c.refused += len(v.refused)
@@ -61,8 +61,8 @@ func (c *verdictCounts) add(v verdict) {
 	if len(v.wrong) > 0 {
 		c.wrong++
 	}
-	if v.fine() {
-		c.fine++
+	if v.ok() {
+		c.ok++
 	}
 }
 

@@ -77,7 +77,7 @@ func (v *Verification) Failed() bool { return len(v.errs) > 0 }
 func (v *Verification) Drift() bool {
 	for _, verdicts := range v.verdicts {
 		for _, found := range verdicts {
-			if !found.fine() || v.strict && len(found.notes) > 0 {
+			if !found.ok() || v.strict && len(found.notes) > 0 {
 				return true
 			}
 		}
@@ -175,7 +175,7 @@ func (v *Verification) deployment(ctx context.Context, f *fleet.Fleet, s *fleet.
 			v.report.Trace.About(d.Host.Name, d.Name+": tried, and refused: "+name)
 		}
 	}
-	if err == nil || !restriction.fine() {
+	if err == nil || !restriction.ok() {
 		v.add(d.Host.Name, restriction)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {

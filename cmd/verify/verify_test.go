@@ -72,7 +72,7 @@ func TestJudge(t *testing.T) {
 		wrong string // by step
 		fails string
 	}{
-		{"fine", provision.Plan{}, nil, "a[] b[] c[]", ""},
+		{"ok", provision.Plan{}, nil, "a[] b[] c[]", ""},
 		{"a change", provision.Plan{stepPlan("b", change)}, nil, "a[] b[apply would make it] c[]", ""},
 		{"what follows from it", provision.Plan{stepPlan("b", change), stepPlan("c", later)}, nil, "a[] b[apply would make it] c[apply would make the rest]", ""},
 		{"what follows from nothing", provision.Plan{stepPlan("c", later)}, nil, "a[] b[]", "h: c: look: make the rest"},
@@ -84,7 +84,7 @@ func TestJudge(t *testing.T) {
 		var got []string
 		for _, v := range verdicts {
 			got = append(got, v.step+fmt.Sprint(v.wrong))
-			if v.fine() != (len(v.wrong) == 0) || v.deployment != "d" {
+			if v.ok() != (len(v.wrong) == 0) || v.deployment != "d" {
 				t.Errorf("%s: %+v", tt.name, v)
 			}
 		}
@@ -180,14 +180,14 @@ func TestVerdicts(t *testing.T) {
 	}
 	got := out.String()
 	got = got[:strings.LastIndex(got, ", ")]
-	want := `web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
+	want := `web1: app: ci-key app: DRIFT: apply would <mend> it\x1b[2J
 web1:     apply would tell
 web1: app: ci-key app: note: mind this
-web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
+web1: app: restriction app: BREACH: the CI key can do what it must not: a shell: uid=0
   hint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit web1
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
-3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 2 not fully checked, 1 not fully visible, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
+3 hosts, 4 steps ok, 1 DRIFT, 1 BREACH, 2 not fully checked, 1 needs admin, 1 note, 19 attempts refused, 1 host UNREACHABLE`
 	if got != want {
 		t.Errorf("printed\n%s\nwant\n%s", got, want)
 	}
@@ -228,7 +228,7 @@ web3: gate: not checked: who else writes there
 		"web1|web1.app|gate||||",
 		"web1|web1.app|user u||||not checked: its password; its shell",
 		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J|apply would <mend> it\x1b[2J` + "\napply would tell||note: mind this",
-		"web1|web1.app|restriction app|the deploy key can do what it must not: a shell: uid=0|a shell: uid=0||",
+		"web1|web1.app|restriction app|the CI key can do what it must not: a shell: uid=0|a shell: uid=0||",
 		"web2|web2|look|web2: nobody answers||web2: nobody answers\nhint: wake it|",
 		"web3|web3|gate||||not checked: who else writes there",
 		"web3|web3|docker||||not checked: its password; its shell",
@@ -248,13 +248,13 @@ func TestStrict(t *testing.T) {
 	if !v.Drift() {
 		t.Error("a note is no drift")
 	}
-	if !strings.Contains(out.String(), "2 steps fine, 2 notes that --strict FAILS FOR, ") {
+	if !strings.Contains(out.String(), "2 steps ok, 2 notes that --strict FAILS FOR, ") {
 		t.Errorf("printed %s", &out)
 	}
 	if text := string(junitOf(t, v)); !strings.Contains(text, `failures="1"`) || !strings.Contains(text, `<failure message="mind this" type="note">`) {
 		t.Errorf("written %s", text)
 	}
-	if p := v.page(f, About{}, time.Now()); p.Verdict != "The host is as it should be, with 2 notes to read, which --strict fails for" {
+	if p := v.page(f, About{}, time.Now()); p.Verdict != "The host is ok, with 2 notes to read, which --strict fails for" {
 		t.Errorf("the page says %q", p.Verdict)
 	}
 }
