@@ -139,6 +139,13 @@ type Variables struct {
 	Prefix   string
 }
 
+// The variables of CI, as they are called without a prefix; see [Variables.Key].
+const (
+	CIKeyVariable        = "SSH_AUTH"          // a file: the private key, which is the CI key
+	KnownHostsVariable   = "SSH_KNOWN_HOSTS"   // lines of known_hosts; no file
+	DeployTargetVariable = "SSH_DEPLOY_TARGET" // ssh://USER@HOST:PORT; no file
+)
+
 // Key returns the name of the variable that is called base without a prefix.
 func (v Variables) Key(base string) string { return v.Prefix + base }
 
