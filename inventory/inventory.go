@@ -131,6 +131,10 @@ type Deployment struct {
 	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 
+// Listed reports whether the file gives the deployment a list of hosts, so that
+// each host has variables in a scope of its own.
+func (d *Deployment) Listed() bool { return d.Environment != "" && d.Scope != d.Environment }
+
 // Variables says where the variables of CI live and how they are called.
 // Either Group is set or Projects has at least one element.
 type Variables struct {
