@@ -139,6 +139,13 @@ type Variables struct {
 	Prefix   string
 }
 
+// The variables that CI finds a deployment by, without a prefix.
+const (
+	KeyVariable        = "SSH_AUTH"          // the private half of the CI key
+	TargetVariable     = "SSH_DEPLOY_TARGET" // where the host is
+	KnownHostsVariable = "SSH_KNOWN_HOSTS"   // which keys it has
+)
+
 // Key returns the name of the variable that is called base without a prefix.
 func (v Variables) Key(base string) string { return v.Prefix + base }
 
