@@ -104,8 +104,11 @@ func everyScript(t *testing.T) []namedScript {
 			}
 		}
 	}
-	add("recall", Recall("app").Probe().Script)
-	add("journal", Journal(0).Probe().Script)
+	inv, given := inventoryOf(t, "")
+	for _, k := range kinds() { // and of those that are only undone, or only look
+		s := k.step(wishes(inv, inv.Hosts[0], inv.Deployments, given)[0])
+		add("look "+s.Name(), s.Probe().Script)
+	}
 	return scripts
 }
 

@@ -153,7 +153,7 @@ func TestRepoKeyScripts(t *testing.T) {
 
 		// To be retired: the next pair comes, and the one in use stays.
 		retire := pair
-		retire.retire = public
+		retire.retire = []string{public}
 		done, err = s.one(t, retire)
 		checkDone(t, done, err, "make the next key pair for deploy-frobnicator, beside the one in use")
 		if s.read(t, ".ssh/id_ed25519") != private || s.names(t, ".ssh") != "id_ed25519 id_ed25519.next id_ed25519.next.pub id_ed25519.pub" {
@@ -167,7 +167,7 @@ func TestRepoKeyScripts(t *testing.T) {
 		// The next pair is tried, and takes its place.
 		s.gitServer(t)
 		f := newFake()
-		swap := repoKeySwap{user: theUser, projects: "transmogrify/frobnicator\n", urls: "ssh://git@git.example.com/transmogrify/frobnicator.git\n"}
+		swap := repoKeySwap{user: theUser, projects: []string{"transmogrify/frobnicator"}, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
 		key := stepOf(t, "", "", "deploy-key deploy-frobnicator transmogrify/frobnicator")
 		done, err = s.apply(t, f, key, swap)
 		checkDone(t, done, err, "let the key of deploy-frobnicator read transmogrify/frobnicator", "let the next key of deploy-frobnicator read transmogrify/frobnicator",
@@ -184,11 +184,11 @@ func TestRepoKeyScripts(t *testing.T) {
 		}
 
 		// A next pair that GitLab refuses stays where it is.
-		retire.retire = next
+		retire.retire = []string{next}
 		if _, err := s.one(t, retire); err != nil {
 			t.Fatal(err)
 		}
-		swap.urls = "ssh://git@elsewhere.example.com/x.git\n"
+		swap.urls = []string{"ssh://git@elsewhere.example.com/x.git"}
 		if _, err := s.apply(t, f, key, swap); err == nil || !strings.Contains(err.Error(), "read the projects with the next key") {
 			t.Errorf("got %v", err)
 		}
@@ -224,7 +224,7 @@ func TestGitHostScripts(t *testing.T) {
 						want += "\n"
 					}
 				}
-				step := gitHost{theUser, address, key1.public + "\n@cert-authority " + key2.public}
+				step := gitHost{theUser, address, []string{key1.public, "@cert-authority " + key2.public}}
 				done, err := s.one(t, step)
 				checkDone(t, done, err, "let deploy-frobnicator know the 2 host keys of "+address)
 				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+" provision\n@cert-authority "+address+" "+key2.public+" provision\n" {
@@ -244,7 +244,7 @@ func TestGitHostScripts(t *testing.T) {
 		if err := os.Symlink("elsewhere", s.path(".ssh/known_hosts")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.one(t, gitHost{theUser, "git.example.com", key1.public}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
+		if _, err := s.one(t, gitHost{theUser, "git.example.com", []string{key1.public}}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -175,7 +175,7 @@ var revealers = map[string]string{
 	"steps: ciMoved.left":         "to compare the target, which is no secret",
 	"steps: ciVariables.Probe":    "to compare known hosts and target, which are no secrets",
 	"steps: registryLogin.create": "to join a new token to its user name",
-	"steps: registryLoginSteps":   "to join the named password to its user name",
+	"steps: registryLoginOf":      "to join the named password to its user name",
 
 	"provision/forge/gitlab: New":                   "to send the token of the admin",
 	"provision/forge/gitlab: Client.createVariable": "to send the value",
