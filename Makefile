@@ -12,8 +12,9 @@ TEST_PACKAGES = bash chromium dash fish gawk gcc libc6-dev libxml2-utils mawk mk
 .PHONY: build package rehearse test faults bench fuzz lint screenshots clean
 # Static, and without what the library for commands has for manual pages.
 BUILD = CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs
+# Both programs; the rehearsal has one of its own, on Linux.
 build:
-	$(BUILD) -ldflags '-s -w' -o bin/provision ./cmd/provision
+	$(BUILD) -ldflags '-s -w' -o bin/ ./cmd/...
 
 # A Debian package in dist. It takes no network; the same commit gives the same
 # bytes. Releases for other systems are made by .goreleaser.yaml.
