@@ -5,10 +5,11 @@
 set -eu
 export LC_ALL=C CGO_ENABLED=0
 cd "$(dirname "$0")/.."
+go=${GO:-go}
 
 # linked SYSTEM: the modules, each with its version and its directory.
 linked() {
-	GOOS=$1 go list -deps -tags urfave_cli_no_docs \
+	GOOS=$1 "$go" list -deps -tags urfave_cli_no_docs \
 		-f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/provision...
 }
 
@@ -29,7 +30,7 @@ cat <<'END'
 Besides code of its own, provision contains what is named below, each under the
 licence that follows. "go mod download MODULE@VERSION" gets the source of each.
 END
-notice Go "$(go env GOVERSION)" "$(go env GOROOT)"
+notice Go "$("$go" env GOVERSION)" "$("$go" env GOROOT)"
 linux=$(linked linux)
 darwin=$(linked darwin)
 modules=$(printf '%s\n' "$linux" "$darwin" | sort -u)
