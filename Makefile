@@ -22,10 +22,11 @@ VERSION = $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v/
 ARCH    = $(shell $(GO) env GOARCH)
 package: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 package:
-	mkdir -p dist
-	GOARCH=$(ARCH) $(BUILD) -buildvcs=false -o dist/provision-$(ARCH) \
-		-ldflags '-s -w -buildid= -X "provision/cmd.Version=$(VERSION) (commit $(shell git rev-parse --short=12 HEAD))"' ./cmd/provision
-	NATIVE=dist/provision-$(shell $(GO) env GOHOSTARCH) packaging/deb.sh '$(VERSION)' $(ARCH) dist/provision-$(ARCH) dist
+	mkdir -p dist/$(ARCH)
+	GOARCH=$(ARCH) $(BUILD) -buildvcs=false -o dist/$(ARCH)/ \
+		-ldflags '-s -w -buildid= -X "provision/cmd.Version=$(VERSION) (commit $(shell git rev-parse --short=12 HEAD))"' ./cmd/...
+	packaging/notices.sh >dist/$(ARCH)/THIRD_PARTY_NOTICES
+	NATIVE=dist/$(shell $(GO) env GOHOSTARCH)/provision packaging/deb.sh '$(VERSION)' $(ARCH) dist/$(ARCH) dist
 
 rehearse: lab-packages build
 	bin/provision rehearse

@@ -70,8 +70,10 @@ func TestPackage(t *testing.T) {
 	// The hosts of the lab leave out what nobody reads there.
 	out := w.sh(t, "web1", `dpkg --path-include='/usr/share/*' -i /root/provision.deb >/dev/null
 		provision version
+		provision-rehearse --help | grep 'provision rehearse -'
 		for f in man/man1/provision.1.gz bash-completion/completions/provision zsh/vendor-completions/_provision \
-			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright; do
+			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright \
+			doc/provision/LICENSE doc/provision/THIRD_PARTY_NOTICES doc/provision/CHANGELOG.md; do
 			test -s "/usr/share/$f" || echo "$f is missing"
 		done
 		stat -c %a /
@@ -79,7 +81,8 @@ func TestPackage(t *testing.T) {
 		dpkg -P provision >/dev/null
 		[ -e /usr/bin/provision ] || echo gone`)
 	lines := strings.Split(out, "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "provision ") || !strings.Contains(lines[0], "(commit ") || lines[1] != "755" || lines[2] != "gone" {
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "provision ") || !strings.Contains(lines[0], "(commit ") ||
+		!strings.Contains(lines[1], "provision rehearse - ") || lines[2] != "755" || lines[3] != "gone" {
 		t.Errorf("it prints:\n%s", out)
 	}
 }

@@ -19,7 +19,7 @@ func (p *play) plan() error {
 }
 
 func (p *play) apply() error {
-	p.say("make it")
+	p.say("apply makes it")
 	_, err := p.run("apply")
 	return err
 }
@@ -131,7 +131,7 @@ func (p *play) refuse() error {
 	for _, words := range []string{"id", "deploy; id", "sh"} {
 		out, err := p.world.CI(p.ctx, d, words)
 		if err == nil || strings.Contains(out, "uid=") {
-			return fmt.Errorf("%s: %s: the deploy key ran %q: %s", d.Host.Name, d.Name, words, out)
+			return fmt.Errorf("%s: %s: the CI key ran %q: %s", d.Host.Name, d.Name, words, out)
 		}
 		fmt.Fprintf(p.env.Stdout, "%s: %s: ssh %q is refused\n", d.Host.Name, d.Name, words)
 	}
@@ -151,7 +151,7 @@ func (p *play) applyAgain() error {
 }
 
 func (p *play) verify() error {
-	p.say("what CI runs every night, without rights of an admin: is all as it should be, and can the deploy keys do nothing else?")
+	p.say("what CI runs every night, with the CI keys only: is all as it should be, and do these keys open nothing else?")
 	_, err := p.run("verify")
 	return err
 }

@@ -61,6 +61,7 @@ var rules = []rule{
 		"it is the only shipped program that has a lab, and types the commands of provision there"},
 	{"provision/e2e/pages", "", "provision/provision os/exec net", "it reads and writes the documentation, and runs nothing of it"},
 	{"provision/docs", "", "", "tests alone"},
+	{"provision/packaging", "", "", "tests alone"},
 	{"provision/e2e/gitlabtest", "provision/provision/secret github.com/golang-jwt/jwt/v5 " + ssh, "provision/provision provision/steps provision/inventory provision/provision/forge " + client,
 		"a stand-in that shared code with what it tests would share its errors"},
 	{"provision/e2e/lab", ssh + " golang.org/x/net/dns/dnsmessage", "provision/provision provision/steps provision/inventory " + goph,
