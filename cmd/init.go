@@ -22,6 +22,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
 
@@ -93,8 +94,9 @@ type draft struct {
 	initOptions
 	env       Env
 	ask       *asker
-	dialer    *remote.Dialer
-	unchecked []string // what could not be looked at, and why
+	config    *sshconfig.Config
+	dialer    *remote.Dialer // to ask servers for their keys
+	unchecked []string       // what could not be looked at, and why
 
 	token  secret.Value   // zero: GitLab is not asked
 	client *gitlab.Client // nil: likewise
@@ -110,7 +112,8 @@ type draft struct {
 
 func runInit(ctx context.Context, env Env, o initOptions) error {
 	d := &draft{initOptions: o, env: env, ask: newAsker(env)}
-	d.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: d.ask.passphrase}
+	d.config = &sshconfig.Config{File: o.sshConfig}
+	d.dialer = &remote.Dialer{Config: d.config, Passphrase: d.ask.passphrase}
 	defer d.dialer.Close()
 	err := d.fill(ctx)
 	switch {
@@ -456,7 +459,7 @@ type server struct {
 // nothing is known of it, for the best. The error is a mistake where there is no
 // way to it.
 func (d *draft) lookAt(ctx context.Context, s *server) error {
-	known, err := d.dialer.KnownHostKeys(s.host, s.port)
+	known, err := d.config.KnownHostKeys(ctx, s.host, s.port)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/remote/sshconfig"
 )
 
 // The lab is a real sshd(8) on the loopback, with users, sudo and doas of its
@@ -262,7 +264,7 @@ func writeFile(t *testing.T, name, text string) string {
 // configuration and agent but the given lines of ssh_config(5).
 func newDialer(t *testing.T, config string) *Dialer {
 	t.Helper()
-	d := &Dialer{SSHConfig: writeFile(t, "ssh_config", config)}
+	d := &Dialer{Config: &sshconfig.Config{File: writeFile(t, "ssh_config", config)}}
 	t.Cleanup(func() { d.Close() })
 	return d
 }
