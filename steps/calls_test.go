@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/forge/forgetest"
@@ -33,57 +34,74 @@ type host struct {
 	run   func(s provision.Script, secret string) // changes facts
 }
 
-// converge does for one step what the engine does: it looks, plans and makes
-// until nothing is missing. It returns what was done, in order: calls as the
-// Fake notes them, and scripts as "script ARGS".
+// converge has the engine apply one step to a host that runs nothing. It returns
+// what was done, in order: calls as the Fake notes them, and scripts as "script
+// ARGS".
 func converge(t *testing.T, step provision.Step, f *forgetest.Fake, h *host) (done []string, err error) {
 	t.Helper()
-	made := map[string]bool{}
 	f.Calls()
-	for range 5 {
+	err = provision.Apply(t.Context(), provision.Target{Name: "web1", Forge: f}, []provision.Step{onPaper{step, h, f, &done}}, func(provision.Event) {})
+	var at *provision.StepError
+	if errors.As(err, &at) && at.Err != nil {
+		err = at.Err
+	}
+	return done, err
+}
+
+// onPaper is a step whose host is what a test says of it.
+type onPaper struct {
+	step provision.Step
+	host *host
+	fake *forgetest.Fake
+	done *[]string
+}
+
+func (p onPaper) Name() string { return p.step.Name() }
+
+func (p onPaper) Probe() provision.Probe {
+	ask := p.step.Probe().Ask
+	return provision.Probe{Ask: func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}
-		for key, values := range h.facts {
+		for key, values := range p.host.facts {
 			facts[key] = slices.Clone(values)
 		}
-		if ask := step.Probe().Ask; ask != nil {
-			asked, err := ask(t.Context(), f)
-			if err != nil {
-				return done, err
-			}
-			for key, values := range asked {
-				facts[key] = values
-			}
+		if ask == nil {
+			return facts, nil
 		}
-		plan, err := provision.PlanFor([]provision.Step{step}, provision.Seen{step.Name(): facts})
-		if err != nil || plan.Missing() == 0 {
-			return done, err
+		asked, err := ask(ctx, g)
+		for key, values := range asked {
+			facts[key] = values
 		}
-		for _, c := range plan[0].Changes {
-			if made[c.Summary] {
-				t.Fatalf("made, yet still missing: %s", c.Summary)
-			}
-			made[c.Summary] = true
-			switch do := c.Do.(type) {
-			case provision.Call:
-				err := do(t.Context(), f)
-				done = append(done, f.Calls()...)
-				if err != nil {
-					return done, err
-				}
-			case provision.Script:
+		return facts, err
+	}}
+}
+
+func (p onPaper) Plan(f provision.Facts) ([]provision.Change, error) {
+	changes, err := p.step.Plan(f)
+	for i, c := range changes {
+		switch do := c.Do.(type) {
+		case provision.Call:
+			changes[i].Do = provision.Call(func(ctx context.Context, g forge.Forge) error {
+				err := do(ctx, g)
+				*p.done = append(*p.done, p.fake.Calls()...)
+				return err
+			})
+		case provision.Script:
+			changes[i].Do = provision.Call(func(context.Context, forge.Forge) error {
 				var text string
 				if !do.Secret.IsZero() {
+					var err error
 					if text, err = do.Secret.Reveal(); err != nil {
-						return done, err
+						return err
 					}
 				}
-				h.run(do, text)
-				done = append(done, "script "+strings.Join(do.Args, " "))
-			}
+				p.host.run(do, text)
+				*p.done = append(*p.done, "script "+strings.Join(do.Args, " "))
+				return nil
+			})
 		}
 	}
-	t.Fatal("there is always something missing")
-	return nil, nil
+	return changes, err
 }
 
 func checkDone(t *testing.T, done []string, err error, want ...string) {
@@ -192,10 +210,14 @@ func TestRetiredKeyOfCI(t *testing.T) {
 		f := newFake()
 		f.Vars[group] = []forge.Variable{auth("SSH_AUTH", "production", key1.private)}
 		h := authorized(keyLine(key1))
-		step := stepOf(t, "login", key1.public, "ci-key frobnicator-production").(ciKey)
 		logins := 0
 		refused := errors.New("refused")
-		step.login = func(_ context.Context, key secret.Value) error {
+		inv, given := inventoryOf(t, "")
+		given.Retire["ci-key frobnicator-production"] = []string{key1.public}
+		given.Login = func(_ context.Context, d *inventory.Deployment, key secret.Value) error {
+			if d != inv.Deployments[0] {
+				t.Errorf("logged in to %s", d.Name)
+			}
 			if public, err := publicHalf(reveal(t, key)); err != nil || public == key1.public {
 				t.Errorf("tried %s, %v", public, err)
 			}
@@ -204,6 +226,7 @@ func TestRetiredKeyOfCI(t *testing.T) {
 			}
 			return nil
 		}
+		step := named(t, For(inv, inv.Hosts[0], inv.Deployments, given), "ci-key frobnicator-production")
 		done, err := converge(t, step, f, h)
 		if !errors.Is(err, refused) || !slices.Equal(done, want.done) {
 			t.Fatalf("refused at login %d: done %q, error %v", refusal, done, err)
@@ -261,6 +284,14 @@ func TestAdoptedKeyOfCI(t *testing.T) {
 	checkDone(t, done, err, "script frobnicator-production only")
 	if h.facts["line"][0] != keyLine(key1) {
 		t.Errorf("the line is %q", h.facts["line"])
+	}
+
+	// Put right, it is still theirs: remove leaves what has another description.
+	f.Vars[group][0].Protected, f.Vars[group][0].Description = false, "by hand"
+	done, err = converge(t, stepOf(t, "", "", "ci-key frobnicator-production"), f, h)
+	checkDone(t, done, err, "SetVariable group transmogrify SSH_AUTH production")
+	if v := f.Vars[group][0]; !v.Protected || v.Description != "by hand" {
+		t.Errorf("the variable is %+v", v)
 	}
 }
 

@@ -109,8 +109,14 @@ func plainInventory() (*inventory.Inventory, Given) {
 
 func stepOf(t *testing.T, inventory, retire, name string) provision.Step {
 	t.Helper()
+	return named(t, stepsOf(t, inventory, retire), name)
+}
+
+// named returns the step of that name.
+func named(t *testing.T, steps []provision.Step, name string) provision.Step {
+	t.Helper()
 	var names []string
-	for _, s := range stepsOf(t, inventory, retire) {
+	for _, s := range steps {
 		if s.Name() == name {
 			return s
 		}

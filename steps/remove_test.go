@@ -77,15 +77,7 @@ func factsOf(t *testing.T, section *txtar.File) provision.Facts {
 
 func removalOf(t *testing.T, inv *inventory.Inventory, d *inventory.Deployment, given Given, name string) provision.Step {
 	t.Helper()
-	var names []string
-	for _, s := range Remove(inv, inv.Hosts[0], d, given) {
-		if s.Name() == name {
-			return s
-		}
-		names = append(names, s.Name())
-	}
-	t.Fatalf("there is no step %q, but %s", name, strings.Join(names, ", "))
-	return nil
+	return named(t, Remove(inv, inv.Hosts[0], d, given), name)
 }
 
 // A host that does not carry the deployment knows nothing of it.
