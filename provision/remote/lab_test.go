@@ -21,13 +21,15 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/e2e/needs"
 )
 
 // The lab is a real sshd(8) on the loopback, with users, sudo and doas of its
 // own: it has a copy of /etc in a mount namespace, so the machine stays as
 // it is.
 var lab struct {
-	missing  string // why there is none
+	missing  error // why there is none
 	dir      string
 	port     int
 	key      string // a key file that every user accepts
@@ -46,11 +48,12 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		// The agent of whoever runs the tests is none of theirs.
 		os.Unsetenv("SSH_AUTH_SOCK")
-		stop, err := startLab()
-		if err != nil {
-			lab.missing = err.Error()
-			fmt.Fprintf(os.Stderr, "\n*** NOT TESTED against a real sshd, sudo and doas: %v ***\n\n", err)
-		} else {
+		var stop func()
+		lab.missing = needs.CheckLab(func() (err error) {
+			stop, err = startLab()
+			return err
+		})
+		if lab.missing == nil {
 			defer stop()
 		}
 		return m.Run()
@@ -59,9 +62,7 @@ func TestMain(m *testing.M) {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if lab.missing != "" {
-		t.Skip("no lab on this machine: " + lab.missing)
-	}
+	needs.Lab(t, lab.missing)
 }
 
 const labSetup = `set -eu
