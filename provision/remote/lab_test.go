@@ -263,6 +263,7 @@ func writeFile(t *testing.T, name, text string) string {
 // configuration and agent but the given lines of ssh_config(5).
 func newDialer(t *testing.T, config string) *Dialer {
 	t.Helper()
+	needs.Program(t, "ssh")
 	d := &Dialer{SSHConfig: writeFile(t, "ssh_config", config)}
 	t.Cleanup(func() { d.Close() })
 	return d
