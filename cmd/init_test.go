@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/needs"
 	"provision/inventory"
 )
 
@@ -89,6 +90,7 @@ type beginning struct {
 // this registry.
 func begin(t *testing.T, config *tls.Config, registry string) *beginning {
 	t.Helper()
+	needs.Program(t, "ssh")
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/e2e/needs"
 )
 
 // The first five minutes: init writes an inventory, and it works as it is.
@@ -44,6 +46,7 @@ func TestInit(t *testing.T) {
 // The package installs, with all that comes with the program.
 func TestPackage(t *testing.T) {
 	t.Parallel()
+	needs.Lab(t, noLab)
 	if out, err := exec.CommandContext(t.Context(), "make", "-C", "..", "package").CombinedOutput(); err != nil {
 		t.Fatalf("make package: %v\n%s", err, out)
 	}

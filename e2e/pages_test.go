@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/needs"
 	"provision/e2e/pages"
 	"provision/e2e/rehearsal"
 	"provision/inventory"
@@ -128,6 +129,7 @@ type reader struct {
 // newReader makes the world of an inventory, and the machine of its admin.
 func newReader(t *testing.T, dir, file string) *reader {
 	t.Helper()
+	needs.Lab(t, noLab)
 	inv, err := inventory.Load(file)
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -57,9 +58,7 @@ esac`)
 // TestApplyInASandbox makes all that a deployment needs of its user, from bare,
 // and once more: the scripts leave behind what their probes look for.
 func TestApplyInASandbox(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: files of root can only be made by root")
-	}
+	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		s.gitServer(t)
 		s.stubDocker(t)
@@ -363,9 +362,7 @@ func TestOverrideScripts(t *testing.T) {
 }
 
 func TestInstallScript(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can give a file to root")
-	}
+	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		step := registryCA{"registry.example.com:5050", "-----BEGIN\n"}
 		file := filepath.Join(s.dir, "etc/docker/certs.d/registry.example.com:5050/provision.crt")

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"provision/e2e/needs"
 	"provision/provision/remote/sshconfig"
 )
 
@@ -29,7 +30,7 @@ import (
 // own: it has a copy of /etc in a mount namespace, so the machine stays as
 // it is.
 var lab struct {
-	missing  string // why there is none
+	missing  error // why there is none
 	dir      string
 	port     int
 	key      string // a key file that every user accepts
@@ -48,11 +49,12 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		// The agent of whoever runs the tests is none of theirs.
 		os.Unsetenv("SSH_AUTH_SOCK")
-		stop, err := startLab()
-		if err != nil {
-			lab.missing = err.Error()
-			fmt.Fprintf(os.Stderr, "\n*** NOT TESTED against a real sshd, sudo and doas: %v ***\n\n", err)
-		} else {
+		var stop func()
+		lab.missing = needs.CheckLab(func() (err error) {
+			stop, err = startLab()
+			return err
+		})
+		if lab.missing == nil {
 			defer stop()
 		}
 		return m.Run()
@@ -61,9 +63,7 @@ func TestMain(m *testing.M) {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if lab.missing != "" {
-		t.Skip("no lab on this machine: " + lab.missing)
-	}
+	needs.Lab(t, lab.missing)
 }
 
 const labSetup = `set -eu
@@ -264,6 +264,7 @@ func writeFile(t *testing.T, name, text string) string {
 // configuration and agent but the given lines of ssh_config(5).
 func newDialer(t *testing.T, config string) *Dialer {
 	t.Helper()
+	needs.Program(t, "ssh")
 	d := &Dialer{Config: &sshconfig.Config{File: writeFile(t, "ssh_config", config)}}
 	t.Cleanup(func() { d.Close() })
 	return d

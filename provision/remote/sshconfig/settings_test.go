@@ -3,19 +3,17 @@ package sshconfig
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // countSSH puts an ssh into the path that counts how often it runs.
 func countSSH(t *testing.T) (runs func() int) {
 	t.Helper()
-	ssh, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ssh := needs.Program(t, "ssh")
 	dir := t.TempDir()
 	log := filepath.Join(dir, "runs")
 	script := fmt.Sprintf("#!/bin/sh\necho run >>'%s'\nexec '%s' \"$@\"\n", log, ssh)
