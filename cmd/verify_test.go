@@ -200,7 +200,7 @@ func TestRefusedBy(t *testing.T) {
 }
 
 func TestOwnToken(t *testing.T) {
-	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
+	for _, f := range []forge.Forge{nil, job.Nothing} {
 		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
 			t.Errorf("%#v: %v", f, got)
 		}

@@ -28,7 +28,7 @@ func TestInit(t *testing.T) {
 	}
 	args := []string{"provision", "init", "--gitlab", w.Inventory.GitLab.URL, "--project", "transmogrify/frobnicator",
 		"--host", host.User + "@" + host.Address, "--ca-file", ca, "--identity", host.Identity, file}
-	run(t.Context(), args...).exits(t, 2).says(t, "nobody has said that the key of ", "--accept-host-key")
+	run(t.Context(), args...).exits(t, 2).says(t, "the host key of ", " is not confirmed\n", "--accept-host-key")
 	for _, key := range append(host.HostKeys, w.Inventory.GitLab.HostKeys...) {
 		public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
 		if err != nil {
@@ -36,7 +36,7 @@ func TestInit(t *testing.T) {
 		}
 		args = append(args, "--accept-host-key", ssh.FingerprintSHA256(public))
 	}
-	run(t.Context(), args...).exits(t, 0).says(t, "project transmogrify/frobnicator is there, in group transmogrify", "next: provision check "+file)
+	run(t.Context(), args...).exits(t, 0).says(t, "found project transmogrify/frobnicator in group transmogrify", "next: provision check "+file)
 	run(t.Context(), "provision", "check", file).exits(t, 0).says(t, "1 host, 1 deployment")
 	run(t.Context(), "provision", "plan", "--exit-code", file).exits(t, 3)
 	run(t.Context(), "provision", "apply", file).exits(t, 0).says(t, "start the containers of frobnicator-production")

@@ -151,7 +151,16 @@ func (s *scanner) value(p *place) bool {
 			return false
 		}
 		s.i++
-		ok := s.list(p, c == '[')
+		ok := false
+		if c == '[' {
+			ok = s.list(']', func() bool {
+				item := &place{offset: s.i}
+				p.items = append(p.items, item)
+				return s.value(item)
+			})
+		} else {
+			ok = s.list('}', func() bool { return s.pair(p) })
+		}
 		s.depth--
 		return ok
 	}
@@ -160,26 +169,15 @@ func (s *scanner) value(p *place) bool {
 	return s.i > start
 }
 
-// list reads the inside and the end of an array, or of an inline table.
-func (s *scanner) list(p *place, array bool) bool {
-	end := byte('}')
-	if array {
-		end = ']'
-	}
+// list reads the inside of an array or of an inline table, one by one, and the
+// end of it.
+func (s *scanner) list(end byte, one func() bool) bool {
 	for {
 		s.blankLines()
 		if s.accept(end) {
 			return true
 		}
-		ok := false
-		if array {
-			item := &place{offset: s.i}
-			p.items = append(p.items, item)
-			ok = s.value(item)
-		} else {
-			ok = s.pair(p)
-		}
-		if !ok {
+		if !one() {
 			return false
 		}
 		s.blankLines()
