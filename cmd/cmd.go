@@ -32,8 +32,9 @@ type Env struct {
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
 
-	trace  *output.Trace
-	dialer fleet.Dialer // nil: SSH
+	trace     *output.Trace
+	dialer    fleet.Dialer // nil: SSH
+	rehearsal Rehearsal    // nil: provision-rehearse has it
 }
 
 // The exit codes.
@@ -66,11 +67,15 @@ func init() {
 
 // Main runs the program and returns its exit code. An interrupt ends what is
 // under way, on the hosts too; a second one ends the program at once.
-func Main() int {
+func Main() int { return runProcess(Env{Args: os.Args}) }
+
+// runProcess runs env.Args with the streams and signals of this process.
+func runProcess(env Env) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	return Run(ctx, Env{Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	env.Stdin, env.Stdout, env.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return Run(ctx, env)
 }
 
 // Run runs one command and returns its exit code.
@@ -90,7 +95,7 @@ func Run(ctx context.Context, env Env) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	}
-	var code exitCode
+	var code ExitCode
 	if errors.As(err, &code) {
 		return int(code)
 	}

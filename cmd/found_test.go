@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/inventory"
 )
 
@@ -76,9 +77,7 @@ func TestFoundInventory(t *testing.T) {
 
 // What nobody has named may be nobody else's.
 func TestFoundInventoryOfOthers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("NOT TESTED: only root can give a file to somebody else")
-	}
+	needs.Root(t)
 	for _, tt := range []struct {
 		name  string
 		spoil func(dir string) error

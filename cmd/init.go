@@ -16,6 +16,7 @@ import (
 	"provision/inventory"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
 
@@ -87,8 +88,9 @@ type draft struct {
 	initOptions
 	env       Env
 	ask       *asker
-	dialer    *remote.Dialer
-	unchecked []string // what could not be looked at, and why
+	config    *sshconfig.Config
+	dialer    *remote.Dialer // to ask servers for their keys
+	unchecked []string       // what could not be looked at, and why
 
 	token  secret.Value   // zero: GitLab is not asked
 	client *gitlab.Client // nil: likewise
@@ -104,7 +106,8 @@ type draft struct {
 
 func runInit(ctx context.Context, env Env, o initOptions) error {
 	d := &draft{initOptions: o, env: env, ask: newAsker(env)}
-	d.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: d.ask.passphrase}
+	d.config = &sshconfig.Config{File: o.sshConfig}
+	d.dialer = &remote.Dialer{Config: d.config, Passphrase: d.ask.passphrase}
 	defer d.dialer.Close()
 	err := d.fill(ctx)
 	switch {
@@ -127,7 +130,7 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 	if err := writeNew(o.file, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s is written: %s\n", output.VisibleLines(o.file), sizeOf(inv))
+	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", output.VisibleLines(o.file), sizeOf(inv))
 	for _, what := range d.unchecked {
 		fmt.Fprintf(env.Stdout, "not checked: %s\n", output.VisibleLines(what))
 	}
@@ -147,8 +150,8 @@ func writeNew(name, text string) error {
 	return f.Close()
 }
 
-// fill has all questions answered. What no flag says is asked for; each answer
-// is looked at before the next question.
+// fill answers all questions. What no flag says is asked for; each answer is
+// checked before the next question.
 func (d *draft) fill(ctx context.Context) error {
 	asked := []question{
 		{flag: "gitlab", text: "where is GitLab?", otherwise: "https://gitlab.com", answer: &d.gitlab, read: d.readGitLab, look: d.lookAtGitLab},
@@ -195,7 +198,7 @@ func (d *draft) fill(ctx context.Context) error {
 	return d.confirmHostKey(ctx, &d.machine)
 }
 
-// answer has a question answered by who is at the terminal, unless a flag has.
+// answer asks a question at the terminal, unless a flag has answered it.
 func (d *draft) answer(ctx context.Context, q question) error {
 	if *q.answer == "" {
 		return d.ask.put(ctx, q)
@@ -203,7 +206,7 @@ func (d *draft) answer(ctx context.Context, q question) error {
 	return q.try(ctx)
 }
 
-// keyed reads an answer as the value of a key of the inventory.
+// keyed checks an answer as the value of a key of the inventory.
 func keyed(table, key string, answer *string) func() error {
 	return func() error { return wrong(inventory.Wrong(table, key, *answer)) }
 }

@@ -46,13 +46,13 @@ func (d *draft) readGitLab() error {
 	if err := wrong(inventory.Wrong("gitlab", "url", d.gitlab)); err != nil {
 		return err
 	}
-	d.ssh = d.usualSSH()
-	d.sshAt(d.gitSSH)
+	d.ssh = d.defaultSSH()
+	d.setGitServer(d.gitSSH)
 	return nil
 }
 
-// usualSSH is where one would think that git is served over SSH.
-func (d *draft) usualSSH() inventory.SSHServer {
+// defaultSSH is where git is served over SSH if nothing else is said.
+func (d *draft) defaultSSH() inventory.SSHServer {
 	server := inventory.SSHServer{User: "git", Port: 22}
 	if u, err := url.Parse(d.gitlab); err == nil {
 		server.Host = u.Hostname()
@@ -67,10 +67,10 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 		return d.lookAtGit(ctx)
 	}
 	err := d.connect(ctx)
-	if stranger(err) && d.caFile == "" && d.ask.terminal() {
+	if unknownCA(err) && d.caFile == "" && d.ask.terminal() {
 		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", output.VisibleLines(d.gitlab))
 		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
-			if err = d.connect(ctx); stranger(err) {
+			if err = d.connect(ctx); unknownCA(err) {
 				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
 			}
 			return nil
@@ -82,13 +82,15 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 			d.caFile, d.ca = "", nil
 		}
 	}
-	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || stranger(err) {
+	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || unknownCA(err) {
 		return err // neither another token nor another --ca-file is asked for
 	}
 	return mistake{err}
 }
 
-func stranger(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+// unknownCA reports whether a server showed a certificate of a CA that is not
+// trusted here.
+func unknownCA(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
 
 func (d *draft) readCA() error {
 	if rest, ok := strings.CutPrefix(d.caFile, "~/"); ok { // of a flag the shell has made a path
@@ -136,18 +138,18 @@ func (d *draft) lookAtProject(ctx context.Context) error {
 		return err
 	}
 	d.project, d.group = p.Path, p.Group
-	belongs := "in group " + p.Group
+	where := "in group " + p.Group
 	if p.Group == "" {
-		belongs = "and belongs to a person"
+		where = "of a user, in no group"
 	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.env.Stdout, output.VisibleLines(fmt.Sprintf("project %s is there, %s", p.Path, belongs)))
+	fmt.Fprintln(d.env.Stdout, output.VisibleLines(fmt.Sprintf("found project %s %s", p.Path, where)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
 	if d.gitSSH == "" {
-		d.sshAt(p.SSHURL)
+		d.setGitServer(p.SSHURL)
 	}
 	d.registry = cmp.Or(d.registry, p.Registry)
 	return d.lookAtGit(ctx)
@@ -170,7 +172,7 @@ func (d *draft) askRegistry(ctx context.Context, q question) error {
 }
 
 func (d *draft) readGitSSH() error {
-	if !d.sshAt(d.gitSSH) {
+	if !d.setGitServer(d.gitSSH) {
 		return errors.New("that is no place of git over SSH\nhint: write it like ssh://git@git.example.com:2222")
 	}
 	return nil
@@ -178,9 +180,9 @@ func (d *draft) readGitSSH() error {
 
 var scpLike = regexp.MustCompile(`^([^@/]+)@([^:/]+):`)
 
-// sshAt reads where git is served over SSH from the URL of a clone; false if it
-// is none over SSH.
-func (d *draft) sshAt(clone string) bool {
+// setGitServer reads where git is served over SSH from the URL of a clone; false if
+// it is none over SSH.
+func (d *draft) setGitServer(clone string) bool {
 	if m := scpLike.FindStringSubmatch(clone); m != nil {
 		d.ssh = inventory.SSHServer{User: m[1], Host: m[2], Port: 22}
 	} else if u, err := url.Parse(clone); err == nil && u.Scheme == "ssh" && u.Hostname() != "" {

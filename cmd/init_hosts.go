@@ -53,7 +53,7 @@ type server struct {
 // nothing is known of it, for the best. The error is a mistake where there is no
 // way to it.
 func (d *draft) lookAt(ctx context.Context, s *server) error {
-	known, err := d.dialer.KnownHostKeys(s.host, s.port)
+	known, err := d.config.KnownHostKeys(ctx, s.host, s.port)
 	if err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	return nil
 }
 
-// confirmHostKey shows the keys of a server, and asks whether they are right, unless some
-// are known to be. The others are left out then: nobody has confirmed them.
+// confirmHostKey shows the keys of a server, and asks whether they are right, unless
+// some are known to be. Then the others are left out: nobody has confirmed them.
 func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	io.WriteString(d.env.Stdout, s.shown)
 	if len(s.right) > 0 {
@@ -101,16 +101,16 @@ func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	case others && !d.ask.terminal():
 		return usagef("%s: %s shows no key that --accept-host-key names\nhint: somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.what, s.host, s.source)
 	case !d.ask.terminal():
-		return usagef("%s: nobody has said that the key of %s is right\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
+		return usagef("%s: the host key of %s is not confirmed\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
 	case others:
-		fmt.Fprintln(d.env.Stderr, "none of that is named by --accept-host-key: somebody may be listening in")
+		fmt.Fprintln(d.env.Stderr, "none of these keys is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", output.VisibleLines(s.source))
-	confirmed, err := d.ask.confirm(ctx, "is it right?")
+	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", output.VisibleLines(s.source))
+	fine, err := d.ask.confirm(ctx, "is the fingerprint correct?")
 	if err != nil {
 		return err
 	}
-	if !confirmed {
+	if !fine {
 		return fmt.Errorf("%s: the key of %s is not confirmed; no file written\n"+
 			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
 	}

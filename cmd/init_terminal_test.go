@@ -79,7 +79,7 @@ const (
 	whichScope    = "which environment of GitLab is that? [production] "
 	whichCA       = "which file has the certificate of that CA? "
 	whichRegistry = "which registry has the images? (what their names begin with) [registry.127.0.0.1] "
-	areTheyRight  = "is it right? [y/N] "
+	areTheyRight  = "is the fingerprint correct? [y/N] "
 	gitShows      = "the git server 127.0.0.1 shows:\n"
 	hostShows     = "the host 127.0.0.1 shows:\n"
 )
@@ -138,12 +138,12 @@ func TestInitAsks(t *testing.T) {
 			whichCA+key+"\n", "holds something else than certificates\n",
 			whichCA+ca+"\n"+whichProject+"frobnicator\n\"frobnicator\" has no namespace\n",
 			whichProject+"transmogrify/frobnicater\nlook up project transmogrify/frobnicater: ", "\n  hint: there is a project transmogrify/frobnicator\n",
-			whichProject, "\nproject transmogrify/frobnicator is there, in group transmogrify\n",
+			whichProject, "\nfound project transmogrify/frobnicator in group transmogrify\n",
 			whichHost+"\nan answer is required\n",
 			whichHost+"admin@"+noSuchName+"\nthe host: connect to "+noSuchName+":22: there is no host of this name (no such host)\n  hint: check the address",
 			whichHost+"a b\n\"a b\" is no address\n",
 			whichHost+host+"\n"+whichScope+"/\n\"/\" is no environment of GitLab\n",
-			whichScope+"staging\n"+gitShows, areTheyRight+"what\nanswer y or n\n"+areTheyRight+"y\n"+hostShows, areTheyRight+"yes\n", " is written: ")
+			whichScope+"staging\n"+gitShows, areTheyRight+"what\nanswer y or n\n"+areTheyRight+"y\n"+hostShows, areTheyRight+"yes\n", "wrote ")
 	})
 	t.Run("another GitLab", func(t *testing.T) {
 		p, code, file := initialise(t, nil, web.URL, ca, noSuchName, bare, ca, b.project, host, "", "y", "y")

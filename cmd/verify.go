@@ -10,6 +10,7 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/cmd/verify"
+	"provision/inventory"
 	"provision/provision"
 )
 
@@ -86,7 +87,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	}
 	mode, err := verify.ModeOf(verify.Setting{
 		As: o.as, Key: o.key, Limited: len(o.limit) > 0, Terminal: r.ask.terminal(),
-		SSHAuth: os.Getenv("SSH_AUTH"), Environment: os.Getenv("CI_ENVIRONMENT_NAME"), Token: verify.HasToken(r.inv.GitLab.Token, os.Getenv),
+		SSHAuth: os.Getenv(inventory.CIKeyVariable), Environment: os.Getenv("CI_ENVIRONMENT_NAME"), Token: verify.HasToken(r.inv.GitLab.Token, os.Getenv),
 	})
 	if err != nil {
 		return err

@@ -15,11 +15,9 @@ type checkout struct {
 	url, branch                 string
 }
 
-func checkoutSteps(w wish) []provision.Step {
-	g := w.inv.GitLab.SSH
-	return each(w, func(d *inventory.Deployment) checkout {
-		return checkout{d.Name, d.User, d.Directory, gitURL(g, d.Project), d.Branch}
-	})
+func checkoutOf(w wish) checkout {
+	d := w.deployment
+	return checkout{d.Name, d.User, d.Directory, gitURL(w.inv.GitLab.SSH, d.Project), d.Branch}
 }
 
 func gitURL(server inventory.SSHServer, project string) string {
@@ -79,6 +77,61 @@ mv "$new/clone" "$folder"
 	}
 	return nil, provision.Hint(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
 		"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+}
+
+// lookAtCheckout reports a clone, whether we made it, and what would be lost
+// with it: what git would not bring back, and what is not the user's, such as
+// the data of a container. What ends here ends the script.
+const lookAtCheckout = `
+! [ -e ".$1.removed" ] || fact half yes
+[ -e "$1" ] || return 0
+fact there yes
+[ -e "$1/.git" ] && command -v git >/dev/null || return 0
+fact made "$(git -C "$1" config --local --get provision.deployment)"
+override=$1/compose.override.yaml kept=''
+if [ -f "$override" ] && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$(git -C "$1" config --local --get provision.override)" ]; then
+	fact override ours
+	kept='.. compose\.override\.yaml'
+fi
+{
+	git --no-optional-locks -C "$1" status --porcelain --ignored >/dev/null || echo '?? what git cannot tell'
+	git --no-optional-locks -C "$1" status --porcelain --ignored | grep -vx "$kept" || :
+	git -C "$1" log HEAD --branches --not --remotes --format='?? commit %h' || :
+	git -C "$1" stash list --format='?? %gd' || :
+	find "$1" ! -user "$(id -un)" -prune | sed 's|^[^/]*/|?? |' || :
+} 2>/dev/null | head -n 100 | cut -c 4- | sort -u | facts changed
+`
+
+// losesNothing tells whether a clone of which these are the facts is removed.
+func losesNothing(f provision.Facts) bool { return f.Get("made") != "" && len(f["changed"]) == 0 }
+
+// undo removes the clone, or where it stays what we put into it.
+func (s checkout) undo(wish) undo {
+	script := provision.Script{User: s.user, Args: []string{s.directory}, Text: lookAtCheckout}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		home := "~" + s.user + "/" + s.directory
+		var changes []provision.Change
+		if f.Get("half") != "" {
+			changes = append(changes, asUser(s.user, "remove what is left of an earlier "+home, `rm -rf ".$1.removed"`, s.directory))
+		}
+		switch {
+		case f.Get("there") == "":
+			return changes, nil
+		case losesNothing(f):
+			// It moves away first: half of a clone would look like anything.
+			return append(changes, asUser(s.user, "remove "+home, `
+mv "$1" ".$1.removed"
+rm -rf ".$1.removed"
+`, s.directory)), nil
+		}
+		if f.Get("override") != "" {
+			changes = append(changes, asUser(s.user, "remove "+home+"/compose.override.yaml", removeOverride, s.directory))
+		}
+		if f.Get("made") == "" {
+			return append(changes, provision.Note("%s stays, as somebody else has made it", home)), nil
+		}
+		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, list(shorten(f["changed"])))), nil
+	}}
 }
 
 func shorten(words []string) []string {

@@ -2,6 +2,8 @@ package steps
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"provision/inventory"
 	"provision/provision"
@@ -39,6 +41,9 @@ func ciOf(d *inventory.Deployment) ci {
 
 func (c ci) target() string { return "ssh://" + c.user + "@" + c.address }
 
+// ciBases are the variables of a deployment, without a prefix.
+var ciBases = []string{inventory.CIKeyVariable, inventory.DeployTargetVariable, inventory.KnownHostsVariable}
+
 // description marks a variable as ours.
 func (c ci) description() string {
 	return "Set by provision for " + c.deployment + " on " + c.host + "."
@@ -57,6 +62,14 @@ func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool)
 // where names one of our variables for people.
 func (c ci) where(base string, owner forge.Owner) string {
 	return called(forge.Variable{Key: c.variables.Key(base), Scope: c.scope}, owner)
+}
+
+// scoped adds the way out where GitLab has no scopes for groups.
+func (c ci) scoped(err error) error {
+	if errors.Is(err, forge.ErrScope) {
+		return provision.Hint(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
+	}
+	return err
 }
 
 // called names a variable for people.
@@ -83,4 +96,19 @@ func unset(owner forge.Owner, name string, choose func([]forge.Variable) []forge
 		}
 		return nil
 	}, "remove %s", name)
+}
+
+// notThere tells that something of GitLab cannot be looked at: it is gone, or
+// not for the eyes of this token.
+func notThere(err error) bool {
+	return errors.Is(err, forge.ErrNotFound) || errors.Is(err, forge.ErrForbidden) || errors.Is(err, forge.ErrUnseen)
+}
+
+// hidden says what may be left in places that could not be looked at.
+func hidden(f provision.Facts, format string, args ...any) []provision.Change {
+	var notes []provision.Change
+	for _, place := range f["hidden"] {
+		notes = append(notes, provision.Note("%s is gone, or this token may not look there; it may still have %s", place, fmt.Sprintf(format, args...)))
+	}
+	return notes
 }

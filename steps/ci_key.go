@@ -24,47 +24,28 @@ import (
 // public half in authorized_keys, its private half in GitLab, and nowhere
 // else. The pair is made in memory, when there is none that both know.
 type ciKey struct {
-	ci
+	ci              ci
 	project, branch string
 
-	retire string                                    // public halves of keys not to be used any more, one a line
+	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
 }
 
-func ciKeySteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) ciKey {
-		s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
-		s.retire = w.given.Retire[s.Name()]
-		if w.given.Login != nil {
-			s.login = func(ctx context.Context, key secret.Value) error { return w.given.Login(ctx, d, key) }
-		}
-		return s
-	})
+func ciKeyOf(w wish) ciKey {
+	d := w.deployment
+	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
+	s.retire = w.given.Retire[s.Name()]
+	if w.given.Login != nil {
+		s.login = func(ctx context.Context, key secret.Value) error { return w.given.Login(ctx, d, key) }
+	}
+	return s
 }
 
-const keyVariable = "SSH_AUTH"
-
-// lookAtKeys reports authorized_keys, and what on the way there others may
-// write: sshd then lets nobody in, see StrictModes of sshd_config(5).
-const lookAtKeys = `
-for file in . .ssh .ssh/authorized_keys; do
-	if [ -L "$file" ] || ! { [ -d "$file" ] || [ -f "$file" ]; }; then
-		continue
-	fi
-	case $(stat -L -c '%A %G' "$file" 2>/dev/null) in
-	????????w*) fact loose "$file" ;;
-	?????w*" $(id -un)") ;; # the group of the user alone, which Debian's sshd lets pass
-	?????w*) fact loose "$file" ;;
-	esac
-done
-! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
-`
-
-func (s ciKey) Name() string { return "ci-key " + s.deployment }
+func (s ciKey) Name() string { return "ci-key " + s.ci.deployment }
 
 func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: lookAtKeys},
+		Script: provision.Script{User: s.ci.user, Text: lookAtKeys},
 		Ask:    s.ask,
 	}
 }
@@ -81,23 +62,23 @@ const (
 
 func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 	facts := provision.Facts{}
-	for _, owner := range s.owners {
+	for _, owner := range s.ci.owners {
 		variables, err := f.Variables(ctx, owner)
-		if _, ok := s.find(variables, keyVariable); err != nil && !(ok && errors.Is(err, forge.ErrUnseen)) {
+		if _, ok := s.ci.find(variables, inventory.CIKeyVariable); err != nil && !(ok && errors.Is(err, forge.ErrUnseen)) {
 			return nil, err
 		}
 		name := owner.String()
-		if v, ok := s.find(variables, targetVariable); ok {
-			if text, err := v.Value.Reveal(); err == nil && text == s.target() {
+		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
+			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target() {
 				facts.Add("ours", name)
 			}
 		}
-		v, ok := s.find(variables, keyVariable)
+		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
 		if !ok {
 			continue
 		}
 		facts.Add("there", name)
-		if v.Description == s.description() {
+		if v.Description == s.ci.description() {
 			facts.Add("ours", name)
 		} else {
 			facts.Add("foreign", name)
@@ -130,7 +111,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 // askBranch reports where the branch that deploys is not protected: jobs
 // there would not see a protected variable.
 func (s ciKey) askBranch(ctx context.Context, f forge.Forge, facts provision.Facts) error {
-	projects := s.variables.Projects
+	projects := s.ci.variables.Projects
 	if len(projects) == 0 {
 		projects = []string{s.project}
 	}
@@ -165,7 +146,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	lines := f["line"]
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
-		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.variables.Key(keyVariable)))
+		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.ci.variables.Key(inventory.CIKeyVariable)))
 	}
 
 	// Which key: one that GitLab holds and the host lets in, else one that
@@ -173,13 +154,13 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	var public string
 	var from forge.Owner
 	known := false
-	for _, owner := range s.owners {
+	for _, owner := range s.ci.owners {
 		p := f.Get("public " + owner.String())
 		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
-			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.where(keyVariable, owner)), takenHint)
+			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
 		}
-		if p != "" && !slices.Contains(strings.Split(s.retire, "\n"), p) && !known && (public == "" || letIn) {
+		if p != "" && !slices.Contains(s.retire, p) && !known && (public == "" || letIn) {
 			public, from, known = p, owner, letIn
 		}
 	}
@@ -195,8 +176,8 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if loose := f["loose"]; len(loose) > 0 {
 		changes = append([]provision.Change{{
-			Summary: fmt.Sprintf("let nobody else write %s of %s, or sshd lets nobody in", list(loose), s.user),
-			Do:      provision.Script{User: s.user, Args: loose, Text: `chmod go-w -- "$@"`},
+			Summary: fmt.Sprintf("let nobody else write %s of %s, or sshd lets nobody in", list(loose), s.ci.user),
+			Do:      provision.Script{User: s.ci.user, Args: loose, Text: `chmod go-w -- "$@"`},
 		}}, changes...)
 	}
 	return append(changes, notes...), nil
@@ -209,25 +190,25 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 	private, line := s.newPair()
 	born := func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }
 	var hand []provision.Change
-	for _, owner := range s.owners {
-		hand = append(hand, s.set(f, "hand the new key to CI: "+s.where(keyVariable, owner), owner, born))
+	for _, owner := range s.ci.owners {
+		hand = append(hand, s.set(f, "hand the new key to CI: "+s.ci.where(inventory.CIKeyVariable, owner), owner, born))
 	}
 	if len(f["there"]) == 0 {
-		return append(hand, s.allow("let the new key of CI open the gate of "+s.deployment, line, "only"))
+		return append(hand, s.allow("let the new key of CI open the gate of "+s.ci.deployment, line, "only"))
 	}
-	changes := []provision.Change{s.allow("let a new key of CI open the gate of "+s.deployment+", beside the old one", line, "keep")}
+	changes := []provision.Change{s.allow("let a new key of CI open the gate of "+s.ci.deployment+", beside the old one", line, "keep")}
 	if s.login == nil {
 		changes = append(changes, hand...)
 	} else {
 		var held []keyFrom
-		for _, owner := range s.owners {
+		for _, owner := range s.ci.owners {
 			held = append(held, s.heldBy(owner))
 		}
 		changes = append(changes, s.try("log in with the new key", born))
 		changes = append(changes, hand...)
 		changes = append(changes, s.try("log in with what GitLab now holds, as CI does", held...))
 	}
-	return append(changes, s.allow("let the old key of "+s.deployment+" in no longer", line, "only"))
+	return append(changes, s.allow("let the old key of "+s.ci.deployment+" in no longer", line, "only"))
 }
 
 // A keyFrom says where the private half of a key comes from.
@@ -253,18 +234,18 @@ func (s ciKey) try(summary string, keys ...keyFrom) provision.Change {
 // another key goes, and what the host lacks before CI gets it.
 func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner) []provision.Change {
 	var hand []provision.Change
-	for _, owner := range s.owners {
+	for _, owner := range s.ci.owners {
 		wants := f["wants "+owner.String()]
 		switch p := f.Get("public " + owner.String()); {
 		case p != public:
-			hand = append(hand, s.set(f, "hand the key to CI: "+s.where(keyVariable, owner), owner, s.heldBy(from)))
+			hand = append(hand, s.set(f, "hand the key to CI: "+s.ci.where(inventory.CIKeyVariable, owner), owner, s.heldBy(from)))
 		case len(wants) > 0:
-			hand = append(hand, s.set(f, "make "+s.where(keyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
+			hand = append(hand, s.set(f, "make "+s.ci.where(inventory.CIKeyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
 		}
 	}
 	first, others := s.standing(f["line"], line, public)
-	let := "let the key that CI has open the gate of " + s.deployment
-	drop := "let no other key open the gate of " + s.deployment
+	let := "let the key that CI has open the gate of " + s.ci.deployment
+	drop := "let no other key open the gate of " + s.ci.deployment
 	value := secret.New(line)
 	switch {
 	case first && !others:
@@ -285,13 +266,13 @@ func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value k
 		if err != nil {
 			return err
 		}
-		description := s.description()
+		description := s.ci.description()
 		if f.Has("foreign", owner.String()) {
 			description = ""
 		}
-		return s.scoped(g.SetVariable(ctx, owner, forge.Variable{
-			Key: s.variables.Key(keyVariable), Value: v, File: true, Protected: true, Raw: true,
-			Scope: s.scope, Description: description,
+		return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
+			Key: s.ci.variables.Key(inventory.CIKeyVariable), Value: v, File: true, Protected: true, Raw: true,
+			Scope: s.ci.scope, Description: description,
 		}))
 	})}
 }
@@ -303,7 +284,7 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 		if err != nil {
 			return secret.Value{}, err
 		}
-		v, _ := s.find(variables, keyVariable)
+		v, _ := s.ci.find(variables, inventory.CIKeyVariable)
 		text, err := v.Value.Reveal()
 		if err != nil {
 			return secret.Value{}, err
@@ -314,7 +295,7 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 
 func (s ciKey) allow(summary string, line secret.Value, others string) provision.Change {
 	return provision.Change{Summary: summary, Do: provision.Script{
-		User: s.user, Args: []string{s.deployment, others}, Secret: line, Text: templates.Authorize,
+		User: s.ci.user, Args: []string{s.ci.deployment, others}, Secret: line, Text: templates.Authorize,
 	}}
 }
 
@@ -346,10 +327,7 @@ func (s ciKey) newPair() (private, line secret.Value) {
 	return private, line
 }
 
-// opensGate begins the option of a line of authorized_keys that opens a gate.
-const opensGate = `command="` + gateFile + " "
-
-func (s ciKey) comment() string { return "provision:" + s.deployment }
+func (s ciKey) comment() string { return "provision:" + s.ci.deployment }
 
 // line returns the line of authorized_keys for a public half "TYPE BASE64".
 func (s ciKey) line(public string) (string, error) {
@@ -357,7 +335,7 @@ func (s ciKey) line(public string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
+	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
 }
 
 // standing tells whether a line is the first one for its key and the only one
@@ -384,28 +362,21 @@ func (s ciKey) named(line string) bool {
 	return len(words) > 0 && words[len(words)-1] == s.comment()
 }
 
-// hasKey tells whether a line of authorized_keys lets in a public half "TYPE
-// BASE64". A line that we cannot read may be one that sshd can.
-func hasKey(line, public string) bool {
-	_, blob, _ := strings.Cut(public, " ")
-	return slices.Contains(wordsOf(line), blob)
+// inUse returns the keys that GitLab holds.
+func (s ciKey) inUse(f provision.Facts) []string {
+	var publics []string
+	for _, owner := range s.ci.owners {
+		publics = append(publics, f["public "+owner.String()]...)
+	}
+	return publics
 }
 
-// wordsOf splits a line of authorized_keys as templates/authorize.sh does. A
-// comment has no words.
-func wordsOf(line string) []string {
-	words := strings.FieldsFunc(strings.TrimRight(line, " \t\r"), func(r rune) bool { return r == ' ' || r == '\t' })
-	if len(words) > 0 && strings.HasPrefix(words[0], "#") {
-		return nil
-	}
-	return words
-}
-
-// publicHalf returns "TYPE BASE64" of a private key in PEM.
-func publicHalf(private string) (string, error) {
-	signer, err := ssh.ParsePrivateKey([]byte(private))
-	if err != nil {
-		return "", err
-	}
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+// undo lets no key of CI in any longer.
+func (s ciKey) undo(wish) undo {
+	return undo{s.Name(), provision.Probe{Script: s.Probe().Script}, func(f provision.Facts) ([]provision.Change, error) {
+		if !slices.ContainsFunc(f["line"], s.named) {
+			return nil, nil
+		}
+		return []provision.Change{asUser(s.ci.user, "let no key open the gate of "+s.ci.deployment+" any more", templates.Authorize, s.ci.deployment, "none")}, nil
+	}}
 }

@@ -16,31 +16,30 @@ import (
 // they went from its project to the group or back. It comes after ci-key: CI has
 // the new ones by then.
 type ciMoved struct {
-	ci
+	ci     ci
 	places []forge.Owner // where variables can have been
 }
 
-func ciMovedSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) ciMoved {
-		s := ciMoved{ci: ciOf(d)}
-		s.places = append(s.places, s.owners...)
-		for _, owner := range []forge.Owner{{Kind: forge.ProjectOwner, Path: d.Project}, {Kind: forge.GroupOwner, Path: path.Dir(d.Project)}} {
-			if !slices.Contains(s.places, owner) && owner.Path != "." {
-				s.places = append(s.places, owner)
-			}
+func ciMovedOf(w wish) ciMoved {
+	d := w.deployment
+	s := ciMoved{ci: ciOf(d)}
+	s.places = append(s.places, s.ci.owners...)
+	for _, owner := range []forge.Owner{{Kind: forge.ProjectOwner, Path: d.Project}, {Kind: forge.GroupOwner, Path: path.Dir(d.Project)}} {
+		if !slices.Contains(s.places, owner) && owner.Path != "." {
+			s.places = append(s.places, owner)
 		}
-		return s
-	})
+	}
+	return s
 }
 
-func (s ciMoved) Name() string { return "ci-moved " + s.deployment }
+func (s ciMoved) Name() string { return "ci-moved " + s.ci.deployment }
 
 func (s ciMoved) Probe() provision.Probe {
 	return provision.Probe{Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}
 		for _, owner := range s.places {
 			variables, err := f.Variables(ctx, owner)
-			if err != nil && notThere(err) && !slices.Contains(s.owners, owner) {
+			if err != nil && notThere(err) && !slices.Contains(s.ci.owners, owner) {
 				continue
 			}
 			if err != nil {
@@ -48,7 +47,7 @@ func (s ciMoved) Probe() provision.Probe {
 			}
 			for _, v := range s.left(owner)(variables) {
 				facts.Add("left "+owner.String(), called(v, owner))
-				if v.Scope != s.scope || !strings.HasPrefix(v.Key, s.variables.Prefix+"SSH_") {
+				if v.Scope != s.ci.scope || !strings.HasPrefix(v.Key, s.ci.variables.Prefix+"SSH_") {
 					facts.Add("jobs", "outdated")
 				}
 			}
@@ -61,19 +60,19 @@ func (s ciMoved) Probe() provision.Probe {
 // have. That they are of this one, and not of a namesake in another inventory, is
 // seen by where they lead, so the target is last: an interrupted removal can go on.
 func (s ciMoved) left(owner forge.Owner) func([]forge.Variable) []forge.Variable {
-	wanted := slices.Contains(s.owners, owner)
+	wanted := slices.Contains(s.ci.owners, owner)
 	return func(variables []forge.Variable) (left []forge.Variable) {
 		for _, target := range variables {
-			prefix, ok := strings.CutSuffix(target.Key, targetVariable)
-			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.target() || target.Description != s.description() {
+			prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
+			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.ci.target() || target.Description != s.ci.description() {
 				continue
 			}
-			if wanted && target.Scope == s.scope && prefix == s.variables.Prefix {
+			if wanted && target.Scope == s.ci.scope && prefix == s.ci.variables.Prefix {
 				continue
 			}
-			for _, base := range []string{keyVariable, knownHostsVariable, targetVariable} {
+			for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 				for _, v := range variables {
-					if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.description() {
+					if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.ci.description() {
 						left = append(left, v)
 					}
 				}
@@ -86,7 +85,7 @@ func (s ciMoved) left(owner forge.Owner) func([]forge.Variable) []forge.Variable
 func (s ciMoved) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if f.Has("jobs", "outdated") {
-		changes = append(changes, provision.Note("the jobs of %s name an environment or a prefix of before, and fail until they are what provision render ci prints now, and with --verify", s.deployment))
+		changes = append(changes, provision.Note("the jobs of %s name an environment or a prefix of before, and fail until they are what provision render ci prints now, and with --verify", s.ci.deployment))
 	}
 	for _, owner := range s.places {
 		for _, what := range f["left "+owner.String()] {

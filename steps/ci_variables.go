@@ -17,22 +17,15 @@ import (
 // has. The key that lets CI in is a step of its own, after this one: where
 // GitLab cannot keep a variable to one environment, that shows before any
 // secret is there.
-type ciVariables struct{ ci }
+type ciVariables struct{ ci ci }
 
 // takenHint is for a deployment whose variables belong to another one, or to
 // itself on another host.
 const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
 
-func ciVariablesSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) ciVariables { return ciVariables{ciOf(d)} })
-}
+func ciVariablesOf(w wish) ciVariables { return ciVariables{ciOf(w.deployment)} }
 
-const (
-	targetVariable     = "SSH_DEPLOY_TARGET"
-	knownHostsVariable = "SSH_KNOWN_HOSTS"
-)
-
-func (s ciVariables) Name() string { return "ci-variables " + s.deployment }
+func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
 func (s ciVariables) Probe() provision.Probe {
 	return provision.Probe{
@@ -43,22 +36,22 @@ done
 `},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			facts := provision.Facts{}
-			for _, owner := range s.owners {
+			for _, owner := range s.ci.owners {
 				variables, err := f.Variables(ctx, owner)
 				if err != nil {
 					return nil, err
 				}
-				for _, base := range []string{targetVariable, knownHostsVariable} {
-					v, ok := s.find(variables, base)
+				for _, base := range []string{inventory.DeployTargetVariable, inventory.KnownHostsVariable} {
+					v, ok := s.ci.find(variables, base)
 					if !ok {
 						continue
 					}
 					text, err := v.Value.Reveal() // neither of the two is a secret
 					if err != nil {
-						return nil, fmt.Errorf("%s is hidden and cannot be compared; delete it", s.where(base, owner))
+						return nil, fmt.Errorf("%s is hidden and cannot be compared; delete it", s.ci.where(base, owner))
 					}
 					facts.Add(base+" "+owner.String(), text)
-					if v.Description == s.description() {
+					if v.Description == s.ci.description() {
 						facts.Add("ours "+base, owner.String())
 					}
 					if v.File {
@@ -77,13 +70,13 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	var known []string
 	for _, key := range f["host-key"] {
-		known = append(known, s.known+" "+key)
+		known = append(known, s.ci.known+" "+key)
 	}
 	slices.Sort(known)
 
 	var changes []provision.Change
 	set := func(base, text string, owner forge.Owner, there, ours bool) {
-		verb, description := "set ", s.description()
+		verb, description := "set ", s.ci.description()
 		if there {
 			verb = "update "
 		}
@@ -91,46 +84,38 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 			description = "" // stays as it is
 		}
 		changes = append(changes, provision.Change{
-			Summary: verb + s.where(base, owner),
+			Summary: verb + s.ci.where(base, owner),
 			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-				return s.scoped(g.SetVariable(ctx, owner, forge.Variable{
-					Key: s.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.scope, Description: description,
+				return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
+					Key: s.ci.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.ci.scope, Description: description,
 				}))
 			}),
 		})
 	}
-	for _, owner := range s.owners {
-		targetIsFile, knownIsFile := f.Has("file "+targetVariable, owner.String()), f.Has("file "+knownHostsVariable, owner.String())
-		target, ours := f.Get(targetVariable+" "+owner.String()), f.Has("ours "+targetVariable, owner.String())
+	for _, owner := range s.ci.owners {
+		targetIsFile, knownIsFile := f.Has("file "+inventory.DeployTargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
+		target, ours := f.Get(inventory.DeployTargetVariable+" "+owner.String()), f.Has("ours "+inventory.DeployTargetVariable, owner.String())
 		switch {
-		case target == s.target() && !targetIsFile:
-		case target == s.target():
-			set(targetVariable, target, owner, true, ours)
+		case target == s.ci.target() && !targetIsFile:
+		case target == s.ci.target():
+			set(inventory.DeployTargetVariable, target, owner, true, ours)
 		case target == "" || ours:
-			set(targetVariable, s.target(), owner, target != "", true)
+			set(inventory.DeployTargetVariable, s.ci.target(), owner, target != "", true)
 		default:
-			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), provision.Visible(target)), takenHint)
+			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), provision.Visible(target)), takenHint)
 		}
 
-		there := f.Get(knownHostsVariable + " " + owner.String())
+		there := f.Get(inventory.KnownHostsVariable + " " + owner.String())
 		lines := knownLines(there)
 		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
-		switch ours := there == "" || f.Has("ours "+knownHostsVariable, owner.String()); {
+		switch ours := there == "" || f.Has("ours "+inventory.KnownHostsVariable, owner.String()); {
 		case ours && (!slices.Equal(lines, known) || knownIsFile):
-			set(knownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "", true)
+			set(inventory.KnownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "", true)
 		case !ours && (len(missing) > 0 || knownIsFile): // somebody's own lines stay
-			set(knownHostsVariable, strings.TrimRight(strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n"), "\n")+"\n", owner, true, false)
+			set(inventory.KnownHostsVariable, strings.TrimRight(strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n"), "\n")+"\n", owner, true, false)
 		}
 	}
 	return changes, nil
-}
-
-// scoped adds the way out where GitLab has no scopes for groups.
-func (c ci) scoped(err error) error {
-	if errors.Is(err, forge.ErrScope) {
-		return provision.Hint(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
-	}
-	return err
 }
 
 // knownLines returns the lines of a known_hosts file without comments, each
@@ -145,4 +130,56 @@ func knownLines(text string) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// undo takes away what CI knows, as far as it was set by us.
+func (s ciVariables) undo(wish) undo {
+	c := s.ci
+	// Without a scope it is a deployment that the inventory does not name:
+	// then what GitLab has to say about a variable is all there is to go by.
+	ours := func(v forge.Variable) bool {
+		named := c.scope == "" || v.Scope == c.scope && slices.ContainsFunc(ciBases, func(base string) bool { return v.Key == c.variables.Key(base) })
+		return named && v.Description == c.description()
+	}
+	choose := func(variables []forge.Variable) []forge.Variable {
+		return slices.DeleteFunc(slices.Clone(variables), func(v forge.Variable) bool { return !ours(v) })
+	}
+	ask := func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
+		facts := provision.Facts{}
+		for _, owner := range c.owners {
+			variables, err := g.Variables(ctx, owner)
+			if notThere(err) {
+				facts.Add("hidden", owner.String())
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range choose(variables) {
+				facts.Add("ours "+owner.String(), called(v, owner))
+			}
+			for _, base := range ciBases {
+				if v, ok := c.find(variables, base); ok && !ours(v) {
+					facts.Add("foreign", called(v, owner))
+				}
+			}
+		}
+		return facts, nil
+	}
+	return undo{s.Name(), provision.Probe{Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+		var changes []provision.Change
+		for _, owner := range c.owners {
+			for _, what := range f["ours "+owner.String()] {
+				changes = append(changes, unset(owner, what, choose))
+			}
+		}
+		for _, what := range f["foreign"] {
+			note := "%s stays, as somebody else has set it"
+			if strings.HasPrefix(what, c.variables.Key(inventory.CIKeyVariable)+" ") {
+				note += "; its key opens no gate of " + c.deployment + " on " + c.host + " any more"
+			}
+			changes = append(changes, provision.Note(note, what))
+		}
+		return append(changes, hidden(f, "variables that say %q", c.description())...), nil
+	}}
 }

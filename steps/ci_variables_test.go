@@ -3,11 +3,12 @@ package steps
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"testing"
+
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/secret"
-	"strings"
-	"testing"
 )
 
 func hostKeys(keys ...string) *host { return &host{facts: provision.Facts{"host-key": keys}} }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
-	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 )
@@ -16,10 +16,9 @@ type deployKey struct {
 	user, project, title string
 }
 
-func deployKeySteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) deployKey {
-		return deployKey{d.User, d.Project, d.User + "@" + w.host.Name}
-	})
+func deployKeyOf(w wish) deployKey {
+	d := w.deployment
+	return deployKey{d.User, d.Project, d.User + "@" + w.host.Name}
 }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
@@ -94,4 +93,59 @@ func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) err
 		}
 	}
 	return nil
+}
+
+// undo lets the key of the host read the project no longer.
+func (s deployKey) undo(w wish) undo {
+	probe := provision.Probe{Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys}}
+	if s.project != "" {
+		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
+			facts := provision.Facts{}
+			keys, err := g.DeployKeys(ctx, s.project)
+			if notThere(err) {
+				facts.Add("hidden", "project "+s.project)
+				return facts, nil
+			}
+			for _, k := range keys {
+				if k.Title == s.title {
+					facts.Add("ours", keyOf(k.Key))
+				} else {
+					facts.Add("foreign", keyOf(k.Key))
+				}
+			}
+			return facts, err
+		}
+	}
+	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
+		for _, d := range w.inv.On(w.host) {
+			if d.Name != w.deployment.Name && d.User == s.user && d.Project == s.project && f.Has("carried", d.Name) {
+				return nil, nil
+			}
+		}
+		for _, name := range f["carried"] {
+			if name != w.deployment.Name && sameOrigin(f.Get("origin "+name), gitURL(w.inv.GitLab.SSH, s.project)) {
+				return nil, nil
+			}
+		}
+		var changes []provision.Change
+		held := []string{f.Get("public"), f.Get("next"), f.Get("retired")}
+		for i, public := range f["ours"] {
+			// A host that has no key any more cannot tell which was its own.
+			if f.Get("public") != "" && !slices.Contains(held, public) {
+				changes = append(changes, provision.Note("%s has another key named %s, which is not the one of this host", s.project, s.title))
+				continue
+			}
+			summary := fmt.Sprintf("let the key of %s read %s no longer", s.user, s.project)
+			if i > 0 {
+				summary += fmt.Sprintf(" (%d)", i+1)
+			}
+			changes = append(changes, call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }, "%s", summary))
+		}
+		for _, public := range f["foreign"] {
+			if slices.Contains(held, public) {
+				changes = append(changes, provision.Note("the key of %s can still read %s, as somebody else has registered it", s.user, s.project))
+			}
+		}
+		return append(changes, hidden(f, "a deploy key named %s", s.title)...), nil
+	}}
 }

@@ -16,9 +16,7 @@ type engine struct {
 	install bool // from the packages of the distribution
 }
 
-func engineSteps(w wish) []provision.Step {
-	return []provision.Step{engine{w.host.Engine == inventory.EngineDistribution}}
-}
+func engineOf(w wish) engine { return engine{w.host.Engine == inventory.EngineDistribution} }
 
 func (engine) Name() string { return "engine" }
 

@@ -4,22 +4,19 @@ import (
 	"fmt"
 	"strings"
 
-	"provision/inventory"
 	"provision/provision"
 )
 
 // gitHost wants a user to know the keys of the git server, so that nobody can
 // pose as it: a first connection trusts nothing.
 type gitHost struct {
-	user, address string // address as in known_hosts
-	keys          string // lines "TYPE BASE64"
+	user, address string   // address as in known_hosts
+	keys          []string // lines "TYPE BASE64"
 }
 
-func gitHostSteps(w wish) []provision.Step {
+func gitHostOf(w wish) gitHost {
 	g := w.inv.GitLab
-	return each(w, func(d *inventory.Deployment) gitHost {
-		return gitHost{d.User, knownHostsName(g.SSH.Host, g.SSH.Port), strings.Join(g.HostKeys, "\n")}
-	})
+	return gitHost{w.deployment.User, knownHostsName(g.SSH.Host, g.SSH.Port), g.HostKeys}
 }
 
 func (s gitHost) Name() string { return "git-host " + s.user }
@@ -37,7 +34,7 @@ func (s gitHost) Plan(f provision.Facts) ([]provision.Change, error) {
 		known[keyOf(line)] = true
 	}
 	var lines []string
-	for _, key := range strings.Split(s.keys, "\n") {
+	for _, key := range s.keys {
 		if known[key] {
 			delete(known, key)
 			continue
@@ -78,6 +75,38 @@ mv -f "$new" .ssh/known_hosts
 		changes = append(changes, provision.Note("%s also trusts %s of %s that the inventory does not name", s.user, count(len(known), "key"), s.address))
 	}
 	return changes, nil
+}
+
+// undo removes the lines that were added here.
+func (s gitHost) undo(w wish) undo {
+	script := provision.Script{User: s.user, Args: []string{s.address}, Text: lookAtOthers + `
+[ -f .ssh/known_hosts ] || return 0
+awk -v address="$1" '$NF == "` + lineMark + `" && ($1 == address || $2 == address)' .ssh/known_hosts | facts line
+`}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		if len(f["line"]) == 0 || len(w.others(f)) > 0 {
+			return nil, nil
+		}
+		return []provision.Change{asUser(s.user, fmt.Sprintf("let %s forget the %s of %s", s.user, count(len(f["line"]), "host key"), s.address), `
+file=.ssh/known_hosts
+exec 9<.ssh
+flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
+[ ! -L "$file" ] || fail '.ssh/known_hosts is a link; replace it by a file'
+sum=$(cksum <"$file")
+umask 077
+new=$(mktemp -u "$file.XXXXXX")
+trap 'rm -f "$new"' EXIT
+awk -v address="$1" '!($NF == "`+lineMark+`" && ($1 == address || $2 == address))' "$file" >"$new"
+chmod "$(stat -c %a "$file")" "$new"
+[ "$(cksum <"$file")" = "$sum" ] || fail 'somebody else changed .ssh/known_hosts meanwhile; run again'
+if [ -s "$new" ]; then
+	mv -f "$new" "$file"
+else
+	rm -f "$file" "$new"
+	rmdir .ssh 2>/dev/null || :
+fi
+`, s.address)}, nil
+	}}
 }
 
 // keyOf cuts what stands behind the key in a line "[MARKER ]TYPE BASE64 COMMENT".

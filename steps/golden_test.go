@@ -66,12 +66,7 @@ func readCase(t *testing.T, file string) planCase {
 	if len(archive.Files) != 2 || archive.Files[0].Name != "facts" || archive.Files[1].Name != "plan" {
 		t.Fatal("the sections are facts and plan")
 	}
-	head := map[string]string{}
-	for line := range strings.Lines(string(archive.Comment)) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-			head[key] = value
-		}
-	}
+	head := headOf(archive)
 	step := stepOf(t, head["inventory"], expand(nil, head["retire"]), head["step"])
 	facts := provision.Facts{}
 	for line := range strings.Lines(string(archive.Files[0].Data)) {
@@ -82,6 +77,17 @@ func readCase(t *testing.T, file string) planCase {
 		facts.Add(expand(step, key), expand(step, escapes.Replace(value)))
 	}
 	return planCase{archive, step, facts}
+}
+
+// headOf returns the lines "KEY: VALUE" above the first section.
+func headOf(archive *txtar.Archive) map[string]string {
+	head := map[string]string{}
+	for line := range strings.Lines(string(archive.Comment)) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
+			head[key] = value
+		}
+	}
+	return head
 }
 
 var escapes = strings.NewReplacer(`\n`, "\n", `\r`, "\r")

@@ -73,7 +73,7 @@ func stepsOf(t *testing.T, name, retire string) []provision.Step {
 		return steps
 	}
 	for _, s := range steps {
-		given.Retire[s.Name()] = retire
+		given.Retire[s.Name()] = []string{retire}
 	}
 	return For(inv, host, inv.Deployments, given)
 }
@@ -84,6 +84,12 @@ func inventoryOf(t *testing.T, name string) (*inventory.Inventory, Given) {
 	if !ok {
 		t.Fatalf("there is no inventory %q", name)
 	}
+	inv, given := plainInventory()
+	change(inv, &given)
+	return inv, given
+}
+
+func plainInventory() (*inventory.Inventory, Given) {
 	host := &inventory.Host{Name: "web1", Address: "deploy-host.example.com", Become: inventory.BecomeSudo, Engine: inventory.EnginePresent}
 	inv := &inventory.Inventory{
 		GitLab: inventory.GitLab{
@@ -98,15 +104,19 @@ func inventoryOf(t *testing.T, name string) (*inventory.Inventory, Given) {
 			Wait: 5 * time.Minute, KeepImages: 2,
 		}},
 	}
-	given := Given{Salt: "salt", Retire: map[string]string{}}
-	change(inv, &given)
-	return inv, given
+	return inv, Given{Salt: "salt", Retire: map[string][]string{}}
 }
 
 func stepOf(t *testing.T, inventory, retire, name string) provision.Step {
 	t.Helper()
+	return named(t, stepsOf(t, inventory, retire), name)
+}
+
+// named returns the step of that name.
+func named(t *testing.T, steps []provision.Step, name string) provision.Step {
+	t.Helper()
 	var names []string
-	for _, s := range stepsOf(t, inventory, retire) {
+	for _, s := range steps {
 		if s.Name() == name {
 			return s
 		}

@@ -9,17 +9,30 @@ import (
 // JournalLines is how many lines [Journal] reads at most: the newest.
 const JournalLines = 10_000
 
+// journal looks what a host has logged about itself, and changes nothing.
+type journal struct{ since int64 }
+
+func journalOf(wish) journal { return journal{} }
+
+func (journal) wanted() bool { return false }
+
 // Journal returns a step that looks what a host has logged about itself, of
 // apply and of the gate, and changes nothing. Since is in seconds of Unix.
 //
 // The facts are "user", a name and an id of each deploy user; "journal",
 // and "entry", a line of it as JSON with MESSAGE and _UID; or where the host keeps no journal,
 // "file", which is read in its place, "line", and "zone", as date +%z says it.
-func Journal(since int64) provision.Step {
-	return undo{"journal", provision.Probe{Script: provision.Script{
-		Args: []string{strconv.FormatInt(since, 10), strconv.Itoa(JournalLines)}, Text: lookAtJournal,
-	}}, func(provision.Facts) ([]provision.Change, error) { return nil, nil }}
+func Journal(since int64) provision.Step { return journal{since} }
+
+func (journal) Name() string { return "journal" }
+
+func (s journal) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{
+		Args: []string{strconv.FormatInt(s.since, 10), strconv.Itoa(JournalLines)}, Text: lookAtJournal,
+	}}
 }
+
+func (journal) Plan(provision.Facts) ([]provision.Change, error) { return nil, nil }
 
 const lookAtJournal = `
 cat /etc/provision/deployments/* 2>/dev/null | sed -n 's/^user=//p' | sort -u | while IFS= read -r user; do

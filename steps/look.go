@@ -9,16 +9,22 @@ import (
 // is still as it should be: the probes of one deployment, as they are here.
 type look struct{ deployment, text string }
 
-func lookSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) look {
-		// It has no secrets, and no salts that would differ from run to run.
-		alone := wish{inv: w.inv, host: w.host, deployments: []*inventory.Deployment{d}}
-		text, err := provision.LookProgram(alone.with([]provision.Step{look{deployment: d.Name}}), d.User)
-		if err != nil {
-			panic("a checked inventory has no NUL bytes: " + err.Error())
-		}
-		return look{d.Name, text}
-	})
+func lookOf(w wish) look {
+	d := w.deployment
+	if w.probing {
+		return look{deployment: d.Name}
+	}
+	// It has no secrets, and no salts that would differ from run to run.
+	alone := wish{inv: w.inv, host: w.host, deployment: d, selected: []*inventory.Deployment{d}, probing: true}
+	var steps []provision.Step
+	for _, k := range kinds() {
+		steps = k.wanted(steps, alone)
+	}
+	text, err := provision.LookProgram(steps, d.User)
+	if err != nil {
+		panic("a checked inventory has no NUL bytes: " + err.Error())
+	}
+	return look{d.Name, text}
 }
 
 func (s look) Name() string { return "look " + s.deployment }
@@ -35,4 +41,13 @@ func (s look) Plan(f provision.Facts) ([]provision.Change, error) {
 		Summary: "install what verify looks at " + s.deployment + " with",
 		Do:      install(s.file(), s.text, "644"),
 	}}, nil
+}
+
+func (s look) undo(wish) undo {
+	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
+		if f.Get("file") == "" {
+			return nil, nil
+		}
+		return []provision.Change{asRoot("remove what verify looks at "+s.deployment+" with", removeFile, s.file(), "/usr/local/lib/provision")}, nil
+	}}
 }

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"provision/inventory"
 	"provision/provision"
 )
 
@@ -14,9 +13,7 @@ import (
 // somebody may want them. But who has one is root, by way of the group docker.
 type otherKeys struct{ user string }
 
-func otherKeysSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) otherKeys { return otherKeys{d.User} })
-}
+func otherKeysOf(w wish) otherKeys { return otherKeys{w.deployment.User} }
 
 func (s otherKeys) Name() string { return "other-keys " + s.user }
 

@@ -18,15 +18,16 @@ type override struct {
 	source, text                string
 }
 
-func overrideSteps(w wish) []provision.Step {
-	var steps []provision.Step
-	for _, d := range w.deployments {
-		if d.Override != nil {
-			steps = append(steps, override{d.Name, d.User, d.Directory, d.Override.Path, d.Override.Text})
-		}
+func overrideOf(w wish) override {
+	d := w.deployment
+	s := override{deployment: d.Name, user: d.User, directory: d.Directory}
+	if d.Override != nil {
+		s.source, s.text = d.Override.Path, d.Override.Text
 	}
-	return steps
+	return s
 }
+
+func (s override) wanted() bool { return s.source != "" }
 
 func (s override) Name() string { return "override " + s.deployment }
 
@@ -89,3 +90,10 @@ git -C "$clone" config provision.override "$3"
 printf '%s' "$2" | put "$1" 644
 `}
 }
+
+// removeOverride removes the file from the clone $1, and what is noted of it.
+const removeOverride = `
+rm -f "$1/compose.override.yaml"
+git -C "$1" config --unset provision.override
+git -C "$1" config --get-regexp '^provision[.]' >/dev/null || git -C "$1" config --remove-section provision 2>/dev/null || :
+`

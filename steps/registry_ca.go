@@ -1,8 +1,7 @@
 package steps
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"path"
 
 	"provision/provision"
 )
@@ -15,12 +14,11 @@ type registryCA struct {
 	pem      string
 }
 
-func registryCASteps(w wish) []provision.Step {
-	if len(w.inv.Registry.CA) == 0 {
-		return nil
-	}
-	return []provision.Step{registryCA{w.inv.Registry.Host, string(w.inv.Registry.CA)}}
+func registryCAOf(w wish) registryCA {
+	return registryCA{w.inv.Registry.Host, string(w.inv.Registry.CA)}
 }
+
+func (s registryCA) wanted() bool { return s.pem != "" }
 
 func (registryCA) Name() string { return "registry-ca" }
 
@@ -40,23 +38,19 @@ func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {
 	}}, nil
 }
 
-// digestOf looks at a file of root: owner, mode and digest.
-func digestOf(file string) provision.Script {
-	return provision.Script{Args: []string{file}, Text: `
-! [ -f "$1" ] || fact file "$(stat -c '%U %a' "$1") $(sha256sum <"$1" | cut -c 1-64)"
-`}
-}
-
-// fileFact is what [digestOf] reports of a file with that text and mode.
-func fileFact(text, mode string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "root " + mode + " " + hex.EncodeToString(sum[:])
-}
-
-// install writes a file of root, and the folders above it.
-func install(file, text, mode string) provision.Script {
-	return provision.Script{Args: []string{file, text, mode}, Text: `
-mkdir -p "${1%/*}"
-printf '%s' "$2" | put "$1" "$3" root:root
-`}
+// undo trusts the CA of the registry no longer, where nobody needs it.
+func (s registryCA) undo(w wish) undo {
+	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		if len(w.others(f)) > 0 {
+			return nil, nil
+		}
+		if f.Get("file") == "" {
+			if f.Get("empty") == "" || !f.Has("carried", w.deployment.Name) {
+				return nil, nil // nobody knows whose folder that is
+			}
+			return []provision.Change{asRoot("remove the empty folder "+path.Dir(s.file()), removeFile, s.file(), "/etc/docker/certs.d")}, nil
+		}
+		return []provision.Change{asRoot("let docker trust the CA of "+s.registry+" no longer", removeFile, s.file(), "/etc/docker/certs.d")}, nil
+	}}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,9 +27,9 @@ type registryLogin struct {
 	named                 secret.Value    // of that one: the user name, a newline, the password
 	digest                string          // of that one: as the host reports it
 	salt                  string
-	directory             string // of one deployment of the user, to try a new token in
-	renew                 int    // days that a token must have left
-	retire                string // the login that is not to be used any more
+	directory             string   // of one deployment of the user, to try a new token in
+	renew                 int      // days that a token must have left
+	retire                []string // the login that is not to be used any more
 }
 
 const (
@@ -40,28 +41,27 @@ const (
 // on apply replaces it.
 const WarnDays = 30
 
-func registryLoginSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) registryLogin {
-		s := registryLogin{
-			user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
-			owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
-		}
-		s.retire = w.given.Retire[s.Name()]
-		if s.renew = w.given.Renew; s.renew == 0 {
-			s.renew = WarnDays
-		}
-		switch credential := w.inv.Registry.Credential; credential.Kind {
-		case inventory.DeployToken:
-			s.kind = forge.DeployToken
-		case inventory.Named:
-			password, _ := w.given.RegistryPassword.Reveal()
-			s.named = secret.New(credential.Username + "\n" + password)
-			s.digest, _ = secret.New(credential.Username + ":" + password).Digest(s.salt)
-		default:
-			s.kind = forge.AccessToken
-		}
-		return s
-	})
+func registryLoginOf(w wish) registryLogin {
+	d := w.deployment
+	s := registryLogin{
+		user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
+		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
+	}
+	s.retire = w.given.Retire[s.Name()]
+	if s.renew = w.given.Renew; s.renew == 0 {
+		s.renew = WarnDays
+	}
+	switch credential := w.inv.Registry.Credential; credential.Kind {
+	case inventory.DeployToken:
+		s.kind = forge.DeployToken
+	case inventory.Named:
+		password, _ := w.given.RegistryPassword.Reveal()
+		s.named = secret.New(credential.Username + "\n" + password)
+		s.digest, _ = secret.New(credential.Username + ":" + password).Digest(s.salt)
+	default:
+		s.kind = forge.AccessToken
+	}
+	return s
 }
 
 // lookAtMode reports a config.json that others may read or write.
@@ -122,16 +122,8 @@ func (s registryLogin) ours(t forge.Token) bool {
 func (s registryLogin) description() string { return "Made by provision for " + s.title + "." }
 
 func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("config") == "broken" {
-		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
-	}
-	store, others := f["store"], f["helper"]
-	if len(others) > 0 {
-		store = others // what is said about one registry wins over what is said about all
-	}
-	if len(store) > 0 && store[0] != "" {
-		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
-			"take credsStore and credHelpers out of it, or deploy as another user")
+	if err := s.unusable(f); err != nil {
+		return nil, err
 	}
 	var changes []provision.Change
 	if f.Get("loose") != "" && f.Get("login") != "" {
@@ -146,57 +138,18 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return changes, nil
 	}
-
-	held := strings.TrimPrefix(strings.TrimPrefix(f.Get("login"), loginPrefix), deployTokenPrefix)
-	good := false
-	var why string
-	var unused []int64
-	var told []provision.Change // what needs no change
-	for _, token := range f["token"] {
-		number, left, _ := strings.Cut(token, " ")
-		id, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
-			return nil, err
-		}
-		days, err := strconv.Atoi(left)
-		if number == held {
-			told = append(told, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner), Ends: err == nil, Days: days}))
-		}
-		switch {
-		case number != held:
-			unused = append(unused, id)
-		case f.Get("login") == s.retire:
-			why = fmt.Sprintf(", in place of token %s", number)
-			unused = append(unused, id)
-		case err == nil && days < s.renew:
-			why = fmt.Sprintf(", as token %s ends in %d days", number, days)
-			unused = append(unused, id)
-		default:
-			good = true
-			if err == nil && days < WarnDays {
-				told = append(told, provision.Note("token %s ends in %d days; apply replaces it", number, days))
-			}
-		}
+	held, unused, err := s.judge(f)
+	if err != nil {
+		return nil, err
 	}
-	changes = append(changes, told...)
-	if !good {
-		if why == "" && held != "" && held != f.Get("login") {
-			why = fmt.Sprintf(", as token %s is revoked or expired", held)
-		}
-		credential := secret.Born(nil)
-		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why),
-			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
-		}, s.login(" with it", credential))
-		if s.retire != "" && s.retire == f.Get("login") {
-			changes = append(changes, provision.Change{
-				Summary: "pull with it",
-				Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
-cd "$1"
-docker compose pull --quiet
-`},
-			})
-		}
+	if held.fate != absent && held.fate != dead {
+		changes = append(changes, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner), Ends: held.ends, Days: held.days}))
+	}
+	switch {
+	case held.fate != kept:
+		changes = append(changes, s.replace(held)...)
+	case held.ends && held.days < WarnDays:
+		changes = append(changes, provision.Note("token %s ends in %d days; apply replaces it", held.id, held.days))
 	}
 	for _, id := range unused {
 		changes = append(changes, provision.Change{
@@ -208,6 +161,100 @@ docker compose pull --quiet
 		changes = append(changes, provision.Note("%s has another token named %s, made by somebody else (id %s): revoke it if nobody uses it", s.owner, s.title, id))
 	}
 	return changes, nil
+}
+
+// unusable returns an error where a login would not be kept in config.json.
+func (s registryLogin) unusable(f provision.Facts) error {
+	if f.Get("config") == "broken" {
+		return provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+	}
+	store, others := f["store"], f["helper"]
+	if len(others) > 0 {
+		store = others // what is said about one registry wins over what is said about all
+	}
+	if len(store) > 0 && store[0] != "" {
+		return provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
+			"take credsStore and credHelpers out of it, or deploy as another user")
+	}
+	return nil
+}
+
+// A fate is what becomes of the token that the host holds.
+type fate int
+
+const (
+	absent  fate = iota // the host holds none of ours
+	dead                // it holds one that does not work
+	kept                // it goes on with the one that it holds
+	retired             // that one is not to be used any more
+	ending              // that one ends soon
+)
+
+// A heldToken is the token that the host is logged in with.
+type heldToken struct {
+	id   string // as its login says
+	fate fate
+	ends bool
+	days int // until then
+}
+
+// judge decides what becomes of the tokens: of the one that the host holds, and
+// which are of no use to it, at the latest when it holds another.
+func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64, err error) {
+	login := f.Get("login")
+	held.id = strings.TrimPrefix(strings.TrimPrefix(login, loginPrefix), deployTokenPrefix)
+	if held.id != login {
+		held.fate = dead
+	}
+	for _, token := range f["token"] {
+		number, left, _ := strings.Cut(token, " ")
+		id, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return held, nil, err
+		}
+		if number != held.id {
+			unused = append(unused, id)
+			continue
+		}
+		days, err := strconv.Atoi(left)
+		held.ends, held.days = err == nil, days
+		switch {
+		case slices.Contains(s.retire, login):
+			held.fate = retired
+		case held.ends && days < s.renew:
+			held.fate = ending
+		default:
+			held.fate = kept
+			continue
+		}
+		unused = append(unused, id)
+	}
+	return held, unused, nil
+}
+
+// replace makes another token and logs in with it. One that is to be retired
+// works, so the other is tried before that one goes.
+func (s registryLogin) replace(held heldToken) []provision.Change {
+	why := map[fate]string{
+		retired: fmt.Sprintf(", in place of token %s", held.id),
+		ending:  fmt.Sprintf(", as token %s ends in %d days", held.id, held.days),
+		dead:    fmt.Sprintf(", as token %s is revoked or expired", held.id),
+	}
+	credential := secret.Born(nil)
+	changes := []provision.Change{{
+		Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why[held.fate]),
+		Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
+	}, s.login(" with it", credential)}
+	if held.fate == retired {
+		changes = append(changes, provision.Change{
+			Summary: "pull with it",
+			Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+cd "$1"
+docker compose pull --quiet
+`},
+		})
+	}
+	return changes
 }
 
 func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
@@ -248,4 +295,77 @@ func (s registryLogin) login(how string, credential secret.Value) provision.Chan
 		Hint:    s.hint(),
 		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
 	}
+}
+
+// inUse returns the login that the host has.
+func (s registryLogin) inUse(f provision.Facts) []string {
+	if login := f.Get("login"); login != "" {
+		return []string{login}
+	}
+	return nil
+}
+
+// undo takes away the login, and then its token, unless another deployment of
+// the user needs them.
+func (s registryLogin) undo(w wish) undo {
+	probe := s.Probe()
+	probe.Script.Text = lookAtOthers + templates.Logins
+	probe.Ask = nil
+	if s.kind != "" && s.owner.Path != "" {
+		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) { return s.askAll(ctx, g) }
+	}
+	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
+		if len(w.others(f)) > 0 {
+			return nil, nil
+		}
+		var changes []provision.Change
+		switch login := f.Get("login"); {
+		case f.Get("config") == "broken":
+			changes = append(changes, provision.Note("~%s/.docker/config.json is not valid JSON, and stays", s.user))
+		case login == "":
+		case s.made(login, f):
+			changes = append(changes, asUser(s.user, fmt.Sprintf("log %s out of %s", s.user, s.registry), templates.Logout, s.registry, login))
+		default:
+			changes = append(changes, provision.Note("the login of %s to %s stays, as somebody else has made it", s.user, s.registry))
+		}
+		for _, number := range f["token"] {
+			id, err := strconv.ParseInt(number, 10, 64)
+			if err != nil {
+				return nil, err
+			}
+			changes = append(changes, call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) },
+				"revoke the %s %d of %s", s.kind, id, s.owner))
+		}
+		return append(changes, hidden(f, "a token named %s", s.title)...), nil
+	}}
+}
+
+// askAll reports the tokens that we have made: those that work, and the dead.
+func (s registryLogin) askAll(ctx context.Context, g forge.Forge) (provision.Facts, error) {
+	facts := provision.Facts{}
+	tokens, err := g.Tokens(ctx, s.owner, s.kind)
+	if notThere(err) {
+		facts.Add("hidden", s.owner.String())
+		return facts, nil
+	}
+	for _, t := range tokens {
+		id := strconv.FormatInt(t.ID, 10)
+		switch {
+		case t.Name != s.title || !s.ours(t):
+		case t.Active:
+			facts.Add("token", id)
+		default:
+			facts.Add("dead", id)
+		}
+	}
+	return facts, err
+}
+
+// made tells whether a login was made by us.
+func (s registryLogin) made(login string, f provision.Facts) bool {
+	if s.kind == "" {
+		return s.digest != "" && f.Get("digest") == s.digest
+	}
+	id, ok := strings.CutPrefix(login, deployTokenPrefix)
+	return strings.HasPrefix(login, loginPrefix) || ok && (f.Has("token", id) || f.Has("dead", id))
 }

@@ -2,12 +2,26 @@ package steps
 
 import (
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 
 	"provision/inventory"
 	"provision/provision"
+)
+
+// A stage is when something is undone. In each stage, what was made last goes
+// first.
+type stage int
+
+// The stages of a removal, in their order.
+const (
+	accessOfCI stage = iota // CI is let in no longer, before anything else
+	running                 // what runs
+	inGitLab                // what GitLab shows, while the host can still tell which is its own
+	homeFiles               // what the user has
+	account                 // the user, and whom it trusts
+	rootFiles               // what root has
+	memory                  // what the host has to know to go on after an interruption
+	stages
 )
 
 // Remove returns the steps that undo a deployment, in the order in which it
@@ -17,36 +31,44 @@ import (
 // The deployment may be one that the inventory does not name: see [Recall].
 // What others need stays: the other deployments that the host carries.
 func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventory.Deployment, given Given) []provision.Step {
-	l := leavingOf(inv, host, deployment, given)
-	return []provision.Step{
-		l.key(),
-		l.variables(),
-		l.containers(),
-		l.deploys(),
-		l.login(),
-		l.deployKey(),
-		l.checkout(),
-		l.repoKey(),
-		l.gitHost(),
-		l.account(),
-		l.look(),
-		l.registryCA(),
-		l.settings(),
-		l.gate(),
+	var steps []provision.Step
+	for _, u := range undoings([]wish{{inv: inv, host: host, deployment: deployment, selected: []*inventory.Deployment{deployment}, given: given}}) {
+		steps = append(steps, u)
 	}
+	return steps
 }
 
-// leaving is a deployment that is to be undone.
-type leaving struct {
-	wish
-	*inventory.Deployment
+// Forget returns the steps that take away what a host has in GitLab, where the
+// host itself is gone or cannot be trusted: it is asked nothing. The
+// deployments are all on that host, and the inventory names them.
+func Forget(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
+	var steps []provision.Step
+	for _, u := range undoings(wishes(inv, host, deployments, given)) {
+		if u.probe.Ask != nil {
+			u.probe.Script = provision.Script{}
+			steps = addStep(steps, u)
+		}
+	}
+	return steps
 }
 
-func leavingOf(inv *inventory.Inventory, host *inventory.Host, d *inventory.Deployment, given Given) leaving {
-	return leaving{wish{inv, host, []*inventory.Deployment{d}, given}, d}
+// undoings returns the undoing of each kind for each wish, in order.
+func undoings(wishes []wish) []undo {
+	var all []undo
+	for in := range stages {
+		for _, k := range slices.Backward(kinds()) {
+			if k.undo == nil || k.stage != in {
+				continue
+			}
+			for _, w := range wishes {
+				all = append(all, k.undo(w))
+			}
+		}
+	}
+	return all
 }
 
-// undo is one part of that: a step whose wish is that something is not there.
+// undo is a step whose wish is that something is not there.
 type undo struct {
 	name  string
 	probe provision.Probe
@@ -56,19 +78,6 @@ type undo struct {
 func (s undo) Name() string                                       { return s.name }
 func (s undo) Probe() provision.Probe                             { return s.probe }
 func (s undo) Plan(f provision.Facts) ([]provision.Change, error) { return s.plan(f) }
-
-// asUser, asRoot and call make changes.
-func (l leaving) asUser(summary, text string, args ...string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{User: l.User, Text: text, Args: args}}
-}
-
-func asRoot(summary, text string, args ...string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{Text: text, Args: args}}
-}
-
-func call(do provision.Call, format string, args ...any) provision.Change {
-	return provision.Change{Summary: fmt.Sprintf(format, args...), Do: do}
-}
 
 // lookAtOthers reports the deployments of a user that the host carries, and
 // where their clones come from.
@@ -81,46 +90,27 @@ for file in /etc/provision/deployments/*; do
 done
 `
 
-// needed returns the names of the other deployments of the same user.
-func (l leaving) needed(f provision.Facts) []string {
-	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == l.Name })
+// lookAtCarried reports the deployments that the host carries.
+const lookAtCarried = `
+for file in /etc/provision/deployments/*; do
+	! [ -f "$file" ] || fact carried "${file##*/}"
+done
+`
+
+// others returns the names of the other deployments that the host carries.
+func (w wish) others(f provision.Facts) []string {
+	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == w.deployment.Name })
 }
 
-// Recall returns a step that looks what a host knows itself of a deployment
-// that it carries, and changes nothing: see [Recalled].
-func Recall(name string) provision.Step {
-	return undo{"recall " + name, provision.Probe{Script: provision.Script{Args: []string{name}, Text: lookAtCarried + `
-file=/etc/provision/deployments/$1
-[ -f "$file" ] || return 0
-user=$(sed -n 's/^user=//p' "$file")
-clone=$(sed -n 's/^directory=//p' "$file")
-fact user "$user"
-fact directory "$clone"
-home=$(getent passwd "$user" | cut -d : -f 6) && command -v git >/dev/null || return 0
-fact origin "$(git config --file "$home/$clone/.git/config" --get remote.origin.url 2>/dev/null | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
-`}}, func(provision.Facts) ([]provision.Change, error) { return nil, nil }}
+// asUser and asRoot make changes of a script.
+func asUser(user, summary, text string, args ...string) provision.Change {
+	return provision.Change{Summary: summary, Do: provision.Script{User: user, Text: text, Args: args}}
 }
 
-// Recalled makes a deployment of what a host knows of it, for [Remove]: the
-// user, the directory, and by its clone the project. Where in GitLab its
-// variables are, nobody knows any more: they are looked for in the project and
-// in its group. It returns nil where the host does not carry it.
-func Recalled(inv *inventory.Inventory, host *inventory.Host, name string, f provision.Facts) *inventory.Deployment {
-	d := &inventory.Deployment{Name: name, Host: host, User: f.Get("user"), Directory: f.Get("directory"), TokenGroup: inv.Registry.Group}
-	if d.User == "" || d.Directory == "" {
-		return nil
-	}
-	server, project := origin(f.Get("origin"))
-	if project == "" || server != strings.ToLower(inv.GitLab.SSH.Host) {
-		return d
-	}
-	d.Project = project
-	d.Variables.Projects = []string{project}
-	if group := path.Dir(project); group != "." {
-		d.Variables.Group = group
-		if d.TokenGroup == "" {
-			d.TokenGroup = group
-		}
-	}
-	return d
+func asRoot(summary, text string, args ...string) provision.Change {
+	return asUser("", summary, text, args...)
+}
+
+func call(do provision.Call, format string, args ...any) provision.Change {
+	return provision.Change{Summary: fmt.Sprintf(format, args...), Do: do}
 }

@@ -3,6 +3,7 @@ package steps
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,12 +47,7 @@ func readRemoval(t *testing.T, file string) (c planCase, plan *txtar.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := map[string]string{}
-	for line := range strings.Lines(string(archive.Comment)) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
-			head[key] = value
-		}
-	}
+	head := headOf(archive)
 	sections := map[string]*txtar.File{}
 	for i := range archive.Files {
 		sections[archive.Files[i].Name] = &archive.Files[i]
@@ -81,15 +77,7 @@ func factsOf(t *testing.T, section *txtar.File) provision.Facts {
 
 func removalOf(t *testing.T, inv *inventory.Inventory, d *inventory.Deployment, given Given, name string) provision.Step {
 	t.Helper()
-	var names []string
-	for _, s := range Remove(inv, inv.Hosts[0], d, given) {
-		if s.Name() == name {
-			return s
-		}
-		names = append(names, s.Name())
-	}
-	t.Fatalf("there is no step %q, but %s", name, strings.Join(names, ", "))
-	return nil
+	return named(t, Remove(inv, inv.Hosts[0], d, given), name)
 }
 
 // A host that does not carry the deployment knows nothing of it.
@@ -106,10 +94,12 @@ func TestRecalledNothing(t *testing.T) {
 func TestRemoveOrder(t *testing.T) {
 	inv, given := inventoryOf(t, "")
 	var names []string
-	for _, s := range Remove(inv, inv.Hosts[0], inv.Deployments[0], given) {
-		names = append(names, kindOf(s))
-	}
 	const want = "ci-key ci-variables containers deploys registry-login deploy-key checkout repo-key git-host user look registry-ca settings gate"
+	for _, s := range Remove(inv, inv.Hosts[0], inv.Deployments[0], given) {
+		if kind := kindOf(s); slices.Contains(strings.Fields(want), kind) {
+			names = append(names, kind)
+		}
+	}
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("the order is\n%s, not\n%s", got, want)
 	}
@@ -128,11 +118,11 @@ func TestForget(t *testing.T) {
 		}
 	}
 	for _, d := range inv.Deployments {
-		for _, base := range []string{keyVariable, targetVariable} {
+		for _, base := range []string{inventory.CIKeyVariable, inventory.DeployTargetVariable} {
 			f.Vars[group] = append(f.Vars[group], forge.Variable{Key: base, Scope: d.Scope, Description: ciOf(d).description()})
 		}
 	}
-	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: keyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
+	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: inventory.CIKeyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
 	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: name, Description: "Made by provision for " + name + "."}); err != nil {
 		t.Fatal(err)
 	}

@@ -22,15 +22,15 @@ func GateFiles() []File {
 
 // SettingsFile is what the gate knows of a deployment.
 func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
-	s := settingsOf(inv, d)
+	s := settingsOf(wish{inv: inv, deployment: d})
 	return File{s.file(), s.text()}
 }
 
 // OverrideFile is the compose.override.yaml of a deployment that has an
 // override.
 func OverrideFile(d *inventory.Deployment) File {
-	s := override{directory: d.Directory}
-	return File{"~" + d.User + "/" + s.file(), d.Override.Text}
+	s := overrideOf(wish{deployment: d})
+	return File{"~" + d.User + "/" + s.file(), s.text}
 }
 
 // AuthorizedKey is the line that lets the deploy key in. The key is made when

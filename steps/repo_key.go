@@ -2,8 +2,8 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 
-	"provision/inventory"
 	"provision/provision"
 )
 
@@ -13,15 +13,13 @@ import (
 // id_ed25519.next, until the new one is registered and tried: see repoKeySwap.
 type repoKey struct {
 	user, comment string
-	retire        string // the public half of a key not to be used any more
+	retire        []string // the public half of a key not to be used any more
 }
 
-func repoKeySteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) repoKey {
-		s := repoKey{user: d.User, comment: keyMark + d.User + "@" + w.host.Name}
-		s.retire = w.given.Retire[s.Name()]
-		return s
-	})
+func repoKeyOf(w wish) repoKey {
+	s := repoKey{user: w.deployment.User, comment: keyMark + w.deployment.User + "@" + w.host.Name}
+	s.retire = w.given.Retire[s.Name()]
+	return s
 }
 
 func (s repoKey) Name() string { return "repo-key " + s.user }
@@ -55,7 +53,7 @@ func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch {
 	case public == "":
 		return []provision.Change{s.make("make a key pair for "+s.user, "id_ed25519")}, nil
-	case public == s.retire && f.Get("next") == "":
+	case slices.Contains(s.retire, public) && f.Get("next") == "":
 		return []provision.Change{s.make("make the next key pair for "+s.user+", beside the one in use", "id_ed25519.next")}, nil
 	}
 	return nil, nil
@@ -75,4 +73,41 @@ mv -f "$new/key.pub" ".ssh/$2.pub"
 mv "$new/key" ".ssh/$2"
 `},
 	}
+}
+
+// inUse returns the key that is in use. Where one is retired already, that
+// rotation is gone on with, and no other begun.
+func (s repoKey) inUse(f provision.Facts) []string {
+	public, retired := f.Get("public"), f.Get("retired")
+	switch {
+	case public == "":
+		return nil
+	case retired != "":
+		return []string{retired}
+	}
+	return []string{public}
+}
+
+// undo removes the pair, if it was made here, and what a rotation has left.
+func (s repoKey) undo(w wish) undo {
+	script := provision.Script{User: s.user, Text: lookAtOthers + `
+for key in id_ed25519 id_ed25519.next; do
+	case $(ssh-keygen -y -P '' -f ".ssh/$key" 2>/dev/null </dev/null) in
+	*' ` + keyMark + `'*) fact made "$key" ;;
+	esac
+done
+! [ -e .ssh/id_ed25519.retired.pub ] || fact made id_ed25519.retired
+`}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		if len(f["made"]) == 0 || len(w.others(f)) > 0 {
+			return nil, nil
+		}
+		return []provision.Change{asUser(s.user, "remove the key pair of "+s.user, `
+for key; do
+	rm -f ".ssh/$key.pub"
+	rm -f ".ssh/$key"
+done
+rmdir .ssh 2>/dev/null || :
+`, f["made"]...)}, nil
+	}}
 }

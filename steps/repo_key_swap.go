@@ -2,9 +2,7 @@ package steps
 
 import (
 	"context"
-	"strings"
 
-	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 )
@@ -14,21 +12,19 @@ import (
 // use; once no project knows that one any more, it is forgotten.
 type repoKeySwap struct {
 	user     string
-	projects string // one a line
-	urls     string // of these
+	projects []string
+	urls     []string // of these
 }
 
-func repoKeySwapSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) repoKeySwap {
-		s := repoKeySwap{user: d.User}
-		for _, other := range w.deployments {
-			if other.User == d.User {
-				s.projects += other.Project + "\n"
-				s.urls += gitURL(w.inv.GitLab.SSH, other.Project) + "\n"
-			}
+func repoKeySwapOf(w wish) repoKeySwap {
+	s := repoKeySwap{user: w.deployment.User}
+	for _, d := range w.selected {
+		if d.User == s.user {
+			s.projects = append(s.projects, d.Project)
+			s.urls = append(s.urls, gitURL(w.inv.GitLab.SSH, d.Project))
 		}
-		return s
-	})
+	}
+	return s
 }
 
 func (s repoKeySwap) Name() string { return "repo-key-swap " + s.user }
@@ -38,7 +34,7 @@ func (s repoKeySwap) Probe() provision.Probe {
 		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			facts := provision.Facts{}
-			for _, project := range strings.Fields(s.projects) {
+			for _, project := range s.projects {
 				keys, err := f.DeployKeys(ctx, project)
 				if err != nil {
 					return nil, err
@@ -55,7 +51,7 @@ func (s repoKeySwap) Probe() provision.Probe {
 func (s repoKeySwap) Plan(f provision.Facts) ([]provision.Change, error) {
 	next, retired := f.Get("next"), f.Get("retired")
 	everywhere, somewhere := true, false
-	for _, project := range strings.Fields(s.projects) {
+	for _, project := range s.projects {
 		everywhere = everywhere && f.Has("registered "+project, next)
 		somewhere = somewhere || f.Has("registered "+project, retired)
 	}
@@ -65,7 +61,7 @@ func (s repoKeySwap) Plan(f provision.Facts) ([]provision.Change, error) {
 	case next != "":
 		return []provision.Change{{
 			Summary: "read the projects with the next key of " + s.user + ", and use it from now on",
-			Do: provision.Script{User: s.user, Args: strings.Fields(s.urls), Text: `
+			Do: provision.Script{User: s.user, Args: s.urls, Text: `
 export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -i .ssh/id_ed25519.next -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o StrictHostKeyChecking=yes'
 for url; do
 	git ls-remote --quiet "$url" HEAD >/dev/null

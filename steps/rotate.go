@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"slices"
 	"strings"
 
 	"provision/provision"
@@ -14,38 +15,30 @@ var RotateKinds = map[string]string{
 	"registry-token": "registry-login",
 }
 
+// A rotatable step looks after a credential that can be replaced: its plan
+// does so where [Given.Retire] has what is in use.
+type rotatable interface {
+	provision.Step
+
+	// inUse returns the credentials that are to be replaced, none of them
+	// secret: public halves and names. There are none where none is made yet.
+	inUse(provision.Facts) []string
+}
+
 // Retire returns what [Given.Retire] has to be for the credentials of some
 // kinds of steps to be replaced: the ones that are in use now, and whether
 // there are some.
-func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) (retire map[string]string, some bool) {
-	retire = map[string]string{}
+func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) (retire map[string][]string, some bool) {
+	retire = map[string][]string{}
 	for _, step := range steps {
 		name := step.Name()
 		kind, _, _ := strings.Cut(name, " ")
-		wanted := false
-		for _, k := range kinds {
-			wanted = wanted || RotateKinds[k] == kind
-		}
-		if !wanted {
+		s, ok := step.(rotatable)
+		if !ok || !slices.ContainsFunc(kinds, func(k string) bool { return RotateKinds[k] == kind }) {
 			continue
 		}
-		facts := seen[name]
-		switch s := step.(type) {
-		case ciKey:
-			for _, owner := range s.owners {
-				public := facts.Get("public " + owner.String())
-				retire[name] += public + "\n"
-				some = some || public != ""
-			}
-		case repoKey:
-			// One that has a retired key still is gone on with.
-			some = some || facts.Get("public") != ""
-			if facts.Get("retired") == "" {
-				retire[name] = facts.Get("public")
-			}
-		case registryLogin:
-			retire[name] = facts.Get("login")
-			some = some || retire[name] != ""
+		if inUse := s.inUse(seen[name]); len(inUse) > 0 {
+			retire[name], some = inUse, true
 		}
 	}
 	return retire, some

@@ -5,10 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -57,9 +57,7 @@ esac`)
 // TestApplyInASandbox makes all that a deployment needs of its user, from bare,
 // and once more: the scripts leave behind what their probes look for.
 func TestApplyInASandbox(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: files of root can only be made by root")
-	}
+	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		s.gitServer(t)
 		s.stubDocker(t)
@@ -153,7 +151,7 @@ func TestRepoKeyScripts(t *testing.T) {
 
 		// To be retired: the next pair comes, and the one in use stays.
 		retire := pair
-		retire.retire = public
+		retire.retire = []string{public}
 		done, err = s.one(t, retire)
 		checkDone(t, done, err, "make the next key pair for deploy-frobnicator, beside the one in use")
 		if s.read(t, ".ssh/id_ed25519") != private || s.names(t, ".ssh") != "id_ed25519 id_ed25519.next id_ed25519.next.pub id_ed25519.pub" {
@@ -167,7 +165,7 @@ func TestRepoKeyScripts(t *testing.T) {
 		// The next pair is tried, and takes its place.
 		s.gitServer(t)
 		f := newFake()
-		swap := repoKeySwap{user: theUser, projects: "transmogrify/frobnicator\n", urls: "ssh://git@git.example.com/transmogrify/frobnicator.git\n"}
+		swap := repoKeySwap{user: theUser, projects: []string{"transmogrify/frobnicator"}, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
 		key := stepOf(t, "", "", "deploy-key deploy-frobnicator transmogrify/frobnicator")
 		done, err = s.apply(t, f, key, swap)
 		checkDone(t, done, err, "let the key of deploy-frobnicator read transmogrify/frobnicator", "let the next key of deploy-frobnicator read transmogrify/frobnicator",
@@ -184,11 +182,11 @@ func TestRepoKeyScripts(t *testing.T) {
 		}
 
 		// A next pair that GitLab refuses stays where it is.
-		retire.retire = next
+		retire.retire = []string{next}
 		if _, err := s.one(t, retire); err != nil {
 			t.Fatal(err)
 		}
-		swap.urls = "ssh://git@elsewhere.example.com/x.git\n"
+		swap.urls = []string{"ssh://git@elsewhere.example.com/x.git"}
 		if _, err := s.apply(t, f, key, swap); err == nil || !strings.Contains(err.Error(), "read the projects with the next key") {
 			t.Errorf("got %v", err)
 		}
@@ -224,7 +222,7 @@ func TestGitHostScripts(t *testing.T) {
 						want += "\n"
 					}
 				}
-				step := gitHost{theUser, address, key1.public + "\n@cert-authority " + key2.public}
+				step := gitHost{theUser, address, []string{key1.public, "@cert-authority " + key2.public}}
 				done, err := s.one(t, step)
 				checkDone(t, done, err, "let deploy-frobnicator know the 2 host keys of "+address)
 				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+" provision\n@cert-authority "+address+" "+key2.public+" provision\n" {
@@ -244,7 +242,7 @@ func TestGitHostScripts(t *testing.T) {
 		if err := os.Symlink("elsewhere", s.path(".ssh/known_hosts")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.one(t, gitHost{theUser, "git.example.com", key1.public}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
+		if _, err := s.one(t, gitHost{theUser, "git.example.com", []string{key1.public}}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -358,52 +356,6 @@ func TestOverrideScripts(t *testing.T) {
 		}
 		if text, _ := os.ReadFile(backups[0]); string(text) != edited {
 			t.Errorf("the backup is %q", text)
-		}
-	})
-}
-
-func TestInstallScript(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can give a file to root")
-	}
-	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := registryCA{"registry.example.com:5050", "-----BEGIN\n"}
-		file := filepath.Join(s.dir, "etc/docker/certs.d/registry.example.com:5050/provision.crt")
-		const summary = "let docker trust the CA of registry.example.com:5050"
-		for name, spoil := range map[string]func() error{
-			"missing": func() error { return nil },
-			"text":    func() error { return os.WriteFile(file, []byte("other"), 0o644) },
-			"mode":    func() error { return os.Chmod(file, 0o666) },
-			"owner":   func() error { return os.Chown(file, 1, 1) },
-		} {
-			if name != "missing" {
-				if _, err := s.one(t, step); err != nil {
-					t.Fatal(err)
-				}
-			}
-			os.Chown(filepath.Dir(file), 0, 0)
-			if name == "missing" {
-				os.Remove(file)
-			}
-			if err := spoil(); err != nil {
-				t.Fatal(err)
-			}
-			done, err := s.one(t, step)
-			checkDone(t, done, err, summary)
-			info, err := os.Stat(file)
-			if err != nil || info.Mode().Perm() != 0o644 || info.Sys().(*syscall.Stat_t).Uid != 0 {
-				t.Errorf("%s: %v, %v", name, info, err)
-			}
-			if text, _ := os.ReadFile(file); string(text) != step.pem {
-				t.Errorf("%s: %q", name, text)
-			}
-			if done, err := s.one(t, step); err != nil || done != nil {
-				t.Errorf("%s: done %q, error %v", name, done, err)
-			}
-		}
-		entries, err := os.ReadDir(filepath.Dir(file))
-		if err != nil || len(entries) != 1 {
-			t.Errorf("left beside it: %v, %v", entries, err)
 		}
 	})
 }

@@ -1,4 +1,5 @@
-// Package steps has every step that a host goes through, one file each.
+// Package steps has every step that a host goes through, one file each: what
+// it makes, how that is undone, and how a credential of it is rotated.
 //
 // A step is a wish and nothing more: see [provision.Step]. What a step plans
 // follows from the facts alone, so this package imports nothing that could
@@ -7,12 +8,45 @@ package steps
 
 import (
 	"context"
-	"slices"
 
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/secret"
 )
+
+// kinds is every kind of step, in the order in which a host goes through them.
+// All that this package returns is read off here.
+func kinds() []kind {
+	return []kind{
+		stays(osOf, "it makes nothing"),
+		stays(engineOf, "other programs may need the packages"),
+		stays(serviceOf, "other containers may need Docker"),
+		stays(dockerGroupOf, "other users may be in the group"),
+		undone(registryCAOf, rootFiles),
+		stays(deployProgramOf, "it goes with the gate"),
+		undone(gateOf, memory),
+		stays(carriedOf, "it makes nothing"),
+		undone(userOf, account),
+		undone(settingsOf, memory),
+		undone(repoKeyOf, homeFiles),
+		undone(deployKeyOf, inGitLab),
+		stays(repoKeySwapOf, "what it leaves goes with the key pair, see repo-key"),
+		undone(registryLoginOf, inGitLab),
+		undone(gitHostOf, account),
+		undone(checkoutOf, homeFiles),
+		stays(overrideOf, "it goes with the clone, see checkout"),
+		undone(ciVariablesOf, accessOfCI),
+		undone(ciKeyOf, accessOfCI),
+		stays(ciMovedOf, "it removes, and makes nothing"),
+		stays(otherKeysOf, "it makes nothing"),
+		undone(lookOf, rootFiles),
+		undone(deploysOf, running),
+		// An image may be missing until CI has pushed one.
+		undone(containersOf, running),
+		stays(recallOf, "it makes nothing"),
+		stays(journalOf, "it makes nothing"),
+	}
+}
 
 // Given is what the steps need and the inventory only refers to.
 type Given struct {
@@ -33,8 +67,8 @@ type Given struct {
 	Renew int
 
 	// Retire has the credentials that are no longer to be used, by the name
-	// of the step that looks after them.
-	Retire map[string]string
+	// of the step that looks after them: see [Retire].
+	Retire map[string][]string
 
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool
@@ -48,67 +82,88 @@ type Given struct {
 // deployments are all on that host. Without any, nothing is wanted of it, and
 // what it carries is looked at.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
-	w := wish{inv, host, deployments, given}
 	if len(deployments) == 0 {
-		return carriedSteps(w)
+		return []provision.Step{carriedOf(wish{inv: inv, host: host})}
 	}
-	return w.with(lookSteps(w))
-}
-
-// with returns all steps, among them those that look. The containers come
-// last: an image may be missing until CI has pushed one.
-func (w wish) with(looks []provision.Step) []provision.Step {
-	return slices.Concat(w.steps(), looks, containersSteps(w))
-}
-
-func (w wish) steps() []provision.Step {
 	var steps []provision.Step
-	for _, of := range []func(wish) []provision.Step{
-		osSteps,
-		engineSteps,
-		serviceSteps,
-		dockerGroupSteps,
-		registryCASteps,
-		gateSteps,
-		carriedSteps,
-		userSteps,
-		settingsSteps,
-		repoKeySteps,
-		deployKeySteps,
-		repoKeySwapSteps,
-		registryLoginSteps,
-		gitHostSteps,
-		checkoutSteps,
-		overrideSteps,
-		ciVariablesSteps,
-		ciKeySteps,
-		ciMovedSteps,
-		otherKeysSteps,
-	} {
-		steps = append(steps, of(w)...)
-	}
-	return steps
-}
-
-// A wish is what the inventory wants of one host.
-type wish struct {
-	inv         *inventory.Inventory
-	host        *inventory.Host
-	deployments []*inventory.Deployment
-	given       Given
-}
-
-// each makes a step of every deployment. Steps that come out the same, as
-// those of a user who has two deployments, are made once.
-func each[S provision.Step](w wish, of func(*inventory.Deployment) S) []provision.Step {
-	var steps []provision.Step
-	had := map[string]bool{}
-	for _, d := range w.deployments {
-		s := of(d)
-		if !had[s.Name()] {
-			had[s.Name()] = true
-			steps = append(steps, s)
+	for _, k := range kinds() {
+		for _, w := range wishes(inv, host, deployments, given) {
+			steps = k.wanted(steps, w)
 		}
 	}
 	return steps
+}
+
+// A wish is what the inventory wants of one deployment on a host.
+type wish struct {
+	inv        *inventory.Inventory
+	host       *inventory.Host
+	deployment *inventory.Deployment
+	selected   []*inventory.Deployment // those of the host that the run is about, this one among them
+	given      Given
+
+	probing bool // the steps are there for their probes only: see look
+}
+
+// wishes returns a wish for each deployment.
+func wishes(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []wish {
+	var wishes []wish
+	for _, d := range deployments {
+		wishes = append(wishes, wish{inv: inv, host: host, deployment: d, selected: deployments, given: given})
+	}
+	return wishes
+}
+
+// A kind is one kind of step.
+type kind struct {
+	step  func(wish) provision.Step
+	undo  func(wish) undo // nil: see stays
+	stage stage
+	stays string // why nothing is undone
+}
+
+// A removable step also says how it is undone.
+type removable interface {
+	provision.Step
+
+	// undo returns the step that takes back what was made for the deployment
+	// of the wish, and for no other. The inventory may know nothing of that
+	// deployment any more: see [Recalled].
+	undo(wish) undo
+}
+
+// undone is the kind of a step that [Remove] undoes.
+func undone[S removable](step func(wish) S, in stage) kind {
+	return kind{
+		step:  func(w wish) provision.Step { return step(w) },
+		undo:  func(w wish) undo { return step(w).undo(w) },
+		stage: in,
+	}
+}
+
+// stays is the kind of a step that [Remove] leaves as it is.
+func stays[S provision.Step](step func(wish) S, because string) kind {
+	return kind{step: func(w wish) provision.Step { return step(w) }, stays: because}
+}
+
+// An optional step is not wanted of every deployment.
+type optional interface{ wanted() bool }
+
+// wanted adds the step of a wish to others, unless it is not wanted, or there
+// already: the deployments of one user have some in common.
+func (k kind) wanted(steps []provision.Step, w wish) []provision.Step {
+	s := k.step(w)
+	if o, ok := s.(optional); ok && !o.wanted() {
+		return steps
+	}
+	return addStep(steps, s)
+}
+
+func addStep(steps []provision.Step, s provision.Step) []provision.Step {
+	for _, there := range steps {
+		if there.Name() == s.Name() {
+			return steps
+		}
+	}
+	return append(steps, s)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"provision/inventory"
 	"provision/provision"
 )
 
@@ -15,9 +14,7 @@ import (
 // key. One who is there already is adopted.
 type user struct{ name string }
 
-func userSteps(w wish) []provision.Step {
-	return each(w, func(d *inventory.Deployment) user { return user{d.User} })
-}
+func userOf(w wish) user { return user{w.deployment.User} }
 
 func (s user) Name() string { return "user " + s.name }
 
@@ -171,3 +168,91 @@ func (s user) admitted(f provision.Facts) error {
 	}
 	return nil
 }
+
+// lookAtAccount reports a user, and what in the home is neither ours nor came
+// with the account. $1 is the directory of the deployment.
+const lookAtAccount = lookAtOthers + `
+user=$(id -un)
+getent passwd "$user" | facts passwd
+for file in "/etc/provision/made/$user"/*; do
+	! [ -f "$file" ] || fact before "${file##*/}"
+done
+! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+! command -v crontab >/dev/null || ! crontab -l >/dev/null 2>&1 || fact used 'a crontab'
+for entry in * .[!.]* ..?* .ssh/*; do
+	[ -e "$entry" ] || [ -L "$entry" ] || continue
+	case $entry in
+	"$1" | ".$1.removed" | ".$1."?????? | .ssh | .docker | .cache | .provision) ;;
+	.ssh/authorized_keys | .ssh/known_hosts | .ssh/id_ed25519) ;;
+	.ssh/authorized_keys.* | .ssh/known_hosts.* | .ssh/id_ed25519.* | .ssh/key.*) ;; # or what a kill left
+	*) [ -e "/etc/skel/$entry" ] || fact entry "$entry" ;;
+	esac
+done
+`
+
+// undo removes the user, if we made it and nothing else uses it, or gives the
+// user of somebody else back what was changed.
+func (s user) undo(w wish) undo {
+	directory, key := w.deployment.Directory, ciKeyOf(w)
+	script := provision.Script{User: s.name, Args: []string{directory}, Text: lookAtAccount + lookAtCheckout}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		passwd := strings.Split(f.Get("passwd"), ":")
+		if len(passwd) < 7 {
+			return nil, nil
+		}
+		if names := w.others(f); len(names) > 0 {
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(names))}, nil
+		}
+		if strings.TrimRight(passwd[4], ",") != madeBy {
+			if len(f["before"]) == 0 {
+				return nil, nil
+			}
+			var words []string
+			for _, what := range f["before"] {
+				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
+			}
+			return []provision.Change{asRoot(fmt.Sprintf("give %s back the %s of before", s.name, list(words)), giveBack, s.name)}, nil
+		}
+		used := slices.Clone(f["used"])
+		for _, entry := range f["entry"] {
+			used = append(used, "~/"+entry)
+		}
+		for _, line := range f["line"] {
+			if len(wordsOf(line)) > 0 && !key.named(line) {
+				used = append(used, "other lines of ~/.ssh/authorized_keys")
+				break
+			}
+		}
+		if f.Get("there") != "" && !losesNothing(f) {
+			used = append(used, "~/"+directory)
+		}
+		if len(used) > 0 {
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(shorten(used)))}, nil
+		}
+		return []provision.Change{asRoot("remove the user "+s.name, removeUser, s.name)}, nil
+	}}
+}
+
+// userdel(8) refuses while a process of the user runs. The one that systemd
+// keeps for a while after the last login is none that anybody misses.
+const removeUser = `
+rm -rf "/etc/provision/made/$1"
+rmdir /etc/provision/made 2>/dev/null || :
+systemctl stop "user@$(id -u "$1").service" 2>/dev/null || :
+userdel --remove "$1"
+`
+
+const giveBack = `
+before=/etc/provision/made/$1
+if [ -e "$before/docker" ] && id -nG "$1" | tr ' ' '\n' | grep -qx docker; then
+	gpasswd --delete "$1" docker >/dev/null
+fi
+if [ -e "$before/shell" ] && [ "$(getent passwd "$1" | cut -d : -f 7)" = /bin/sh ]; then
+	usermod --shell "$(cat "$before/shell")" "$1"
+fi
+if [ -e "$before/password" ] && [ "$(getent shadow "$1" | cut -d : -f 2)" = '*' ]; then
+	usermod --password "$(cat "$before/password")" "$1"
+fi
+rm -rf "$before"
+rmdir /etc/provision/made 2>/dev/null || :
+`

@@ -16,6 +16,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -84,7 +85,7 @@ type Fleet struct {
 func Open(ctx context.Context, o Options) (*Fleet, error) {
 	f := &Fleet{Inventory: o.Inventory, options: o, dialer: o.Dialer, token: func() error { return nil }}
 	f.Given.Salt = rand.Text()
-	f.ssh = &remote.Dialer{SSHConfig: o.SSHConfig, Passphrase: o.Passphrase}
+	f.ssh = &remote.Dialer{Config: &sshconfig.Config{File: o.SSHConfig}, Passphrase: o.Passphrase}
 	if o.Trace != nil {
 		f.ssh.Trace = o.Trace.About
 	}

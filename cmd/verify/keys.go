@@ -56,11 +56,11 @@ func keyFromGitLab(ctx context.Context, gitlab forge.Forge, d *inventory.Deploym
 		return secret.Value{}, err
 	}
 	for _, v := range variables {
-		if v.Key == d.Variables.Key("SSH_AUTH") && v.Scope == d.Scope {
+		if v.Key == d.Variables.Key(inventory.CIKeyVariable) && v.Scope == d.Scope {
 			return v.Value, nil
 		}
 	}
-	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key("SSH_AUTH"), d.Scope), "apply makes the key")
+	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
 }
 
 // asSeen makes a target one that is looked at as the mode sees GitLab: with the
@@ -72,18 +72,15 @@ func (v *Verification) asSeen(t *provision.Target, given job.Job) {
 	}
 }
 
-// nothingGiven is what an admin without a token sees of GitLab.
-var nothingGiven = job.Job{Some: true}
-
 // jobOf is what a job of CI knows of GitLab, besides the key.
 func jobOf(d *inventory.Deployment, key secret.Value) job.Job {
 	j := job.Job{Given: []forge.Variable{{
-		Key: d.Variables.Key("SSH_AUTH"), Value: key, File: true, Protected: true, Raw: true, Scope: d.Scope,
+		Key: d.Variables.Key(inventory.CIKeyVariable), Value: key, File: true, Protected: true, Raw: true, Scope: d.Scope,
 	}}}
-	for _, base := range []string{"SSH_KNOWN_HOSTS", "SSH_DEPLOY_TARGET"} {
+	for _, base := range []string{inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 		text := os.Getenv(d.Variables.Key(base))
 		if text == "" {
-			j.Some = true
+			j.Incomplete = true
 			continue
 		}
 		j.Given = append(j.Given, forge.Variable{Key: d.Variables.Key(base), Value: secret.New(text), Scope: d.Scope})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -21,15 +20,14 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"provision/provision"
+
+	"provision/e2e/needs"
 )
 
 // The page in a browser: it works as it stands, asks for nothing, and takes
 // nothing that is said for markup.
 func TestPage(t *testing.T) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("SKIPPED, THE PAGE OF VERIFY: there is no chromium here: apt-get install chromium")
-	}
+	chromium := needs.Program(t, "chromium")
 	file, last := aPage(t)
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -191,7 +191,7 @@ func (p *page) credentials(v *Verification, f *fleet.Fleet, deployments []*inven
 	for _, d := range deployments {
 		for _, owner := range append(slices.Clone(d.Variables.Projects), d.Variables.Group) {
 			if owner != "" {
-				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key("SSH_AUTH"), owner, d.Scope)})
+				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key(inventory.CIKeyVariable), owner, d.Scope)})
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge/job"
 	"provision/provision/remote"
 	"provision/provision/secret"
 )
@@ -116,7 +117,7 @@ func (v *Verification) asAdmin(ctx context.Context, f *fleet.Fleet, s *fleet.Sit
 	if err != nil {
 		return err
 	}
-	v.asSeen(&t, nothingGiven)
+	v.asSeen(&t, job.Nothing)
 	list := s.Steps(f.Given)
 	plan, err := provision.Check(ctx, t, list)
 	verdicts, err := judge(s.Host.Name, "", list, v.mode.expects(), plan, err)

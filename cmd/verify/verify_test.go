@@ -18,6 +18,7 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/cmd/output"
+	"provision/e2e/needs"
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
@@ -359,9 +360,7 @@ func TestNotesOfOneUser(t *testing.T) {
 // xmllint fails the test unless a JUnit report is as its schema says.
 func xmllint(t *testing.T, file string) {
 	t.Helper()
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		t.Skip("SKIPPED, THE SCHEMA OF JUNIT: there is no xmllint here: apt-get install libxml2-utils")
-	}
+	needs.Program(t, "xmllint")
 	if out, err := exec.Command("xmllint", "--noout", "--schema", filepath.FromSlash("../../docs/schema/junit.xsd"), file).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

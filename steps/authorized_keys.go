@@ -1,0 +1,53 @@
+package steps
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// lookAtKeys reports authorized_keys, and what on the way there others may
+// write: sshd then lets nobody in, see StrictModes of sshd_config(5).
+const lookAtKeys = `
+for file in . .ssh .ssh/authorized_keys; do
+	if [ -L "$file" ] || ! { [ -d "$file" ] || [ -f "$file" ]; }; then
+		continue
+	fi
+	case $(stat -L -c '%A %G' "$file" 2>/dev/null) in
+	????????w*) fact loose "$file" ;;
+	?????w*" $(id -un)") ;; # the group of the user alone, which Debian's sshd lets pass
+	?????w*) fact loose "$file" ;;
+	esac
+done
+! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+`
+
+// opensGate begins the option of a line of authorized_keys that opens a gate.
+const opensGate = `command="` + gateFile + " "
+
+// hasKey tells whether a line of authorized_keys lets in a public half "TYPE
+// BASE64". A line that we cannot read may be one that sshd can.
+func hasKey(line, public string) bool {
+	_, blob, _ := strings.Cut(public, " ")
+	return slices.Contains(wordsOf(line), blob)
+}
+
+// wordsOf splits a line of authorized_keys as templates/authorize.sh does. A
+// comment has no words.
+func wordsOf(line string) []string {
+	words := strings.FieldsFunc(strings.TrimRight(line, " \t\r"), func(r rune) bool { return r == ' ' || r == '\t' })
+	if len(words) > 0 && strings.HasPrefix(words[0], "#") {
+		return nil
+	}
+	return words
+}
+
+// publicHalf returns "TYPE BASE64" of a private key in PEM.
+func publicHalf(private string) (string, error) {
+	signer, err := ssh.ParsePrivateKey([]byte(private))
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+}
