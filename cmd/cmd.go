@@ -39,7 +39,7 @@ type Env struct {
 
 // The exit codes.
 const (
-	exitFine    = 0
+	exitOK      = 0
 	exitFailed  = 1 // something went wrong
 	exitUsage   = 2 // wrong usage or inventory; nothing was done
 	exitMissing = 3 // plan --exit-code: something is missing
@@ -89,7 +89,7 @@ func Run(ctx context.Context, env Env) int {
 	}
 	switch {
 	case err == nil:
-		return exitFine
+		return exitOK
 	case errors.Is(err, errMissing):
 		return exitMissing
 	case errors.Is(err, errReported):

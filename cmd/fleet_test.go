@@ -145,7 +145,7 @@ func (f *fleetTest) plan(t *testing.T, ctx context.Context, flags ...string) (s 
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil {
 		t.Fatalf("%v\n%s%s", err, &out, &errs)
 	}
-	if code != exitFine && ctx.Err() == nil {
+	if code != exitOK && ctx.Err() == nil {
 		for _, l := range lines {
 			if strings.Contains(l, `"event":"error"`) {
 				t.Errorf("exit code %d\n%s%s", code, l, &errs)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -102,6 +103,46 @@ func TestRemoveRecallsOnce(t *testing.T) {
 	Run(t.Context(), Env{Args: []string{"provision", "remove", "--deployment", "old", "--limit", "h0", f.file}, Stdin: term.File, Stdout: &out, Stderr: teeWriter{&out, term}, dialer: hosts})
 	if !strings.Contains(out.String(), "2 changes made") || len(hosts.Logins()) != 1 || hosts.Trips() != 3 {
 		t.Errorf("%d logins, %d trips; want 1, 3:\n%s", len(hosts.Logins()), hosts.Trips(), &out)
+	}
+}
+
+// A host that is gone is not connected to, and what it has in GitLab is looked at
+// all the same.
+func TestRemoveGone(t *testing.T) {
+	f := newFleet(t, 1, bareHost, "")
+	f.giveKeyToCI(t)
+	hosts := &fleettest.Hosts{}
+	code, printed := f.runs(t, hosts, nil, "remove", "--gone", "h0", "--yes")
+	if code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "SSH_AUTH of group transmogrify for production/h0") {
+		t.Errorf("exit code %d, %d logins\n%s", code, len(hosts.Logins()), printed)
+	}
+	for host, want := range map[string]string{"h1": `names no host "h1"; did you mean h0?`, "nowhere": `names no host "nowhere"`} {
+		if code, printed := f.runs(t, hosts, nil, "remove", "--gone", host, "--yes"); code != exitUsage || !strings.Contains(printed, want) {
+			t.Errorf("%s: exit code %d\n%s", host, code, printed)
+		}
+	}
+}
+
+// What nobody can be asked about is not removed, and before that is known neither
+// a secret is read nor anybody connected to.
+func TestRemoveWithoutATerminal(t *testing.T) {
+	f := newFleet(t, 2, bareHost, "")
+	if err := os.Remove(filepath.Join(f.dir, "token")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--deployment", "app"}, "there is no terminal to ask whether to remove app from h0, h1\n  hint: with --yes"},
+		{[]string{"--gone", "h1"}, "there is no terminal to ask whether to remove what h1 has in GitLab\n"},
+		{[]string{"--deployment", "old", "--yes"}, "hint: one that only a host still carries is removed with --limit HOST"},
+		{[]string{"--deployment", "old", "--limit", "h*", "--yes"}, "--limit wants the name of one host, to remove old there"},
+	} {
+		hosts := &fleettest.Hosts{}
+		if code, printed := f.runs(t, hosts, nil, append([]string{"remove"}, tt.args...)...); code != exitUsage || !strings.Contains(printed, tt.want) || len(hosts.Logins()) != 0 {
+			t.Errorf("%v: exit code %d, %d logins\n%s", tt.args, code, len(hosts.Logins()), printed)
+		}
 	}
 }
 
@@ -217,7 +258,7 @@ func TestVerifyStrict(t *testing.T) {
 		args []string
 		code int
 	}{
-		{[]string{"verify", "--as", "admin", "--limit", "h1"}, exitFine},
+		{[]string{"verify", "--as", "admin", "--limit", "h1"}, exitOK},
 		{[]string{"verify", "--as", "admin", "--limit", "h1", "--strict"}, exitMissing},
 	} {
 		if code, printed := f.runs(t, hosts, nil, tt.args...); code != tt.code || !strings.Contains(printed, "1 step ok, 1 note") {

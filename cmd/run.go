@@ -146,14 +146,14 @@ func cost(f *fleet.Fleet) (c output.Cost) {
 }
 
 // outcomes prints how every host ended, in the order of the inventory.
-func outcomes(r *output.Report, sites []*fleet.Site, errs map[*inventory.Host]error, fine func(*fleet.Site)) (failed bool) {
+func outcomes(r *output.Report, sites []*fleet.Site, errs map[*inventory.Host]error, ended func(*fleet.Site)) (failed bool) {
 	for _, s := range sites {
 		if err := errs[s.Host]; err != nil {
 			r.Fail(s.Host.Name, err)
 			failed = true
 			continue
 		}
-		fine(s)
+		ended(s)
 	}
 	return failed
 }

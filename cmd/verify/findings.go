@@ -140,7 +140,7 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 	}
 	if tally.Notes > 0 {
 		text += ", " + output.Count(tally.Notes, "note")
-		if v.strict {
+		if v.mode.Strict {
 			text += " that --strict FAILS FOR"
 		}
 	}

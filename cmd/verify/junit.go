@@ -29,7 +29,7 @@ func (v *Verification) WriteJUnit(file string) error {
 				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
 				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: output.VisibleLines(text)}
 			}
-			if verdict.ok() && v.strict && len(verdict.notes) > 0 {
+			if verdict.ok() && v.mode.Strict && len(verdict.notes) > 0 {
 				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: output.VisibleLines(strings.Join(verdict.notes, "\n"))}
 			}
 			var said []string

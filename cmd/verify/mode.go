@@ -9,12 +9,13 @@ import (
 // A Mode is how verify looks. It is decided once, before anything is read,
 // connected to or looked at.
 type Mode struct {
-	As    Rights
-	Key   KeySource
-	File  string // the one of KeyInFile, and
-	From  string // what has named it
-	Token bool   // GitLab is asked, with the token of the inventory
-	Scope string // only deployments of this environment, if there are any; "": all
+	As     Rights
+	Key    KeySource
+	File   string // the one of KeyInFile, and
+	From   string // what has named it
+	Token  bool   // GitLab is asked, with the token of the inventory
+	Strict bool   // a note is drift
+	Scope  string // only deployments of this environment, if there are any; "": all
 
 	// Unasked says that nobody has asked for the rights of an admin: there is
 	// nothing else to look with.
@@ -44,6 +45,7 @@ type Setting struct {
 	As      Rights // --as
 	Key     string // --key
 	Limited bool   // there is a --limit
+	Strict  bool   // --strict
 
 	SSHAuth     string // $SSH_AUTH
 	Environment string // $CI_ENVIRONMENT_NAME
@@ -53,7 +55,7 @@ type Setting struct {
 
 // ModeOf decides how to look.
 func ModeOf(s Setting) (Mode, error) {
-	m := Mode{As: s.As, Key: NoKey, Token: s.Token}
+	m := Mode{As: s.As, Key: NoKey, Token: s.Token, Strict: s.Strict}
 	if m.As == CI {
 		switch {
 		case s.Key != "":

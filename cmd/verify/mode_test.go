@@ -16,6 +16,8 @@ func TestModeOf(t *testing.T) {
 	}{
 		{name: "an admin who asks for it", Setting: Setting{As: Admin},
 			want: Mode{As: Admin, Key: NoKey}},
+		{name: "an admin who wants no notes", Setting: Setting{As: Admin, Strict: true},
+			want: Mode{As: Admin, Key: NoKey, Strict: true}},
 		{name: "an admin with a token", Setting: Setting{As: Admin, Token: true, SSHAuth: "f", Terminal: true},
 			want: Mode{As: Admin, Key: NoKey, Token: true}},
 		{name: "an admin in a job of an environment", Setting: Setting{As: Admin, Environment: "production"},

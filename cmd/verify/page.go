@@ -220,7 +220,7 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 	if len(p.Hosts) > 0 {
 		p.State = p.Hosts[0].State
 	}
-	if v.strict && p.State == "note" {
+	if v.mode.Strict && p.State == "note" {
 		p.Verdict += ", which --strict fails for"
 	}
 	if counts.unseen > 0 {

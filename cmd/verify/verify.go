@@ -26,7 +26,6 @@ import (
 type Verification struct {
 	mode   Mode
 	report *output.Report
-	strict bool         // a note is a reason to fail
 	key    secret.Value // the one of a file
 
 	mu       sync.Mutex
@@ -35,11 +34,9 @@ type Verification struct {
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
 }
 
-// New reads the key that the mode names, and looks at nothing yet. With strict, a
-// note is drift.
-func New(m Mode, r *output.Report, strict bool) (*Verification, error) {
+// New reads the key that the mode names, and looks at nothing yet.
+func New(m Mode, r *output.Report) (*Verification, error) {
 	v := newVerification(m, r)
-	v.strict = strict
 	var err error
 	if m.Key == KeyInFile {
 		v.key, err = readKey(m)
@@ -78,7 +75,7 @@ func (v *Verification) Failed() bool { return len(v.errs) > 0 }
 func (v *Verification) Drift() bool {
 	for _, verdicts := range v.verdicts {
 		for _, found := range verdicts {
-			if !found.ok() || v.strict && len(found.notes) > 0 {
+			if !found.ok() || v.mode.Strict && len(found.notes) > 0 {
 				return true
 			}
 		}

@@ -242,7 +242,7 @@ web3: gate: not checked: who else writes there
 func TestStrict(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
-	v.strict = true
+	v.mode.Strict = true
 	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []string{"mind this\nhint: now", "and that"}})
 	f := anExample(t, "web1")
 	v.print(f.Sites, nil, output.Cost{})
