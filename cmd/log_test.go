@@ -87,7 +87,7 @@ func TestReadLog(t *testing.T) {
 
 // What a key is refused in one go is one line, and nothing else is.
 func TestFold(t *testing.T) {
-	const key, no = "user u, key SHA256:x, from 192.0.2.1", "refused: this key allows only: deploy, status, verify: "
+	const key, no = "user u, key SHA256:x, from 192.0.2.1", "refused: not-allowed: "
 	at := func(seconds float64, by, text string) logEntry {
 		return logEntry{time: time.Unix(0, 0).Add(time.Duration(seconds * float64(time.Second))), by: by, text: text}
 	}
@@ -104,12 +104,10 @@ func TestFold(t *testing.T) {
 	}{
 		{"nothing", nil, nil},
 		{"one", []logEntry{at(0, key, "app: "+no+"id")}, []string{"app: " + no + "id"}},
-		{"in one go", []logEntry{at(0, key, "app: "+no+"id"), at(0.4, key, "app: refused: a nonce has hexadecimal digits: verify x; id"), at(5, key, "app: "+no+"id"), at(6, key, "app: "+no+"a: b")},
+		{"in one go", []logEntry{at(0, key, "app: "+no+"id"), at(0.4, key, "app: refused: bad-nonce: verify x; id"), at(5, key, "app: "+no+"id"), at(6, key, "app: "+no+"a: b")},
 			[]string{"app: refused 4 times in 6.0 s: id, verify x; id, a: b"}},
-		{"by a gate of an older version", []logEntry{at(0, key, "app: refused: a deploy key can deploy, ask for the status and verify, and nothing else: id"), at(0, key, "app: "+no+"sh: x")},
-			[]string{"app: refused 2 times in 0.0 s: id, sh: x"}},
-		{"a version", []logEntry{at(0, key, "app: refused: a version is a tag or a digest: deploy ;"), at(0, key, "app: refused: a version is a tag or a digest: deploy ;")},
-			[]string{"app: refused: a version is a tag or a digest: deploy ;", "app: refused: a version is a tag or a digest: deploy ;"}},
+		{"a version", []logEntry{at(0, key, "app: refused: bad-version: deploy ;"), at(0, key, "app: refused: bad-version: deploy ;")},
+			[]string{"app: refused: bad-version: deploy ;", "app: refused: bad-version: deploy ;"}},
 		{"later", []logEntry{at(0, key, "app: "+no+"id"), at(1, key, "app: "+no+"sh"), at(6.1, key, "app: "+no+"id")},
 			[]string{"app: refused 2 times in 1.0 s: id, sh", "app: " + no + "id"}},
 		{"of two deployments", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "web: "+no+"id"), at(0, key, "web: "+no+"sh")},
@@ -121,8 +119,8 @@ func TestFold(t *testing.T) {
 		{"more than that", append(nightly, at(0, key, "app: "+no+"sh -i")), []string{"app: refused 13 times in 0.0 s: " + strings.Join(verifyTries, ", ") + ", sh -i"}},
 		{"with a deploy between", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "app: deploy"), at(0, key, "app: "+no+"id")},
 			[]string{"app: " + no + "id", "app: deploy", "app: " + no + "id"}},
-		{"for another reason", []logEntry{at(0, key, "app: refused: another deploy does not end: "), at(0, key, "app: refused: another deploy does not end: ")},
-			[]string{"app: refused: another deploy does not end: ", "app: refused: another deploy does not end: "}},
+		{"for another reason", []logEntry{at(0, key, "app: refused: too-many-sessions: "), at(0, key, "app: refused: too-many-sessions: ")},
+			[]string{"app: refused: too-many-sessions: ", "app: refused: too-many-sessions: "}},
 		{"forged", []logEntry{at(0, "not by provision: user v", "app: "+no+"id"), at(0, "not by provision: user v", "app: "+no+"id")},
 			[]string{"app: " + no + "id", "app: " + no + "id"}},
 		{"long", []logEntry{at(0, key, "app: "+no+"id"), at(0, key, "app: "+no+strings.Repeat("x", 200)), at(0, key, "app: "+no+strings.Repeat("y", 200))},

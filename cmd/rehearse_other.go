@@ -5,8 +5,10 @@ package cmd
 import (
 	"context"
 	"errors"
+
+	"provision/provision/hint"
 )
 
 func runRehearse(context.Context, Env, rehearseOptions) error {
-	return errors.New("a rehearsal takes the namespaces of Linux\nhint: run it on a Debian machine, as root")
+	return hint.Add(errors.New("a rehearsal takes the namespaces of Linux"), "run it on a Debian machine, as root")
 }

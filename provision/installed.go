@@ -47,7 +47,12 @@ func Digest(text string) string {
 type OutdatedError struct{ Installed string }
 
 func (e *OutdatedError) Error() string {
-	return "the look program on the host is not the one of this inventory and this version of provision\nhint: run apply, if one of these is newer than the last one; else somebody has altered it there"
+	return "the verify script on the host is not the one of this inventory and this version of provision"
+}
+
+// Hint implements [hint.Error].
+func (*OutdatedError) Hint() string {
+	return "run apply, if one of these is newer than the last one; else somebody has altered it there"
 }
 
 // CheckThrough is [Check] with the rights of user alone: open asks the gate
@@ -63,7 +68,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 	prog := &program{marks: map[string]span{nonce + " ": {0, len(jobs)}}, digest: Digest(text)}
 
 	asked := ask(ctx, t, steps)
-	seen, err := converse(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
+	seen, err := runProgram(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
 		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
 	seen, err = merge(seen, err, <-asked, t.Name)

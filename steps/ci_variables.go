@@ -10,7 +10,9 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // ciVariables wants CI to know where a deployment is, and which keys its host
@@ -109,7 +111,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		case target == "" || ours:
 			set(targetVariable, s.target(), owner, target != "", true)
 		default:
-			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), provision.Visible(target)), takenHint)
+			return nil, hint.Add(fmt.Errorf("%s is %s: another deployment uses it", s.where(targetVariable, owner), visible.String(target)), takenHint)
 		}
 
 		there := f.Get(knownHostsVariable + " " + owner.String())
@@ -128,7 +130,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 // scoped adds the way out where GitLab has no scopes for groups.
 func (c ci) scoped(err error) error {
 	if errors.Is(err, forge.ErrScope) {
-		return provision.Hint(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
+		return hint.Add(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
 	}
 	return err
 }

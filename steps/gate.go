@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -127,6 +128,8 @@ func carriedSteps(w wish) []provision.Step {
 	return []provision.Step{carried{w.host.Name, named}}
 }
 
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]*$`)
+
 func (carried) Name() string { return "carried" }
 
 func (carried) Probe() provision.Probe {
@@ -142,7 +145,11 @@ func (s carried) Plan(f provision.Facts) ([]provision.Change, error) {
 	var notes []provision.Change
 	for _, name := range f["deployment"] {
 		if !slices.Contains(named, name) {
-			notes = append(notes, provision.Note("the host carries the deployment %s, which the inventory does not name\nhint: put it back, or: provision remove --deployment %[1]s --limit %[2]s INVENTORY", name, s.host))
+			note := provision.Note("the host carries the deployment %s, which the inventory does not name", name)
+			if plainWord.MatchString(name) { // what a host says is no command to paste
+				note = note.WithHint("put it back, or: provision remove --deployment %s --limit %s INVENTORY", name, s.host)
+			}
+			notes = append(notes, note)
 		}
 	}
 	return notes, nil

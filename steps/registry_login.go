@@ -10,6 +10,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 	"provision/templates"
 )
@@ -88,7 +89,7 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 	tokens, err := f.Tokens(ctx, s.owner, s.kind)
 	if err != nil {
 		if errors.Is(err, forge.ErrNotFound) {
-			err = provision.Hint(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
+			err = hint.Add(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
 		}
 		return nil, err
 	}
@@ -123,14 +124,14 @@ func (s registryLogin) description() string { return "Made by provision for " + 
 
 func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("config") == "broken" {
-		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+		return nil, hint.Add(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
 	}
 	store, others := f["store"], f["helper"]
 	if len(others) > 0 {
 		store = others // what is said about one registry wins over what is said about all
 	}
 	if len(store) > 0 && store[0] != "" {
-		return nil, provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
+		return nil, hint.Add(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
 			"take credsStore and credHelpers out of it, or deploy as another user")
 	}
 	var changes []provision.Change
@@ -156,7 +157,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		number, left, _ := strings.Cut(token, " ")
 		id, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("the id of a token is a number, not %q", number)
 		}
 		days, err := strconv.Atoi(left)
 		if number == held {
@@ -218,7 +219,7 @@ func (s registryLogin) create(ctx context.Context, g forge.Forge, credential sec
 	token, err := g.CreateToken(ctx, s.owner, s.kind, wish)
 	if err != nil {
 		if s.kind == forge.AccessToken && errors.Is(err, forge.ErrForbidden) {
-			err = provision.Hint(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
+			err = hint.Add(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
 		}
 		return err
 	}

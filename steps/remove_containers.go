@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // containers stops and removes what Compose has started. It goes by the
@@ -37,10 +38,10 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 `}
 	return undo{"containers " + l.Name, provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("down") != "" {
-			return nil, provision.Hint(fmt.Errorf("docker does not run, so nobody can tell what %s has there", l.Name), "systemctl start docker")
+			return nil, hint.Add(fmt.Errorf("docker does not run, so nobody can tell what %s has there", l.Name), "systemctl start docker")
 		}
 		if other := f.Get("other"); other != "" {
-			return nil, provision.Hint(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", l.Name, other), "remove them by hand")
+			return nil, hint.Add(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", l.Name, other), "remove them by hand")
 		}
 		var changes []provision.Change
 		down := func(summary string, flags string) {

@@ -21,6 +21,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/hint"
 )
 
 // The lab is a real sshd(8) on the loopback, with users, sudo and doas of its
@@ -404,4 +406,9 @@ func (r *relay) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = true
+}
+
+// told is an error with its hints.
+func told(err error) string {
+	return strings.Join(append([]string{fmt.Sprint(err)}, hint.Of(err)...), "\nhint: ")
 }

@@ -17,7 +17,9 @@ import (
 	"strings"
 	"time"
 
+	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // An endpoint is one SSH server with everything that ssh_config(5) and the
@@ -78,7 +80,7 @@ func (d *Dialer) route(ctx context.Context, t Target) ([]endpoint, error) {
 		for i, jump := range jumps {
 			same := func(e endpoint) bool { return e.String() == jump.String() }
 			if slices.ContainsFunc(route, same) || slices.ContainsFunc(jumps[:i], same) {
-				return nil, withHint(fmt.Errorf("jump host %s stands twice on the way to %s", jump, t.Address),
+				return nil, hint.Add(fmt.Errorf("jump host %s stands twice on the way to %s", jump, t.Address),
 					"end the circle in ssh_config(5) with ProxyJump none for %s", jump.alias)
 			}
 		}
@@ -161,7 +163,7 @@ func (d *Dialer) askSSH(ctx context.Context, ssh, address, login string, port in
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s", err, visible(stderr.Bytes()))
+		return nil, fmt.Errorf("%w: %s", err, visible.Line(stderr.String()))
 	}
 	return printed, nil
 }
