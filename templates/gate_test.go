@@ -182,7 +182,7 @@ func TestGateVersions(t *testing.T) {
 		} {
 			if version == "\xc3\xbc" { // a rune is two bytes
 				g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "provision: refused: "+form+"\n", 126, "",
-					"-t provision -p auth.warning web: refused: "+form+": deploy ??"+suffix)
+					"-t provision -p auth.warning web: refused: bad-version: deploy ??"+suffix)
 				continue
 			}
 			g.refused(t, "web", "deploy "+version, why)
@@ -226,7 +226,7 @@ func TestGateRefuses(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
 		for command, logged := range asked {
 			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+notAllowed+"\n", 126, "",
-				"-t provision -p auth.warning web: refused: "+notAllowed+": "+logged+suffix)
+				"-t provision -p auth.warning web: refused: not-allowed: "+logged+suffix)
 		}
 		if files, _ := filepath.Glob(filepath.Join(g.home, "escaped")); files != nil {
 			t.Error("a command of the client was run")
