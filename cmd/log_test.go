@@ -32,7 +32,7 @@ func TestSinceOf(t *testing.T) {
 // A line is by whom it says only where the journal says the same.
 func TestReadLog(t *testing.T) {
 	const deploy = `app: deployed (user u, key SHA256:x, from 192.0.2.1)`
-	const change = `gate: install it (now) (by ann on laptop with provision (devel))`
+	const change = `gate: install it (now) (by ann@laptop with provision (devel))`
 	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
 	entry := func(uid, message string) string {
 		return fmt.Sprintf(`{"__REALTIME_TIMESTAMP":"1767200400000000","_UID":%q,"MESSAGE":%s,"__CURSOR":"x"}`, uid, message)
@@ -41,7 +41,7 @@ func TestReadLog(t *testing.T) {
 		name, key, fact string
 		want            string // time, by and text
 	}{
-		{"a change", "entry", entry("0", `"`+change+`"`), "2025-12-31T17:00:00Z|ann on laptop with provision (devel)|gate: install it (now)"},
+		{"a change", "entry", entry("0", `"`+change+`"`), "2025-12-31T17:00:00Z|ann@laptop with provision (devel)|gate: install it (now)"},
 		{"a deploy", "entry", entry("998", `"`+deploy+`"`), "2025-12-31T17:00:00Z|user u, key SHA256:x, from 192.0.2.1|app: deployed"},
 		{"a change that a deploy user tells of", "entry", entry("998", `"`+change+`"`), "2025-12-31T17:00:00Z|not by provision: user u|" + change},
 		{"a deploy that root tells of", "entry", entry("0", `"`+deploy+`"`), "2025-12-31T17:00:00Z|not by provision: user with the id 0|" + deploy},
@@ -51,7 +51,7 @@ func TestReadLog(t *testing.T) {
 		{"bytes", "entry", entry("0", `[104,27,105]`), "2025-12-31T17:00:00Z|not by provision: user with the id 0|h\x1bi"},
 		{"too old", "entry", strings.Replace(entry("0", `"`+change+`"`), "1767", "1766", 1), ""},
 		{"no JSON", "entry", `{"MESSAGE":`, ""},
-		{"a file, old form", "line", "Dec 31 18:00:00 web1 provision[7]: " + change, "2025-12-31T17:00:00Z|ann on laptop with provision (devel)|gate: install it (now)"},
+		{"a file, old form", "line", "Dec 31 18:00:00 web1 provision[7]: " + change, "2025-12-31T17:00:00Z|ann@laptop with provision (devel)|gate: install it (now)"},
 		{"a file, old form, this year", "line", "Jan  1 18:00:00 web1 provision: " + deploy, "2026-01-01T17:00:00Z|user u, key SHA256:x, from 192.0.2.1|app: deployed"},
 		{"a file, new form", "line", "2025-12-31T18:00:00.123+01:00 web1 provision: " + deploy, "2025-12-31T17:00:00Z|user u, key SHA256:x, from 192.0.2.1|app: deployed"},
 		{"a file of busybox", "line", "Dec 31 18:00:00 web1 auth.notice provision: " + deploy, "2025-12-31T17:00:00Z|user u, key SHA256:x, from 192.0.2.1|app: deployed"},

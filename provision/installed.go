@@ -41,7 +41,7 @@ func Digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// An OutdatedError tells that the look program on a host is not the one that
+// An OutdatedError tells that the verify script on a host is not the one that
 // this version of provision, with this inventory, has put there. What it says
 // is not believed.
 type OutdatedError struct{ Installed string }
@@ -82,7 +82,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 // same compares the digest that a gate told with the one that is expected.
 func (p *program) same(digest string) error {
 	if p.digest == "" {
-		return fmt.Errorf("the host names a look program that nobody asked for")
+		return fmt.Errorf("the host names a verify script that nobody asked for")
 	}
 	if p.digest != digest {
 		return &OutdatedError{digest}

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestString(t *testing.T) {
+func TestVisible(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"", ""},
 		{"plain text, tabs\tand ümläuts", "plain text, tabs\tand ümläuts"},
