@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/inventory"
+	"provision/provision/visible"
 )
 
 func checkCommand(env Env) *cli.Command {
@@ -26,7 +27,7 @@ func checkCommand(env Env) *cli.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", visibleLines(file), sizeOf(inv))
+			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", visible.Lines(file), sizeOf(inv))
 			return nil
 		},
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/inventory"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // An Env is what a command sees of the world around it.
@@ -101,7 +103,7 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := indentHints(visibleLines(err.Error()))
+	last := visible.Lines(err.Error()) + hintLines(hint.Of(err))
 	if errors.As(err, new(inventory.Problems)) {
 		last += "\n" // as they are: editors follow FILE:LINE:COLUMN
 	} else {
@@ -175,9 +177,12 @@ func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
 
-// indentHints sets the hints in the text of an error apart.
-func indentHints(text string) string {
-	return strings.ReplaceAll(text, "\nhint: ", "\n  hint: ")
+// hintLines are the lines of hints, as they stand behind what they are about.
+func hintLines(hints []string) (lines string) {
+	for _, h := range hints {
+		lines += "\n  hint: " + strings.ReplaceAll(visible.Lines(h), "\n", "\n  ")
+	}
+	return lines
 }
 
 // flagsFirst moves flags before arguments, because the library stops reading
@@ -233,9 +238,9 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 func oneArgument(c *cli.Context, what string) (string, error) {
 	switch c.NArg() {
 	case 0:
-		return "", usagef("%s is missing\nhint: provision %s %s", what, c.Command.Name, what)
+		return "", hint.Add(usagef("%s is missing", what), "provision %s %s", c.Command.Name, what)
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", c.Args().Get(1), c.Command.Name)
+	return "", hint.Add(usagef("unexpected argument %q", c.Args().Get(1)), "provision %s --help shows the flags", c.Command.Name)
 }

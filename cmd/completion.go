@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/inventory"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // The scripts ask the program itself what may stand at the cursor, see
@@ -41,7 +43,7 @@ func completionCommand(env Env) *cli.Command {
 				return err
 			}
 			if !slices.Contains(shells, shell) {
-				return usagef("there is no script for %q%s\nhint: write one of %s", shell, didYouMean(shell, shells), strings.Join(shells, ", "))
+				return hint.Add(usagef("there is no script for %q%s", shell, didYouMean(shell, shells)), "write one of %s", strings.Join(shells, ", "))
 			}
 			script, err := completionScripts.ReadFile("completion/provision." + shell)
 			if err != nil {
@@ -81,7 +83,7 @@ func complete(w io.Writer, app *cli.App, words []string) {
 	show := func(candidates []candidate) {
 		for _, c := range candidates {
 			if strings.HasPrefix(c.word, last) {
-				fmt.Fprintf(w, "%s\t%s\n", visibleLines(c.word), visibleLines(c.about))
+				fmt.Fprintf(w, "%s\t%s\n", visible.Lines(c.word), visible.Lines(c.about))
 			}
 		}
 	}

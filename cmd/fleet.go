@@ -281,7 +281,7 @@ func (f *fleet) sideBySide(ctx context.Context, work func(context.Context, *inve
 
 // whoami tells others who holds the lock of a host.
 func whoami() string {
-	return fmt.Sprintf("%s (process %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s (pid %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 }
 
 // admin is who runs this program, and where.
@@ -293,7 +293,7 @@ func admin() string {
 	if h, err := os.Hostname(); err == nil {
 		host = h
 	}
-	return name + " on " + host
+	return name + "@" + host
 }
 
 // target says how an admin reaches a host.

@@ -21,9 +21,11 @@ import (
 	"provision/inventory"
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
+	"provision/provision/hint"
 	"provision/provision/remote"
 	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 type initOptions struct {
@@ -82,7 +84,7 @@ func initCommand(env Env) *cli.Command {
 				}
 			}
 			if _, err := os.Lstat(o.file); err == nil {
-				return usagef("%s already exists and was not overwritten\nhint: name another file, or add to it by hand: provision check %s says what is wrong with it", o.file, o.file)
+				return hint.Add(usagef("%s already exists and was not overwritten", o.file), "name another file, or add to it by hand: provision check %s says what is wrong with it", o.file)
 			}
 			return runInit(c.Context, env, o)
 		},
@@ -131,16 +133,16 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 		if !errors.As(err, &problems) {
 			return err
 		}
-		return usagef("%s: %s\nhint: %s", problems[0].Key, problems[0].What, cmp.Or(problems[0].Hint, "give another answer"))
+		return hint.Add(usagef("%s: %s", problems[0].Key, problems[0].What), "%s", cmp.Or(problems[0].Hint, "give another answer"))
 	}
 	if err := writeNew(o.file, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", visibleLines(o.file), sizeOf(inv))
+	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", visible.Lines(o.file), sizeOf(inv))
 	for _, what := range d.unchecked {
-		fmt.Fprintf(env.Stdout, "not checked: %s\n", visibleLines(what))
+		fmt.Fprintf(env.Stdout, "not checked: %s\n", visible.Lines(what))
 	}
-	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", visibleLines(o.file))
+	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", visible.Lines(o.file))
 	return nil
 }
 
@@ -183,7 +185,7 @@ func (d *draft) fill(ctx context.Context) error {
 		d.environment = cmp.Or(d.environment, "production")
 		for _, q := range asked {
 			if *q.answer == "" {
-				return usagef("--%s is missing, and there is no terminal to ask at\nhint: provision init --help lists the flags", q.flag)
+				return hint.Add(usagef("--%s is missing, and there is no terminal to ask at", q.flag), "provision init --help lists the flags")
 			}
 		}
 	}
@@ -218,17 +220,14 @@ func keyed(table, key string, answer *string) func() error {
 }
 
 // wrong makes an error of what is wrong with an answer; nil if nothing is.
-func wrong(what, hint string) error {
+func wrong(what, advice string) error {
 	switch {
 	case what == "":
 		return nil
 	case strings.HasPrefix(what, "is ") || strings.HasPrefix(what, "has ") || strings.HasPrefix(what, "holds ") || strings.HasPrefix(what, "sends "):
 		what = "that " + what
 	}
-	if hint != "" {
-		what += "\nhint: " + hint
-	}
-	return errors.New(what)
+	return hint.Add(errors.New(what), "%s", advice)
 }
 
 // readToken reads the token of GitLab, if there is one.
@@ -279,7 +278,7 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 	}
 	err := d.connect(ctx)
 	if unknownCA(err) && d.caFile == "" && d.ask.terminal() {
-		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visibleLines(d.gitlab))
+		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visible.Lines(d.gitlab))
 		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
 			if err = d.connect(ctx); unknownCA(err) {
 				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
@@ -309,9 +308,9 @@ func (d *draft) readCA() error {
 			d.caFile = filepath.Join(home, rest)
 		}
 	}
-	pem, what, hint := inventory.Certificates(d.caFile)
+	pem, what, advice := inventory.Certificates(d.caFile)
 	d.ca = pem
-	return wrong(what, hint)
+	return wrong(what, advice)
 }
 
 // connect makes a client of GitLab, and looks whether its token works there.
@@ -355,7 +354,7 @@ func (d *draft) lookAtProject(ctx context.Context) error {
 	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.env.Stdout, visibleLines(fmt.Sprintf("found project %s %s", p.Path, where)))
+	fmt.Fprintln(d.env.Stdout, visible.Lines(fmt.Sprintf("found project %s %s", p.Path, where)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
@@ -377,14 +376,14 @@ func (d *draft) askRegistry(ctx context.Context, q question) error {
 	}
 	q.otherwise = "registry." + d.ssh.Host
 	if !d.ask.terminal() {
-		return usagef("--registry is missing, and %s\nhint: --registry %s, if that is what names of images begin with", why, q.otherwise)
+		return hint.Add(usagef("--registry is missing, and %s", why), "--registry %s, if that is what names of images begin with", q.otherwise)
 	}
 	return d.ask.put(ctx, q)
 }
 
 func (d *draft) readGitSSH() error {
 	if !d.setGitServer(d.gitSSH) {
-		return errors.New("that is no place of git over SSH\nhint: write it like ssh://git@git.example.com:2222")
+		return hint.Add(errors.New("that is no place of git over SSH"), "write it like ssh://git@git.example.com:2222")
 	}
 	return nil
 }
@@ -415,7 +414,7 @@ func (d *draft) lookAtGit(ctx context.Context) error {
 	if !errors.As(err, new(mistake)) || d.gitSSH != "" {
 		return final(err)
 	}
-	err = fmt.Errorf("%w\nhint: if git is served over SSH elsewhere, --git-ssh says where", final(err))
+	err = hint.Add(final(err), "if git is served over SSH elsewhere, --git-ssh says where")
 	if d.client != nil {
 		return err
 	}
@@ -481,7 +480,7 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	if err != nil {
 		return mistake{fmt.Errorf("%s: %w", s.what, err)}
 	}
-	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, visibleLines(s.host))
+	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, visible.Lines(s.host))
 	for _, k := range shown {
 		kind, _, _ := strings.Cut(k.Line, " ")
 		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict(k))
@@ -493,7 +492,7 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	}
 	if len(s.right) == 0 && pinned {
 		io.WriteString(d.env.Stdout, s.shown)
-		return fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts\nhint: somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key", s.what, s.host)
+		return hint.Add(fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts", s.what, s.host), "somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key")
 	}
 	return nil
 }
@@ -507,20 +506,20 @@ func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	}
 	switch others := len(d.accept) > 0; {
 	case others && !d.ask.terminal():
-		return usagef("%s: %s shows no key that --accept-host-key names\nhint: somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.what, s.host, s.source)
+		return hint.Add(usagef("%s: %s shows no key that --accept-host-key names", s.what, s.host), "somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.source)
 	case !d.ask.terminal():
-		return usagef("%s: the host key of %s is not confirmed\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
+		return hint.Add(usagef("%s: the host key of %s is not confirmed", s.what, s.host), "compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.source)
 	case others:
 		fmt.Fprintln(d.env.Stderr, "none of these keys is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", visibleLines(s.source))
+	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", visible.Lines(s.source))
 	fine, err := d.ask.confirm(ctx, "is the fingerprint correct?")
 	if err != nil {
 		return err
 	}
 	if !fine {
-		return fmt.Errorf("%s: the key of %s is not confirmed; no file written\n"+
-			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
+		return hint.Add(fmt.Errorf("%s: the key of %s is not confirmed; no file written", s.what, s.host),
+			"ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", d.again())
 	}
 	s.right = s.unknown
 	return nil
@@ -536,7 +535,7 @@ func (d *draft) again() string {
 			words = append(words, "--"+flag.name, shellWord(flag.value))
 		}
 	}
-	return visibleLines(strings.Join(words, " "))
+	return visible.Lines(strings.Join(words, " "))
 }
 
 // shellWord writes a word as a shell takes it.

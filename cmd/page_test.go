@@ -26,6 +26,8 @@ import (
 	"provision/e2e/needs"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // markup would be some, if anything that is said were taken for it.
@@ -52,14 +54,14 @@ func aPage(t *testing.T) (file, last string) {
 	v := newVerification(newReport(&out, "text"))
 	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
-		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
+		verdict{deployment: markup, step: "gate " + markup, wrong: []finding{{text: "apply would " + change.Summary}, {markup, []string{markup}}}, plan: []provision.Change{change}, notes: plainly(markup)},
 		verdict{step: "registry-login deploy-user", credentials: []provision.Credential{{Name: markup, Ends: true, Days: 20}, {Name: "token of web1", Ends: true, Days: 5}}})
 	v.add("web2", verdict{step: "gate"}, verdict{step: "user", unseen: []string{markup}})
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
 	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unseen: []string{"the token"}})
-	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []string{"no container runs\nhint: " + markup}})
+	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []finding{{"no container runs", []string{markup}}}})
 	v.print(Env{Stderr: io.Discard}, f, map[*inventory.Host]error{
-		f.hosts[3]: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
+		f.hosts[3]: hint.Add(hint.Add(errors.New("web4: the host does not let "+markup+" in\ntried: the given key\nnot tried: "+markup), "add it:\n%s", markup), "or not"),
 	})
 	file = filepath.Join(t.TempDir(), "page.html")
 	if err := v.writePage(file, f, verifyOptions{fleetOptions: fleetOptions{inventory: markup}, renew: 7}, provision.Credential{Name: "own", Ends: true, Days: 100}); err != nil {
@@ -148,7 +150,7 @@ func TestPage(t *testing.T) {
 	is(`document.title`, "A deploy key can do what it must not, and 1 host could not be looked at")
 	is(`document.scripts.length`, 1)
 	is(`document.querySelectorAll("img, iframe, link, object, #forged").length`, 0)
-	is(`document.querySelector("h3").firstChild.data.trim()`, provision.Visible(markup))
+	is(`document.querySelector("h3").firstChild.data.trim()`, visible.String(markup))
 	is(`document.querySelectorAll("svg.access-map .card").length > 10`, true)
 	is(`document.querySelectorAll("svg.access-map script, svg.access-map style, svg.access-map b").length`, 0)
 	is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(244, 245, 247)")
@@ -168,7 +170,7 @@ func TestPage(t *testing.T) {
 	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps fine, 1 not fully checked, 1 not fully visible")
 	is(`document.querySelector("#host-web6 .state").textContent`, "fine, 1 note")
 	is(`document.querySelector("#host-web6 .finding.note .reason").checkVisibility()`, true)
-	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+provision.Visible(markup))
+	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+visible.String(markup))
 
 	is(`document.querySelector("#host-web2").className`, "fine")
 	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey

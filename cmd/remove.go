@@ -11,6 +11,8 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 	"provision/steps"
 )
 
@@ -52,7 +54,7 @@ func removeCommand(env Env) *cli.Command {
 			o := removeOptions{fleet, c.String("deployment"), c.String("gone"), c.Bool("volumes"), c.Bool("yes")}
 			switch {
 			case o.deployment == "" && o.gone == "":
-				return usagef("--deployment is missing\nhint: provision remove --deployment NAME %s", pasted(o.inventory))
+				return hint.Add(usagef("--deployment is missing"), "provision remove --deployment NAME %s", hint.Quote(o.inventory))
 			case o.gone != "" && (o.deployment != "" || o.volumes || len(o.limit) > 0):
 				return usagef("--gone is about all that one host has in GitLab, and nothing else: leave out --deployment, --volumes and --limit")
 			}
@@ -72,7 +74,7 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	}
 	defer r.close()
 	if !o.yes && !r.ask.terminal() {
-		return usagef("there is no terminal to ask whether to remove %s\nhint: with --yes it is removed without a question", r.what)
+		return hint.Add(usagef("there is no terminal to ask whether to remove %s", r.what), "with --yes it is removed without a question")
 	}
 	if err := r.signIn(ctx, "api"); err != nil {
 		return err
@@ -122,10 +124,10 @@ func musterGone(env Env, o removeOptions) (*removal, error) {
 	}
 	h := f.inv.Host(o.gone)
 	if h == nil {
-		return nil, usagef("%s names no host %q%s\nhint: "+backHint, o.inventory, o.gone, didYouMean(o.gone, hostNames(f.inv)))
+		return nil, hint.Add(usagef("%s names no host %q%s", o.inventory, o.gone, didYouMean(o.gone, hostNames(f.inv))), backHint)
 	}
 	if len(f.inv.On(h)) == 0 {
-		return nil, usagef("%s deploys nothing on %s\nhint: "+backHint, o.inventory, h.Name)
+		return nil, hint.Add(usagef("%s deploys nothing on %s", o.inventory, h.Name), backHint)
 	}
 	f.only(f.inv.On(h))
 	f.hosts, f.gone = []*inventory.Host{h}, true
@@ -171,7 +173,7 @@ func (r *removal) unnamed(o removeOptions, hosts []*inventory.Host) (err error) 
 		if _, err = r.inv.Select([]string{o.deployment}); err == nil {
 			err = fmt.Errorf("%q is no deployment", o.deployment)
 		}
-		return usagef("%w\nhint: one that only a host still carries is removed with --limit HOST", err)
+		return hint.Add(usageError{err}, "one that only a host still carries is removed with --limit HOST")
 	case len(hosts) != 1:
 		return usagef("--limit wants the name of one host, to remove %s there", o.deployment)
 	}
@@ -197,7 +199,7 @@ func (s site) leaving(ctx context.Context, name string) (*inventory.Deployment, 
 	}
 	err = fmt.Errorf("%s: the host carries no deployment called %q", s.Name, name)
 	if carried := facts["carried"]; len(carried) > 0 {
-		err = provision.Hint(err, "it carries %s", provision.Visible(strings.Join(carried, ", ")))
+		err = fmt.Errorf("%w; it carries %s", err, visible.String(strings.Join(carried, ", ")))
 	}
 	return nil, err
 }

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // The rules of all output:
@@ -91,6 +94,7 @@ type line struct {
 	Detail     string   `json:"detail,omitempty"`
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
+	hints      []string // what Hint holds, a line each
 	Output     []string `json:"output,omitempty"`
 	Time       string   `json:"time,omitempty"`
 	By         string   `json:"by,omitempty"`
@@ -99,7 +103,7 @@ type line struct {
 }
 
 func (r *report) object(l line) {
-	l.Version = outputVersion
+	l.Version, l.Hint = outputVersion, visible.Lines(strings.Join(l.hints, "\n"))
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -127,7 +131,7 @@ func (r *report) plan(host string, plan provision.Plan) {
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
-			r.note(host, s.Step, n)
+			r.note(host, s.Step, n.Text, n.Hint)
 		}
 	}
 }
@@ -147,7 +151,7 @@ func (r *report) fine(host string, list []provision.Step, plan provision.Plan) {
 func visibleLines(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, l := range lines {
-		lines[i] = provision.Visible(l)
+		lines[i] = visible.String(l)
 	}
 	return strings.Join(lines, "\n")
 }
@@ -175,14 +179,17 @@ func (r *report) event(e provision.Event) {
 		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Noted:
 		r.tally.Notes++
-		r.note(e.Host, e.Step, e.Text)
+		r.note(e.Host, e.Step, e.Text, e.Hint)
 	}
 }
 
 // note prints a note, which may have a hint.
-func (r *report) note(host, step, text string) {
-	text, hint, _ := strings.Cut(text, "\nhint: ")
-	r.say(line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
+func (r *report) note(host, step, text, hint string) {
+	l := line{Event: "note", Host: host, Step: step, Text: visible.String(text)}
+	if hint != "" {
+		l.hints = []string{visible.String(hint)}
+	}
+	r.say(l)
 }
 
 // applied prints how one host ended.
@@ -208,8 +215,8 @@ var colours = map[string]string{"done": green, "failed": red, "wrong": red, "bre
 
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
-	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
-	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
+	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
+	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
 	if r.json {
 		r.object(l)
 		return
@@ -226,9 +233,7 @@ func (r *report) say(l line) {
 	for m := range strings.Lines(more) {
 		text += l.Host + ":     " + strings.TrimSuffix(m, "\n") + "\n"
 	}
-	if l.Hint != "" {
-		text += "  hint: " + l.Hint + "\n"
-	}
+	text += strings.TrimPrefix(hintLines(l.hints)+"\n", "\n")
 	for d := range strings.Lines(l.Detail) {
 		text += l.Host + ":     " + strings.TrimSuffix(d, "\n") + "\n"
 	}
@@ -242,17 +247,17 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 	r.tally.Failed++
 	told := map[string]bool{} // what several steps ask of GitLab is refused once
 	for _, err := range split(err) {
-		whole := visibleLines(err.Error())
+		whole, hints := visible.Lines(err.Error()), hint.Of(err)
 		var output []string
-		if step, ok := err.(*provision.StepError); ok && len(step.Output) > 1 {
+		var step *provision.StepError
+		if errors.As(err, &step) && len(step.Output) > 1 {
 			output = step.Output
 		}
 		if r.json {
-			text, hint, _ := strings.Cut(whole, "\nhint: ")
-			r.object(line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
+			r.object(line{Event: "error", Host: host, Text: whole, hints: hints, Output: output})
 			continue
 		}
-		if step, ok := err.(*provision.StepError); ok && step.Err != nil {
+		if step != nil && step.Err != nil {
 			reason := step.Err.Error()
 			if told[reason] {
 				continue
@@ -263,7 +268,7 @@ func (r *report) fail(errs io.Writer, host string, err error) {
 		for _, l := range output {
 			text += host + ":     " + l + "\n"
 		}
-		r.print(errs, text+errorLines(errs, strings.ReplaceAll(whole, "\n", "\n  ")))
+		r.print(errs, text+errorLines(errs, strings.ReplaceAll(whole, "\n", "\n  ")+hintLines(hints)))
 	}
 }
 

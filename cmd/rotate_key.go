@@ -12,6 +12,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -72,7 +73,7 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		}
 		var some bool
 		if given.Retire, some = steps.Retire(list, seen, o.only...); !some {
-			return nil, provision.Hint(fmt.Errorf("%s: there is nothing to replace yet", s.Name), "provision apply makes the first ones")
+			return nil, hint.Add(fmt.Errorf("%s: there is nothing to replace yet", s.Name), "provision apply makes the first ones")
 		}
 		given.Login = f.login
 		f.forge.Forget() // Apply looks for itself whether another run is under way

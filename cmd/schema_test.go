@@ -39,6 +39,9 @@ func TestSchemaOfOutput(t *testing.T) {
 				fields(f.Type.Elem())
 				continue
 			}
+			if !f.IsExported() {
+				continue
+			}
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			types[name] = map[reflect.Kind]string{
 				reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number", reflect.Slice: "array",

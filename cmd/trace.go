@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A trace is the file that --trace names. Every line of it has the time, whom
@@ -60,7 +60,7 @@ func (t *trace) line(who string, sign byte, text string) {
 	var b strings.Builder
 	for l := range strings.Lines(text) {
 		b.WriteString(head)
-		b.WriteString(provision.Visible(strings.TrimSuffix(l, "\n")))
+		b.WriteString(visible.String(strings.TrimSuffix(l, "\n")))
 		b.WriteByte('\n')
 	}
 	t.mu.Lock()

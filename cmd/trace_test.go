@@ -73,7 +73,7 @@ func TestLinesOfAHost(t *testing.T) {
 	const said = "first\nweb2: app: fine\nprovision: web2: all is well"
 	var out bytes.Buffer
 	r := newReport(&out, "text")
-	newVerification(r).tell("breach", line{Host: "web1"}, said)
+	newVerification(r).tell("breach", line{Host: "web1"}, finding{text: said})
 	r.fail(&out, "web1", &remote.ExitError{Status: 1, Stderr: said})
 	for line := range strings.Lines(out.String()) {
 		if !strings.HasPrefix(line, "web1: ") && !strings.HasPrefix(line, "provision: exit status 1: first") && !strings.HasPrefix(line, "  ") {

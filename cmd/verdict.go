@@ -14,6 +14,8 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // A verdict is about one step of a host or of a deployment, or about the
@@ -21,15 +23,37 @@ import (
 type verdict struct {
 	deployment string // "" where it is about the whole host
 	step       string
-	wrong      []string // what is not as it should be
-	breaches   []string // what the key did that it must not do
-	refused    []string // attempts that were
-	notes      []string
+	wrong      []finding // what is not as it should be
+	breaches   []string  // what the key did that it must not do
+	refused    []string  // attempts that were
+	notes      []finding
 	unchecked  []string // what was to be looked at, and was not
 	unseen     []string // what the way of looking has no rights to see
 
 	plan        []provision.Change // what apply would do against what is wrong
 	credentials []provision.Credential
+}
+
+// A finding is something to tell, and what the reader can do about it.
+type finding struct {
+	text  string
+	hints []string
+}
+
+// findingOf is an error as a finding.
+func findingOf(err error) finding { return finding{err.Error(), hint.Of(err)} }
+
+// plainly makes findings to which there is no hint.
+func plainly(texts ...string) (all []finding) {
+	for _, text := range texts {
+		all = append(all, finding{text: text})
+	}
+	return all
+}
+
+// String is the finding as a report of tests has it.
+func (f finding) String() string {
+	return strings.Join(append([]string{f.text}, f.hints...), "\nhint: ")
 }
 
 func (v verdict) fine() bool { return len(v.wrong)+len(v.breaches) == 0 }
@@ -44,13 +68,13 @@ func (v verdict) reason() string {
 	if len(v.breaches) > 0 {
 		return firstLine(breachText + v.breaches[0])
 	}
-	return firstLine(v.wrong[0])
+	return firstLine(v.wrong[0].text)
 }
 
 // firstLine shortens a text to what a list of tests has room for.
 func firstLine(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
-	return cut(provision.Visible(text), 200)
+	return cut(visible.String(text), 200)
 }
 
 // verdictCounts count verdicts, and attempts.
@@ -82,12 +106,12 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 	for _, p := range plan {
 		by[p.Step] = p
 	}
-	unmet := map[string]string{}
+	unmet := map[string]error{}
 	var errs []error
 	for _, e := range split(err) {
 		var step *provision.StepError
 		if errors.As(e, &step) && step.Step != "" && step.Change == "" && plan != nil {
-			unmet[step.Step] = step.Err.Error()
+			unmet[step.Step] = step.Err
 		} else if e != nil {
 			errs = append(errs, e)
 		}
@@ -106,17 +130,24 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
 			continue
 		}
-		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, plan: p.Changes, credentials: p.Credentials}
+		v := verdict{deployment: deployment, step: s.Name(), plan: p.Changes, credentials: p.Credentials}
 		if token && s.Probe().Ask != nil {
 			v.unchecked = p.Unchecked
 		} else {
 			v.unseen = p.Unchecked
 		}
 		for _, c := range p.Changes {
-			v.wrong = append(v.wrong, "apply would "+c.Summary)
+			v.wrong = append(v.wrong, finding{text: "apply would " + c.Summary})
 		}
-		if reason := unmet[s.Name()]; reason != "" {
-			v.wrong = append(v.wrong, reason)
+		if err := unmet[s.Name()]; err != nil {
+			v.wrong = append(v.wrong, findingOf(err))
+		}
+		for _, n := range p.Notes {
+			note := finding{text: visible.String(n.Text)}
+			if n.Hint != "" {
+				note.hints = []string{n.Hint}
+			}
+			v.notes = append(v.notes, note)
 		}
 		verdicts = append(verdicts, v)
 	}
@@ -167,7 +198,7 @@ func (l lost) String() string {
 		parts = append(parts, count(len(l.deployments), "deployment"))
 	} else {
 		for _, d := range l.deployments {
-			parts = append(parts, provision.Visible(d))
+			parts = append(parts, visible.String(d))
 		}
 	}
 	if l.hosts > 0 {
@@ -182,9 +213,9 @@ func (v *verification) add(host string, verdicts ...verdict) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i := range verdicts {
-		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note string) bool {
+		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note finding) bool {
 			return slices.ContainsFunc(v.verdicts[host], func(before verdict) bool {
-				return before.step == verdicts[i].step && slices.Contains(before.notes, note)
+				return before.step == verdicts[i].step && slices.ContainsFunc(before.notes, func(n finding) bool { return n.text == note.text })
 			})
 		})
 	}
@@ -207,10 +238,11 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 		for _, verdict := range v.verdicts[h.Name] {
 			at := line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for i, b := range verdict.breaches {
+				f := finding{text: breachText + b}
 				if i == len(verdict.breaches)-1 {
-					b += "\nhint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name
+					f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name}
 				}
-				v.tell("breach", at, breachText+b)
+				v.tell("breach", at, f)
 			}
 			v.wrong(at, verdict.wrong)
 			if missed := verdict.missed(); missed != "" {
@@ -222,10 +254,10 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 			}
 			if v.verbose {
 				for _, name := range verdict.refused {
-					v.tell("refused", at, name)
+					v.tell("refused", at, finding{text: name})
 				}
 				if verdict.fine() && verdict.missed() == "" {
-					v.tell("fine", at, "")
+					v.tell("fine", at, finding{})
 				}
 			}
 			counts.add(verdict)
@@ -272,9 +304,17 @@ func (v *verification) print(env Env, f *fleet, errs map[*inventory.Host]error) 
 
 // wrong prints what is not as it should be at one step. A line of text begins it
 // once, for the lines to be as many as the last line counts.
-func (v *verification) wrong(at line, reasons []string) {
+func (v *verification) wrong(at line, reasons []finding) {
 	if !v.json && len(reasons) > 0 {
-		reasons = []string{strings.Join(reasons, "\n")}
+		all := finding{}
+		for i, r := range reasons {
+			if i > 0 {
+				all.text += "\n"
+			}
+			all.text += r.text
+			all.hints = append(all.hints, r.hints...)
+		}
+		reasons = []finding{all}
 	}
 	for _, reason := range reasons {
 		v.tell("wrong", at, reason)
@@ -297,21 +337,20 @@ func (v *verification) gaps(gaps []gap) {
 	for _, g := range gaps {
 		same := places[g.what]
 		if len(same) == 1 || v.json || v.verbose {
-			v.tell("unchecked", g.line, g.what)
+			v.tell("unchecked", g.line, finding{text: g.what})
 			continue
 		}
 		delete(places, g.what) // said
 		if len(same) > 0 {
 			hosts := slices.CompactFunc(same, func(a, b line) bool { return a.Host == b.Host })
-			v.tell("unchecked", line{}, fmt.Sprintf("%d steps of %s: %s", len(same), count(len(hosts), "host"), g.what))
+			v.tell("unchecked", line{}, finding{text: fmt.Sprintf("%d steps of %s: %s", len(same), count(len(hosts), "host"), g.what)})
 		}
 	}
 }
 
 // tell prints one finding.
-func (v *verification) tell(event string, l line, text string) {
-	l.Event = event
-	l.Text, l.Hint, _ = strings.Cut(visibleLines(text), "\nhint: ")
+func (v *verification) tell(event string, l line, f finding) {
+	l.Event, l.Text, l.hints = event, f.text, f.hints
 	v.say(l)
 }
 
@@ -328,27 +367,27 @@ func (v *verification) writeJUnit(file string) error {
 			}
 			c := junit.Testcase{Name: verdict.step, Classname: class}
 			if !verdict.fine() {
-				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
-				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visibleLines(text)}
+				text := joined(slices.Concat(plainly(verdict.breaches...), verdict.wrong))
+				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visible.Lines(text)}
 			}
 			if verdict.fine() && v.strict && len(verdict.notes) > 0 {
-				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: visibleLines(strings.Join(verdict.notes, "\n"))}
+				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0].text), Type: "note", Data: visible.Lines(joined(verdict.notes))}
 			}
 			var said []string
 			if missed := verdict.missed(); missed != "" {
 				said = append(said, "not checked: "+missed)
 			}
 			for _, n := range verdict.notes {
-				said = append(said, "note: "+n)
+				said = append(said, "note: "+n.String())
 			}
 			if len(said) > 0 {
-				c.SystemOut = &junit.Output{Data: visibleLines(strings.Join(said, "\n"))}
+				c.SystemOut = &junit.Output{Data: visible.Lines(strings.Join(said, "\n"))}
 			}
 			suite.AddTestcase(c)
 		}
 		if err := v.errs[host]; err != nil {
 			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
-				Message: firstLine(err.Error()), Type: "error", Data: visibleLines(err.Error()),
+				Message: firstLine(err.Error()), Type: "error", Data: visible.Lines(findingOf(err).String()),
 			}})
 		}
 		suites.AddSuite(suite)
@@ -358,6 +397,15 @@ func (v *verification) writeJUnit(file string) error {
 		return err
 	}
 	return errors.Join(suites.WriteXML(out), out.Close())
+}
+
+// joined are some findings, one below the other.
+func joined(all []finding) string {
+	var texts []string
+	for _, f := range all {
+		texts = append(texts, f.String())
+	}
+	return strings.Join(texts, "\n")
 }
 
 func (v *verification) hosts() []string {

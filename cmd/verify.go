@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +16,10 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/forge/job"
+	"provision/provision/hint"
 	"provision/provision/remote"
 	"provision/provision/secret"
+	"provision/provision/visible"
 	"provision/steps"
 )
 
@@ -115,7 +118,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	defer f.close()
 	if !o.asAdmin {
 		if err := f.onlyDeployed(); err != nil {
-			return provision.Hint(err, "with --as admin, hosts without any are looked at too")
+			return hint.Add(err, "with --as admin, hosts without any are looked at too")
 		}
 	}
 	f.given.Renew = o.renew
@@ -240,7 +243,7 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 		f.forge = job.Nothing
 		return nil, nil
 	}
-	return nil, usagef("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+	return nil, hint.Add(usagef("there is no deploy key to verify with"), "give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
 }
 
 // noKeyFile says why a file with a deploy key cannot be read. Its name may be
@@ -253,7 +256,7 @@ func noKeyFile(from string, err error) error {
 	case errors.As(err, &path):
 		err = path.Err
 	}
-	return provision.Hint(fmt.Errorf("the deploy key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
+	return hint.Add(fmt.Errorf("the deploy key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
 }
 
 // keyFromGitLab returns the key that GitLab holds.
@@ -271,7 +274,7 @@ func (f *fleet) keyFromGitLab(ctx context.Context, d *inventory.Deployment) (sec
 			return v.Value, nil
 		}
 	}
-	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
+	return secret.Value{}, hint.Add(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
 }
 
 // jobOf is what a job of CI knows of GitLab, besides the key.
@@ -336,7 +339,7 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	conn, err := f.dialer.Dial(ctx, t)
 	var refused *remote.AuthError
 	if errors.As(err, &refused) && refused.Given {
-		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
+		err = hint.Add(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
 	}
 	if err != nil {
 		return err
@@ -347,9 +350,9 @@ func (v *verification) deployment(ctx context.Context, f *fleet, d *inventory.De
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	prove := true
 	err = v.throughGate(ctx, f, d, key, conn)
-	var strange *strangeError
-	if errors.As(err, &strange) {
-		prove, err = restriction.withoutGate(ctx, conn, strange)
+	var notGate *notGateError
+	if errors.As(err, &notGate) {
+		prove, err = restriction.withoutGate(ctx, conn, notGate)
 	}
 	if prove {
 		f.live.doing(d.Host.Name, d.Name+": try what the key must not do")
@@ -372,9 +375,11 @@ func of(d *inventory.Deployment, err error) error {
 	return fmt.Errorf("%s: %s: %w", d.Host.Name, d.Name, err)
 }
 
-// A strangeError tells that what a deploy key opens does not answer as the gate
+// A notGateError tells that what a deploy key opens does not answer as the gate
 // does.
-type strangeError struct{ error }
+type notGateError struct{ error }
+
+func (e *notGateError) Unwrap() error { return e.error }
 
 const (
 	refusal    = "provision: refused: " // begins what the gate says against something
@@ -402,21 +407,21 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 	}
 	var others []error
 	for _, e := range split(err) {
-		step, reason := "", ""
+		step, reason := "", finding{}
 		var outdated *provision.OutdatedError
 		var exit *remote.ExitError
 		var at *provision.StepError
 		switch {
 		case errors.As(e, &outdated):
-			step, reason = "look "+d.Name, outdated.Error()
+			step, reason = "look "+d.Name, findingOf(outdated)
 		case errors.As(e, &exit) && exit.Status == 126:
 			step, reason = refusedBy(exit.Stderr, d)
 		}
 		switch {
 		case step != "":
-			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []string{reason}, unchecked: []string{otherSteps}})
+			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []finding{reason}, unchecked: []string{otherSteps}})
 		case errors.As(e, &at) && at.Step == "" && ctx.Err() == nil && !errors.Is(e, remote.ErrLost):
-			return &strangeError{e}
+			return &notGateError{e}
 		default:
 			others = append(others, e)
 		}
@@ -425,20 +430,24 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 }
 
 // refusedBy tells which step is to blame where the gate refuses to look.
-func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
+func refusedBy(said string, d *inventory.Deployment) (step string, why finding) {
 	reason, ok := strings.CutPrefix(said, refusal)
+	if !ok {
+		return "", finding{}
+	}
+	code, sentence, _ := strings.Cut(strings.TrimSpace(reason), ": ")
 	switch {
-	case !ok:
-		return "", ""
-	case strings.HasPrefix(reason, "a nonce has"): // it knows no version of the protocol
-		return "gate", "the gate of the host is older than this program\nhint: upgrade it: provision apply"
-	case strings.HasPrefix(reason, "there is nothing installed"):
+	case !refusalCode.MatchString(code): // it is of the time before there were codes
+		return "gate", finding{"the gate of the host is older than this program", []string{"upgrade it: provision apply"}}
+	case code == "not-installed":
 		step = "look "
 	default:
 		step = "settings "
 	}
-	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
+	return step + d.Name, finding{text: "the gate refuses to look: " + sentence}
 }
+
+var refusalCode = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 
 // unseenInJob says of the steps what a job of CI cannot know of variables.
 func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
@@ -455,22 +464,22 @@ func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
 // withoutGate is about a key that does not open the gate, and tells whether it
 // is to be tried what else it can do. It asks for one harmless command only: a
 // forced command other than the gate would do its work for each.
-func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, strange *strangeError) (prove bool, err error) {
+func (v *verdict) withoutGate(ctx context.Context, conn *remote.Conn, notGate *notGateError) (prove bool, err error) {
 	var said strings.Builder
 	err = conn.Ask(ctx, "id", &said)
 	var exit *remote.ExitError
 	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
-		return false, strange.error // it is the gate, or cannot be looked at
+		return false, notGate.error // it is the gate, or cannot be looked at
 	}
-	shown := strange.Error()
+	found := finding{"the deploy key opens something else than the gate: " + notGate.Error(), hint.Of(notGate)}
 	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
 		line, _, _ := strings.Cut(text, "\n")
-		shown += ": " + cut(provision.Visible(line), 200)
+		found.text += ": " + cut(visible.String(line), 200)
 	}
 	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
-		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
+		found.hints = append(found.hints, "that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh")
 	}
-	v.wrong = append(v.wrong, "the deploy key opens something else than the gate: "+shown)
+	v.wrong = append(v.wrong, found)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil

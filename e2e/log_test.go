@@ -20,7 +20,7 @@ func TestLog(t *testing.T) {
 	if _, err := w.CI(t.Context(), d, "sh -i"); err == nil {
 		t.Fatal("the gate lets a shell in")
 	}
-	w.sh(t, "web1", `runuser -u nobody -- logger -t provision 'gate: forged (by root on laptop with provision)'`)
+	w.sh(t, "web1", `runuser -u nobody -- logger -t provision 'gate: forged (by root@laptop with provision)'`)
 
 	me, err := user.Current()
 	if err != nil {
@@ -60,8 +60,8 @@ func TestLog(t *testing.T) {
 	}
 	all := logged()
 	has(all, "me: repo-key deploy-user: make a key pair for deploy-user",
-		"not: gate: forged (by root on laptop with provision)",
-		"key: app: refused: this key allows only: deploy, status, verify: sh -i")
+		"not: gate: forged (by root@laptop with provision)",
+		"key: app: refused: not-allowed: sh -i")
 	if deploys := slices.ContainsFunc(all, func(text string) bool {
 		return strings.HasPrefix(text, "key: app: deployed 1 of 1 services in ") && strings.Contains(text, ": app registry.")
 	}); !deploys {

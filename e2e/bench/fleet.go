@@ -247,7 +247,7 @@ func (f *fleet) session(e *endpoint, user string, channel ssh.Channel, requests 
 	}
 }
 
-const refusal = "provision: refused: this key allows only: deploy, status, verify\n"
+const refusal = "provision: refused: not-allowed: this key allows only: deploy, status, verify\n"
 
 func (f *fleet) command(e *endpoint, user, command string, channel ssh.Channel) (status int, err error) {
 	nonce, verify := strings.CutPrefix(command, "verify ")

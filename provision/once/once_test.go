@@ -1,4 +1,4 @@
-package gitlab
+package once
 
 import (
 	"context"
@@ -31,13 +31,13 @@ type outcome struct {
 	err error
 }
 
-func TestMemo(t *testing.T) {
-	var m memo
+func TestMap(t *testing.T) {
+	var m *Map[string, int32]
 	var s *source
 	get := func(ctx context.Context, question string) <-chan outcome {
 		out := make(chan outcome, 1)
 		go func() {
-			n, err := remember(ctx, &m, question, s.ask)
+			n, err := m.Get(ctx, question, s.ask)
 			out <- outcome{n, err}
 		}()
 		synctest.Wait()
@@ -52,14 +52,14 @@ func TestMemo(t *testing.T) {
 	run := func(name string, f func(t *testing.T)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m, s = memo{}, &source{answer: make(chan error)}
+				m, s = &Map[string, int32]{}, &source{answer: make(chan error)}
 				f(t)
 			})
 		})
 	}
 
 	run("one question for all, and kept", func(t *testing.T) {
-		a, b := get(t.Context(), "q"), get(t.Context(), "Q")
+		a, b := get(t.Context(), "q"), get(t.Context(), "q")
 		s.answer <- nil
 		want(t, <-a, 1, nil)
 		want(t, <-b, 1, nil)
@@ -102,7 +102,7 @@ func TestMemo(t *testing.T) {
 	})
 	run("forgotten while under way", func(t *testing.T) {
 		old := get(t.Context(), "q")
-		m.forget("q")
+		m.Forget("q")
 		young := get(t.Context(), "q")
 		s.answer <- nil
 		s.answer <- nil
@@ -113,12 +113,33 @@ func TestMemo(t *testing.T) {
 	run("a forgotten fetch does not drop the one in its place", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		old := get(ctx, "q")
-		m.forget("q")
+		m.Forget("q")
 		young := get(t.Context(), "q")
 		cancel()
 		want(t, <-old, 0, context.Canceled)
 		s.answer <- nil
 		want(t, <-young, 2, nil)
 		want(t, <-get(t.Context(), "q"), 2, nil)
+	})
+	run("an answer that is stale", func(t *testing.T) {
+		a := get(t.Context(), "q")
+		m.ForgetIf("q", func(int32) bool { return true }) // there is none yet
+		s.answer <- nil
+		want(t, <-a, 1, nil)
+		m.ForgetIf("q", func(n int32) bool { return n != 1 })
+		want(t, <-get(t.Context(), "q"), 1, nil)
+		m.ForgetIf("q", func(n int32) bool { return n == 1 })
+		b := get(t.Context(), "q")
+		s.answer <- nil
+		want(t, <-b, 2, nil)
+	})
+	run("all are forgotten", func(t *testing.T) {
+		a := get(t.Context(), "q")
+		s.answer <- nil
+		want(t, <-a, 1, nil)
+		m.Clear()
+		b := get(t.Context(), "q")
+		s.answer <- nil
+		want(t, <-b, 2, nil)
 	})
 }
