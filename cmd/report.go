@@ -147,15 +147,6 @@ func (r *report) fine(host string, list []provision.Step, plan provision.Plan) {
 	}
 }
 
-// visibleLines makes every line of a text visible.
-func visibleLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = visible.String(l)
-	}
-	return strings.Join(lines, "\n")
-}
-
 // event prints what happens during an apply.
 func (r *report) event(e provision.Event) {
 	r.mu.Lock()

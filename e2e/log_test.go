@@ -30,7 +30,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := me.Username + " on " + machine + " with provision "
+	by := me.Username + "@" + machine + " with provision "
 	// logged returns the lines of a log as "WHO: WHAT", where who is as much as can be known.
 	logged := func(flags ...string) []string {
 		t.Helper()
@@ -89,7 +89,7 @@ func TestLog(t *testing.T) {
 			t.Fatalf("what verify tried is not logged: %q", tried)
 		}
 		text := w.run(t, "log").exits(t, 0)
-		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), ": all that verify tries\n", fmt.Sprintf(", %d of them shown as 1", len(tried)), "verify: sh -i\n")
+		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), ": all that verify tries\n", fmt.Sprintf(", %d of them shown as 1", len(tried)), "not-allowed: sh -i\n")
 		if each := w.run(t, "log", "--verbose").exits(t, 0); strings.Count(each.out, ": refused: ") != len(tried)+1 {
 			t.Errorf("not each refusal is shown:\n%s", each.out)
 		}

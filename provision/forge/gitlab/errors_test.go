@@ -2,6 +2,7 @@ package gitlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,6 +67,14 @@ func TestErrors(t *testing.T) {
 		wantError(t, err, test.kind)
 		if want := strings.ReplaceAll(test.text, "URL", s.URL); err.Error() != want {
 			t.Errorf("got  %s\nwant %s", err, want)
+		}
+		var change forge.ChangeError
+		want := err.Error()
+		if test.method != "GET" {
+			want = strings.TrimPrefix(want, "ask: ")
+		}
+		if !errors.As(err, &change) || change.Reason() != want {
+			t.Errorf("%s: the reason is %q, want %q", test.method, change.Reason(), want)
 		}
 		if test.kind == nil {
 			for _, kind := range []error{forge.ErrUnauthorized, forge.ErrForbidden, forge.ErrNotFound, forge.ErrTaken, forge.ErrScope} {
