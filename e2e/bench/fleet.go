@@ -163,7 +163,9 @@ func (b *bench) dialWeb1(f *fleet) error {
 	f.run = func(command string, program []byte) ([]byte, int, error) { return runOn(client, command, program) }
 	f.gate = func(command string) (string, error) {
 		d := b.world.Inventory.Deployments[0]
-		return web1.Exec(b.ctx, `runuser -u "$1" -- env SSH_ORIGINAL_COMMAND="$3" /usr/local/lib/provision/gate "$2" none`, d.User, d.Name, command)
+		return web1.Exec(b.ctx, `
+key=$(sed -n "s|.*/gate $2 \([^\"]*\)\".*|\1|p" "$(getent passwd "$1" | cut -d : -f 6)/.ssh/authorized_keys" | head -n 1)
+runuser -u "$1" -- env SSH_ORIGINAL_COMMAND="$3" /usr/local/lib/provision/gate "$2" "$key"`, d.User, d.Name, command)
 	}
 	return nil
 }
