@@ -9,13 +9,15 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/term"
 
 	"provision/cmd/output"
 	"provision/cmd/usage"
+	"provision/provision/hint"
+	"provision/provision/once"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // An asker asks the person at the terminal, one question at a time, and for the
@@ -26,12 +28,12 @@ type asker struct {
 	out   io.Writer
 	pause func() (resume func()) // keeps others from writing to the terminal
 
-	mu    sync.Mutex
-	given map[string]secret.Value
+	turn  chan struct{} // holds one token: for the question that is asked
+	given once.Map[string, secret.Value]
 }
 
 func newAsker(env Env) *asker {
-	return &asker{in: env.Stdin, lines: bufio.NewReader(env.Stdin), out: env.Stderr, pause: func() func() { return func() {} }, given: map[string]secret.Value{}}
+	return &asker{in: env.Stdin, lines: bufio.NewReader(env.Stdin), out: env.Stderr, pause: func() func() { return func() {} }, turn: make(chan struct{}, 1)}
 }
 
 // terminal tells whether somebody is there who can answer.
@@ -50,21 +52,26 @@ func (a *asker) passphrase(ctx context.Context, file string) (secret.Value, erro
 }
 
 func (a *asker) ask(ctx context.Context, question string) (secret.Value, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if v, ok := a.given[question]; ok {
-		return v, nil
+	v, err := a.given.Get(ctx, question, func(ctx context.Context) (secret.Value, error) {
+		select {
+		case a.turn <- struct{}{}:
+			defer func() { <-a.turn }()
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return secret.Value{}, ctx.Err()
+		}
+		defer a.pause()()
+		fmt.Fprint(a.out, question)
+		text, err := a.read(ctx)
+		fmt.Fprintln(a.out)
+		return secret.New(string(text)), err
+	})
+	if ctx.Err() != nil { // whoever was asked may still have to give the terminal back
+		a.turn <- struct{}{}
+		<-a.turn
 	}
-	defer a.pause()()
-	fmt.Fprint(a.out, question)
-	text, err := a.read(ctx)
-	fmt.Fprintln(a.out)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	v := secret.New(string(text))
-	a.given[question] = v
-	return v, nil
+	return v, err
 }
 
 // read reads a line that is not shown. An interrupt ends it, and leaves the
@@ -96,7 +103,7 @@ func (a *asker) read(ctx context.Context) ([]byte, error) {
 // line asks a question, and returns the line that answers it. The error is io.EOF
 // where nobody will answer any more.
 func (a *asker) line(ctx context.Context, question string) (string, error) {
-	fmt.Fprint(a.out, output.VisibleLines(question))
+	fmt.Fprint(a.out, visible.Lines(question))
 	type line struct {
 		text string
 		err  error
@@ -183,7 +190,7 @@ func (a *asker) put(ctx context.Context, q question) error {
 		if err == nil || ctx.Err() != nil || n == tries || !errors.As(err, new(mistake)) {
 			return final(err)
 		}
-		fmt.Fprintln(a.out, output.IndentHints(output.VisibleLines(err.Error())))
+		fmt.Fprintln(a.out, visible.Lines(err.Error())+output.HintLines(hint.Of(err)))
 	}
 }
 

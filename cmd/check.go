@@ -8,6 +8,7 @@ import (
 	"provision/cmd/output"
 	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/visible"
 )
 
 func checkCommand(env Env) *cli.Command {
@@ -28,7 +29,7 @@ func checkCommand(env Env) *cli.Command {
 			if err != nil {
 				return usage.Error{Err: err}
 			}
-			fmt.Fprintf(env.Stdout, "%s is ok: %s\n", output.VisibleLines(file), sizeOf(inv))
+			fmt.Fprintf(env.Stdout, "%s is ok: %s\n", visible.Lines(file), sizeOf(inv))
 			return nil
 		},
 	}

@@ -20,6 +20,8 @@ import (
 	"provision/cmd/output"
 	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // An Env is what a command sees of the world around it.
@@ -99,7 +101,7 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := output.IndentHints(output.VisibleLines(err.Error()))
+	last := visible.Lines(err.Error()) + output.HintLines(hint.Of(err))
 	if errors.As(err, new(inventory.Problems)) {
 		last += "\n" // as they are: editors follow FILE:LINE:COLUMN
 	} else {
@@ -223,9 +225,9 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 func oneArgument(c *cli.Context, what string) (string, error) {
 	switch c.NArg() {
 	case 0:
-		return "", usagef("%s is missing\nhint: provision %s %s", what, c.Command.Name, what)
+		return "", hint.Add(usagef("%s is missing", what), "provision %s %s", c.Command.Name, what)
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", c.Args().Get(1), c.Command.Name)
+	return "", hint.Add(usagef("unexpected argument %q", c.Args().Get(1)), "provision %s --help shows the flags", c.Command.Name)
 }

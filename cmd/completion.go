@@ -11,8 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/cmd/output"
 	"provision/inventory"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // The scripts ask the program itself what may stand at the cursor, see
@@ -42,7 +43,7 @@ func completionCommand(env Env) *cli.Command {
 				return err
 			}
 			if !slices.Contains(shells, shell) {
-				return usagef("there is no script for %q%s\nhint: write one of %s", shell, didYouMean(shell, shells), strings.Join(shells, ", "))
+				return hint.Add(usagef("there is no script for %q%s", shell, didYouMean(shell, shells)), "write one of %s", strings.Join(shells, ", "))
 			}
 			script, err := completionScripts.ReadFile("completion/provision." + shell)
 			if err != nil {
@@ -82,7 +83,7 @@ func complete(w io.Writer, app *cli.App, words []string) {
 	show := func(candidates []candidate) {
 		for _, c := range candidates {
 			if strings.HasPrefix(c.word, last) {
-				fmt.Fprintf(w, "%s\t%s\n", output.VisibleLines(c.word), output.VisibleLines(c.about))
+				fmt.Fprintf(w, "%s\t%s\n", visible.Lines(c.word), visible.Lines(c.about))
 			}
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/output"
-	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 func inventoryOf(c *cli.Context, args []string) (string, error) {
 	switch {
 	case len(args) > 1:
-		return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", args[1], c.Command.Name)
+		return "", hint.Add(usagef("unexpected argument %q", args[1]), "provision %s --help shows the flags", c.Command.Name)
 	case len(args) == 1 && args[0] != "":
 		return args[0], inventoryThere(args[0])
 	}
@@ -40,7 +41,7 @@ func inventoryOf(c *cli.Context, args []string) (string, error) {
 		file, err = findInventory(c.Command.Name)
 	}
 	if err == nil {
-		fmt.Fprintln(c.App.ErrWriter, output.Paint(c.App.ErrWriter, output.Dim, "provision: using "+provision.Visible(file)+from))
+		fmt.Fprintln(c.App.ErrWriter, output.Paint(c.App.ErrWriter, output.Dim, "provision: using "+visible.String(file)+from))
 	}
 	return file, err
 }
@@ -86,12 +87,12 @@ func findInventory(command string) (string, error) {
 		full := filepath.Join(dir, inventoryName)
 		if info, err := os.Stat(full); err == nil && info.Mode().IsRegular() {
 			if why := othersMayWrite(full); why != "" {
-				return "", usagef("%s is not used, as %s, and an inventory can name commands to run\nhint: if you trust it: provision %s %s", file, why, command, pasted(file))
+				return "", hint.Add(usagef("%s is not used, as %s, and an inventory can name commands to run", file, why), "if you trust it: provision %s %s", command, hint.Quote(file))
 			}
 			return file, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", usagef("there is no %s here or in a folder above\nhint: provision init writes one; or: provision %s INVENTORY", inventoryName, command)
+			return "", hint.Add(usagef("there is no %s here or in a folder above", inventoryName), "provision init writes one; or: provision %s INVENTORY", command)
 		}
 		file = filepath.Join("..", file)
 	}
@@ -146,15 +147,4 @@ func inProject(file string) string {
 			return filepath.Base(file)
 		}
 	}
-}
-
-// pasted returns a word as it can be pasted into a shell.
-func pasted(word string) string {
-	plain := func(r rune) bool {
-		return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune("%+,-./:=@_", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

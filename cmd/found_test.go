@@ -173,11 +173,3 @@ func TestFoundInventoryInCI(t *testing.T) {
 		t.Errorf("in a project:\n%s", out)
 	}
 }
-
-func TestPasted(t *testing.T) {
-	for word, want := range map[string]string{"": "''", "a/b-c.toml": "a/b-c.toml", "a b": "'a b'", "it's": `'it'\''s'`, "~x": "'~x'", "$(x)": "'$(x)'"} {
-		if got := pasted(word); got != want {
-			t.Errorf("%q becomes %s, want %s", word, got, want)
-		}
-	}
-}

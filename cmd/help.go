@@ -7,7 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/hint"
 )
 
 // The groups of flags in help texts.
@@ -146,7 +148,7 @@ func noCommand(app *cli.App, name string) error {
 	for _, c := range app.VisibleCommands() {
 		names = append(names, c.Name)
 	}
-	return usagef("there is no command %q%s\nhint: provision help lists them", name, didYouMean(name, names))
+	return hint.Add(usagef("there is no command %q%s", name, didYouMean(name, names)), "provision help lists them")
 }
 
 // flagLine is how the help shows a flag: its names with what it wants, a tab,
@@ -200,7 +202,7 @@ func onAppUsageError(_ *cli.Context, err error, _ bool) error {
 	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
 		err = fmt.Errorf("there is no flag --%s before a command: flags stand behind it", strings.TrimLeft(name, "-"))
 	}
-	return usagef("%w\nhint: provision help lists the commands", err)
+	return hint.Add(usage.Error{Err: err}, "provision help lists the commands")
 }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {
@@ -220,7 +222,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 		}
 		err = fmt.Errorf("there is no flag --%s%s", name, meant)
 	}
-	return usagef("%w\nhint: provision %s --help shows the flags", err, c.Command.Name)
+	return hint.Add(usage.Error{Err: err}, "provision %s --help shows the flags", c.Command.Name)
 }
 
 // didYouMean returns a question to end an error with, or "".

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"provision/e2e/needs"
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 const token = "glpat-canary-of-the-token"
@@ -53,7 +53,7 @@ func typedIn(ctx context.Context, t *testing.T, inventory string, args ...string
 	var stdout, stderr bytes.Buffer
 	code = Run(ctx, Env{Args: append(append([]string{"provision"}, args...), file), Stdout: &stdout, Stderr: &stderr})
 	for line := range strings.Lines(stdout.String() + stderr.String()) {
-		if line = strings.TrimSuffix(line, "\n"); provision.Visible(line) != line {
+		if line = strings.TrimSuffix(line, "\n"); visible.String(line) != line {
 			t.Errorf("what is printed could steer a terminal: %q", line)
 		}
 	}

@@ -277,7 +277,7 @@ func TestVerifyTellsEveryBreach(t *testing.T) {
 	breach := []remote.Attempt{{Name: "a terminal", Refused: true}, {Name: "a shell", How: "exit status 0: uid=0"}}
 	none := breach[:1]
 	failed := errors.New("agent forwarding: no answer")
-	nothingInstalled := &remote.ExitError{Status: 126, Stderr: "provision: refused: there is nothing installed to look with\n"}
+	nothingInstalled := &remote.ExitError{Status: 126, Stderr: "provision: refused: not-installed: there is nothing to look with\n"}
 	for _, tt := range []struct {
 		name     string
 		gate     error

@@ -12,12 +12,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision/forge/gitlab"
+	"provision/provision/hint"
 	"provision/provision/remote"
 	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 type initOptions struct {
@@ -76,7 +77,7 @@ func initCommand(env Env) *cli.Command {
 				}
 			}
 			if _, err := os.Lstat(o.file); err == nil {
-				return usagef("%s already exists and was not overwritten\nhint: name another file, or add to it by hand: provision check %s says what is wrong with it", o.file, o.file)
+				return hint.Add(usagef("%s already exists and was not overwritten", o.file), "name another file, or add to it by hand: provision check %s says what is wrong with it", o.file)
 			}
 			return runInit(c.Context, env, o)
 		},
@@ -125,16 +126,16 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 		if !errors.As(err, &problems) {
 			return err
 		}
-		return usagef("%s: %s\nhint: %s", problems[0].Key, problems[0].What, cmp.Or(problems[0].Hint, "give another answer"))
+		return hint.Add(usagef("%s: %s", problems[0].Key, problems[0].What), "%s", cmp.Or(problems[0].Hint, "give another answer"))
 	}
 	if err := writeNew(o.file, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", output.VisibleLines(o.file), sizeOf(inv))
+	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", visible.Lines(o.file), sizeOf(inv))
 	for _, what := range d.unchecked {
-		fmt.Fprintf(env.Stdout, "not checked: %s\n", output.VisibleLines(what))
+		fmt.Fprintf(env.Stdout, "not checked: %s\n", visible.Lines(what))
 	}
-	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", output.VisibleLines(o.file))
+	fmt.Fprintf(env.Stdout, "next: provision check %s, then provision plan %[1]s\n", visible.Lines(o.file))
 	return nil
 }
 
@@ -177,7 +178,7 @@ func (d *draft) fill(ctx context.Context) error {
 		d.environment = cmp.Or(d.environment, "production")
 		for _, q := range asked {
 			if *q.answer == "" {
-				return usagef("--%s is missing, and there is no terminal to ask at\nhint: provision init --help lists the flags", q.flag)
+				return hint.Add(usagef("--%s is missing, and there is no terminal to ask at", q.flag), "provision init --help lists the flags")
 			}
 		}
 	}
@@ -212,17 +213,14 @@ func keyed(table, key string, answer *string) func() error {
 }
 
 // wrong makes an error of what is wrong with an answer; nil if nothing is.
-func wrong(what, hint string) error {
+func wrong(what, advice string) error {
 	switch {
 	case what == "":
 		return nil
 	case strings.HasPrefix(what, "is ") || strings.HasPrefix(what, "has ") || strings.HasPrefix(what, "holds ") || strings.HasPrefix(what, "sends "):
 		what = "that " + what
 	}
-	if hint != "" {
-		what += "\nhint: " + hint
-	}
-	return errors.New(what)
+	return hint.Add(errors.New(what), "%s", advice)
 }
 
 // again is the command that gives the answers so far.
@@ -232,8 +230,8 @@ func (d *draft) again() string {
 		{"gitlab", d.gitlab}, {"ca-file", d.caFile}, {"project", d.project}, {"host", d.host}, {"environment", d.environment},
 	} {
 		if flag.value != "" {
-			words = append(words, "--"+flag.name, pasted(flag.value))
+			words = append(words, "--"+flag.name, hint.Quote(flag.value))
 		}
 	}
-	return output.VisibleLines(strings.Join(words, " "))
+	return visible.Lines(strings.Join(words, " "))
 }

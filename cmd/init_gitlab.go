@@ -13,11 +13,12 @@ import (
 	"strconv"
 	"strings"
 
-	"provision/cmd/output"
 	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // readToken reads the token of GitLab, if there is one.
@@ -68,7 +69,7 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 	}
 	err := d.connect(ctx)
 	if unknownCA(err) && d.caFile == "" && d.ask.terminal() {
-		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", output.VisibleLines(d.gitlab))
+		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visible.Lines(d.gitlab))
 		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
 			if err = d.connect(ctx); unknownCA(err) {
 				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
@@ -98,9 +99,9 @@ func (d *draft) readCA() error {
 			d.caFile = filepath.Join(home, rest)
 		}
 	}
-	pem, what, hint := inventory.Certificates(d.caFile)
+	pem, what, advice := inventory.Certificates(d.caFile)
 	d.ca = pem
-	return wrong(what, hint)
+	return wrong(what, advice)
 }
 
 // connect makes a client of GitLab, and looks whether its token works there.
@@ -144,7 +145,7 @@ func (d *draft) lookAtProject(ctx context.Context) error {
 	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.env.Stdout, output.VisibleLines(fmt.Sprintf("found project %s %s", p.Path, where)))
+	fmt.Fprintln(d.env.Stdout, visible.Lines(fmt.Sprintf("found project %s %s", p.Path, where)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
@@ -166,14 +167,14 @@ func (d *draft) askRegistry(ctx context.Context, q question) error {
 	}
 	q.otherwise = "registry." + d.ssh.Host
 	if !d.ask.terminal() {
-		return usagef("--registry is missing, and %s\nhint: --registry %s, if that is what names of images begin with", why, q.otherwise)
+		return hint.Add(usagef("--registry is missing, and %s", why), "--registry %s, if that is what names of images begin with", q.otherwise)
 	}
 	return d.ask.put(ctx, q)
 }
 
 func (d *draft) readGitSSH() error {
 	if !d.setGitServer(d.gitSSH) {
-		return errors.New("that is no place of git over SSH\nhint: write it like ssh://git@git.example.com:2222")
+		return hint.Add(errors.New("that is no place of git over SSH"), "write it like ssh://git@git.example.com:2222")
 	}
 	return nil
 }
@@ -204,7 +205,7 @@ func (d *draft) lookAtGit(ctx context.Context) error {
 	if !errors.As(err, new(mistake)) || d.gitSSH != "" {
 		return final(err)
 	}
-	err = fmt.Errorf("%w\nhint: if git is served over SSH elsewhere, --git-ssh says where", final(err))
+	err = hint.Add(final(err), "if git is served over SSH elsewhere, --git-ssh says where")
 	if d.client != nil {
 		return err
 	}

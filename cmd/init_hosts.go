@@ -9,9 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"provision/cmd/output"
 	"provision/inventory"
+	"provision/provision/hint"
 	"provision/provision/remote"
+	"provision/provision/visible"
 )
 
 func (d *draft) readHost() error {
@@ -73,7 +74,7 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	if err != nil {
 		return mistake{fmt.Errorf("%s: %w", s.what, err)}
 	}
-	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, output.VisibleLines(s.host))
+	s.shown = fmt.Sprintf("%s %s shows:\n", s.what, visible.Lines(s.host))
 	for _, k := range shown {
 		kind, _, _ := strings.Cut(k.Line, " ")
 		s.shown += fmt.Sprintf("  %s %s%s\n", k.Fingerprint, kind, verdict(k))
@@ -85,7 +86,7 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	}
 	if len(s.right) == 0 && pinned {
 		io.WriteString(d.env.Stdout, s.shown)
-		return fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts\nhint: somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key", s.what, s.host)
+		return hint.Add(fmt.Errorf("%s: none of the keys of %s is the one in your known_hosts", s.what, s.host), "somebody may be listening in, or it was installed anew. Ask its owner before you replace the known key")
 	}
 	return nil
 }
@@ -99,20 +100,20 @@ func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	}
 	switch others := len(d.accept) > 0; {
 	case others && !d.ask.terminal():
-		return usagef("%s: %s shows no key that --accept-host-key names\nhint: somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.what, s.host, s.source)
+		return hint.Add(usagef("%s: %s shows no key that --accept-host-key names", s.what, s.host), "somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.source)
 	case !d.ask.terminal():
-		return usagef("%s: the host key of %s is not confirmed\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
+		return hint.Add(usagef("%s: the host key of %s is not confirmed", s.what, s.host), "compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.source)
 	case others:
 		fmt.Fprintln(d.env.Stderr, "none of these keys is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", output.VisibleLines(s.source))
+	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", visible.Lines(s.source))
 	fine, err := d.ask.confirm(ctx, "is the fingerprint correct?")
 	if err != nil {
 		return err
 	}
 	if !fine {
-		return fmt.Errorf("%s: the key of %s is not confirmed; no file written\n"+
-			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
+		return hint.Add(fmt.Errorf("%s: the key of %s is not confirmed; no file written", s.what, s.host),
+			"ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", d.again())
 	}
 	s.right = s.unknown
 	return nil

@@ -131,13 +131,13 @@ func TestInitAsks(t *testing.T) {
 			t.Errorf("the inventory is about %s %s %s %s", inv.GitLab.URL, inv.Deployments[0].Project, inv.Hosts[0].Address, inv.Deployments[0].Scope)
 		}
 		p.order(t, whereIsGitLab+"git example\nthat is no URL of a GitLab\n  hint: ",
-			whereIsGitLab+noSuchName+"\nlook at the GitLab token: there is no host "+noSuchName+" (no such host)",
+			whereIsGitLab+noSuchName+"\nGitLab: there is no host "+noSuchName+" (no such host)",
 			whereIsGitLab+bare+"\nhttps://"+bare+" shows a certificate of a CA that this machine does not trust\n",
 			whichCA+"nothing.pem\nfile \"nothing.pem\": there is no such file\n",
 			whichCA+b.sshConfig+"\n", "holds no certificate\n",
 			whichCA+key+"\n", "holds something else than certificates\n",
 			whichCA+ca+"\n"+whichProject+"frobnicator\n\"frobnicator\" has no namespace\n",
-			whichProject+"transmogrify/frobnicater\nlook up project transmogrify/frobnicater: ", "\n  hint: there is a project transmogrify/frobnicator\n",
+			whichProject+"transmogrify/frobnicater\nproject transmogrify/frobnicater: ", "\n  hint: there is a project transmogrify/frobnicator\n",
 			whichProject, "\nfound project transmogrify/frobnicator in group transmogrify\n",
 			whichHost+"\nan answer is required\n",
 			whichHost+"admin@"+noSuchName+"\nthe host: connect to "+noSuchName+":22: there is no host of this name (no such host)\n  hint: check the address",
@@ -148,7 +148,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("another GitLab", func(t *testing.T) {
 		p, code, file := initialise(t, nil, web.URL, ca, noSuchName, bare, ca, b.project, host, "", "y", "y")
 		load(t, p, code, file)
-		p.order(t, whichCA+ca+"\nlook at the GitLab token: not found", whereIsGitLab+noSuchName+"\n", whereIsGitLab+bare+"\n", whichCA)
+		p.order(t, whichCA+ca+"\nGitLab: not found", whereIsGitLab+noSuchName+"\n", whereIsGitLab+bare+"\n", whichCA)
 	})
 	t.Run("another CA", func(t *testing.T) {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -221,7 +221,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("a bad token", func(t *testing.T) {
 		t.Setenv("GITLAB_TOKEN", "glpat-not-a-token-of-anybody")
 		p, code, _ := initialise(t, []string{"--ca-file", ca}, bare)
-		if p.order(t, "GitLab does not know this token", "hint: make a new one with the scope api at "); code != 1 || strings.Count(p.read.String(), "? ") != 1 {
+		if p.order(t, "GitLab: the token is unknown", "hint: make a new one with the scope api at "); code != 1 || strings.Count(p.read.String(), "? ") != 1 {
 			t.Errorf("exit code %d", code)
 		}
 		t.Setenv("GITLAB_TOKEN", "two\nlines")

@@ -260,7 +260,7 @@ func TestInit(t *testing.T) {
 	})
 	t.Run("no such project", func(t *testing.T) {
 		code, said, file := initialise(append(right, "--project", "transmogrify/frobnicate")...)
-		if code != 1 || !strings.Contains(said, "look up project transmogrify/frobnicate") {
+		if code != 1 || !strings.Contains(said, "project transmogrify/frobnicate") {
 			t.Errorf("exit code %d\n%s", code, said)
 		}
 		unwritten(t, file)

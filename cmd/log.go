@@ -19,6 +19,7 @@ import (
 	"provision/cmd/output"
 	"provision/provision"
 	"provision/provision/remote"
+	"provision/provision/visible"
 	"provision/steps"
 )
 
@@ -155,11 +156,10 @@ func (l hostLog) print(r *output.Report, host string) {
 	}
 }
 
-// refusalForm is how the gate, and those of older versions, log that they refuse
-// words that they do not know.
+// refusalForm is how the gate logs that it refuses words that it does not know.
 // What it refuses for another reason, such as a deploy while another one does not
 // end, is not like that.
-var refusalForm = regexp.MustCompile(`^(\S+): refused: (?:this key allows only: [^:]*|a deploy key can [^:]*|a nonce has [^:]*): (.*)$`)
+var refusalForm = regexp.MustCompile(`^(\S+): refused: (?:not-allowed|bad-nonce): (.*)$`)
 
 const (
 	// foldWithin is how long after one refusal the next is part of the same go.
@@ -189,7 +189,7 @@ func fold(entries []logEntry) (folded []logEntry) {
 		}
 		if n > 1 {
 			took := entries[n-1].time.Sub(first.time)
-			what := output.Cut(provision.Visible(strings.Join(asked, ", ")), foldWidth)
+			what := output.Cut(visible.String(strings.Join(asked, ", ")), foldWidth)
 			if remote.Tried(asked) {
 				what = "all that verify tries"
 			}

@@ -15,6 +15,7 @@ import (
 
 	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/hint"
 )
 
 // A Rehearsal carries out the command rehearse, with env as it was started in.
@@ -70,7 +71,7 @@ func rehearseCommand(env Env) *cli.Command {
 // streams and signals it gets. It returns only where that fails.
 func becomeRehearsal(args []string) error {
 	if runtime.GOOS != "linux" {
-		return errors.New("a rehearsal needs Linux\nhint: run it on a Debian machine, as root")
+		return hint.Add(errors.New("a rehearsal needs Linux"), "run it on a Debian machine, as root")
 	}
 	program, err := FindProgram("provision-rehearse")
 	if err != nil {
@@ -93,7 +94,7 @@ func FindProgram(name string) (string, error) {
 			return found, nil
 		}
 	}
-	return "", fmt.Errorf("%[1]s is not installed: it is neither in %[2]s nor on $PATH\nhint: it comes in the archive of %[3]s: install -m 755 %[1]s %[2]s", name, dir, filepath.Base(self))
+	return "", hint.Add(fmt.Errorf("%s is not installed: it is neither in %s nor on $PATH", name, dir), "it comes in the archive of %s: install -m 755 %s %s", filepath.Base(self), name, hint.Quote(dir))
 }
 
 // runRehearsal reads the inventory, or the example in the place of none, and

@@ -11,8 +11,11 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/fleet"
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 	"provision/steps"
 )
 
@@ -54,7 +57,7 @@ func removeCommand(env Env) *cli.Command {
 			o := removeOptions{fleet, c.String("deployment"), c.String("gone"), c.Bool("volumes"), c.Bool("yes")}
 			switch {
 			case o.deployment == "" && o.gone == "":
-				return usagef("--deployment is missing\nhint: provision remove --deployment NAME %s", pasted(o.inventory))
+				return hint.Add(usagef("--deployment is missing"), "provision remove --deployment NAME %s", hint.Quote(o.inventory))
 			case o.gone != "" && (o.deployment != "" || o.volumes || len(o.limit) > 0):
 				return usagef("--gone is about all that one host has in GitLab, and nothing else: leave out --deployment, --volumes and --limit")
 			}
@@ -78,7 +81,7 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 		return err
 	}
 	if !o.yes && !r.ask.terminal() {
-		return usagef("there is no terminal to ask whether to remove %s\nhint: with --yes it is removed without a question", what.what)
+		return hint.Add(usagef("there is no terminal to ask whether to remove %s", what.what), "with --yes it is removed without a question")
 	}
 	f, err := r.open(ctx, fleet.Options{Parts: what.parts, Gone: o.gone != "", Changes: true, Registry: true, Scopes: []string{"api"}})
 	if err != nil {
@@ -86,7 +89,7 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	}
 	defer f.Close()
 	f.Given.Volumes = o.volumes
-	lookAt := once(func(ctx context.Context, s *fleet.Site) (look, error) { return what.look(ctx, f, s) })
+	lookAt := lookOnce(func(ctx context.Context, s *fleet.Site) (look, error) { return what.look(ctx, f, s) })
 	if !o.yes {
 		missing, err := r.plan(ctx, f, fleet.ThenKeep, lookAt)
 		if err != nil || missing == 0 {
@@ -112,9 +115,9 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	return nil
 }
 
-// once looks at each host once, however often that is asked for: what is shown
+// lookOnce looks at each host once, however often that is asked for: what is shown
 // and confirmed is what is done. The connection may be another one by then.
-func once(lookAt func(context.Context, *fleet.Site) (look, error)) func(context.Context, *fleet.Site) (look, error) {
+func lookOnce(lookAt func(context.Context, *fleet.Site) (look, error)) func(context.Context, *fleet.Site) (look, error) {
 	var mu sync.Mutex
 	looks := map[*fleet.Site]look{}
 	return func(ctx context.Context, s *fleet.Site) (look, error) {
@@ -151,11 +154,11 @@ const backHint = "put the host back, also into the hosts of its deployments, unt
 func (r *run) removalOfGone(host string) (removal, error) {
 	h := r.inv.Host(host)
 	if h == nil {
-		return removal{}, usagef("%s names no host %q%s\nhint: "+backHint, r.inventory, host, didYouMean(host, hostNames(r.inv)))
+		return removal{}, hint.Add(usagef("%s names no host %q%s", r.inventory, host, didYouMean(host, hostNames(r.inv))), backHint)
 	}
 	deployments := r.inv.On(h)
 	if len(deployments) == 0 {
-		return removal{}, usagef("%s deploys nothing on %s\nhint: "+backHint, r.inventory, h.Name)
+		return removal{}, hint.Add(usagef("%s deploys nothing on %s", r.inventory, h.Name), backHint)
 	}
 	return removal{
 		what: "what " + h.Name + " has in GitLab", named: h.Name,
@@ -202,7 +205,7 @@ func (r *run) carrier(name string) (*inventory.Host, error) {
 		if err == nil {
 			err = fmt.Errorf("%q is no deployment", name)
 		}
-		return nil, usagef("%w\nhint: one that only a host still carries is removed with --limit HOST", err)
+		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with --limit HOST")
 	case len(hosts) != 1:
 		return nil, usagef("--limit wants the name of one host, to remove %s there", name)
 	default:
@@ -227,7 +230,7 @@ func leaving(ctx context.Context, f *fleet.Fleet, s *fleet.Site, name string) (*
 	}
 	err = fmt.Errorf("%s: the host carries no deployment called %q", s.Host.Name, name)
 	if carried := facts["carried"]; len(carried) > 0 {
-		err = provision.Hint(err, "it carries %s", provision.Visible(strings.Join(carried, ", ")))
+		err = fmt.Errorf("%w; it carries %s", err, visible.String(strings.Join(carried, ", ")))
 	}
 	return nil, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/hint"
 	"provision/steps"
 )
 
@@ -71,15 +72,15 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 	_, known := renderings[o.what]
 	switch {
 	case o.what == "":
-		return o, usagef("what to render is missing\nhint: provision render ci; provision render --help shows what else there is")
+		return o, hint.Add(usagef("what to render is missing"), "provision render ci; provision render --help shows what else there is")
 	case !known && o.what != "ci":
-		return o, usagef("there is nothing called %q to render\nhint: provision render --help shows what there is", o.what)
+		return o, hint.Add(usagef("there is nothing called %q to render", o.what), "provision render --help shows what there is")
 	case o.ci.parallel != 0 && !o.ci.verify:
 		return o, usagef("--parallel is for render ci --verify")
 	case c.IsSet("parallel") && (o.ci.parallel < 1 || o.ci.parallel > maxParallel):
 		return o, usagef("--parallel wants a number of jobs from 1 to %d, which is GitLab's limit", maxParallel)
 	case o.ci.parallel != 0 && (c.IsSet("deployment") || c.IsSet("host") || c.IsSet("in")):
-		return o, usagef("--parallel is for the whole fleet\nhint: leave it out, or leave out --deployment, --host and --in")
+		return o, hint.Add(usagef("--parallel is for the whole fleet"), "leave it out, or leave out --deployment, --host and --in")
 	}
 	for _, flag := range []string{"in", "component", "verify", "image", "parallel"} {
 		if c.IsSet(flag) && o.what != "ci" {

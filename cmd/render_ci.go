@@ -11,6 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"provision/inventory"
+	"provision/provision/hint"
 	"provision/templates"
 )
 
@@ -63,7 +64,7 @@ job for each environment, with the one key that it sees.`
 // renderCI prints the jobs of CI for some deployments.
 func renderCI(w io.Writer, file string, deployments []*inventory.Deployment, o ciOptions) error {
 	if o.verify && o.image == "" && !o.component {
-		return usagef("which image has provision in it?\nhint: give --image registry.example.com/tools/provision, or --component to leave it to those who include it")
+		return hint.Add(usagef("which image has provision in it?"), "give --image registry.example.com/tools/provision, or --component to leave it to those who include it")
 	}
 	if o.image == "" && !o.verify {
 		o.image = "docker:cli"
@@ -107,8 +108,7 @@ func seen(deployments []*inventory.Deployment, where string) ([]*inventory.Deplo
 		first := owner(deployments[0])
 		for _, d := range deployments {
 			if other := owner(d); !strings.EqualFold(other, first) {
-				return nil, "", usagef("one file does not fit all: %s has its variables in %s, and %s in %s\nhint: say where the file is for, as --in %s, or choose with --deployment",
-					deployments[0].Name, first, d.Name, other, cmp.Or(d.Variables.Group, d.Project))
+				return nil, "", hint.Add(usagef("one file does not fit all: %s has its variables in %s, and %s in %s", deployments[0].Name, first, d.Name, other), "say where the file is for, as --in %s, or choose with --deployment", cmp.Or(d.Variables.Group, d.Project))
 			}
 		}
 		return deployments, first, nil
@@ -120,7 +120,7 @@ func seen(deployments []*inventory.Deployment, where string) ([]*inventory.Deplo
 		return !strings.HasPrefix(strings.ToLower(where)+"/", strings.ToLower(d.Variables.Group)+"/")
 	})
 	if len(chosen) == 0 {
-		return nil, "", usagef("no variables are seen in %q\nhint: they are in %s", where, owner(deployments[0]))
+		return nil, "", hint.Add(usagef("no variables are seen in %q", where), "they are in %s", owner(deployments[0]))
 	}
 	return chosen, where, nil
 }
@@ -223,7 +223,7 @@ func (c ciFile) jobs(deployments []*inventory.Deployment) (*yaml.Node, error) {
 func (c ciFile) job(hosts []*inventory.Deployment) (*yaml.Node, error) {
 	d := hosts[0]
 	if strings.Contains(d.Environment, "$") {
-		return nil, usagef("the environment %q has a $, which GitLab would fill in for the job and not for its variables\nhint: write an environment without it", d.Environment)
+		return nil, hint.Add(usagef("the environment %q has a $, which GitLab would fill in for the job and not for its variables", d.Environment), "write an environment without it")
 	}
 	job := yamlMap("extends", c.base())
 	var variables []any

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // The last word of the program steers no terminal, whatever was typed.
@@ -16,7 +16,7 @@ func TestLastWordIsVisible(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	for line := range strings.Lines(errs.String()) {
-		if line = strings.TrimSuffix(line, "\n"); provision.Visible(line) != line {
+		if line = strings.TrimSuffix(line, "\n"); visible.String(line) != line {
 			t.Errorf("%q", line)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"provision/cmd/fleet"
 	"provision/cmd/verify"
 	"provision/inventory"
-	"provision/provision"
+	"provision/provision/hint"
 )
 
 type verifyOptions struct {
@@ -97,8 +97,9 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	}
 	parts, err := r.all()
 	if mode.As == verify.CI {
-		parts, err = r.deployed()
-		err = hintIf(err, "with --as admin, hosts without any are looked at too")
+		if parts, err = r.deployed(); err != nil {
+			err = hint.Add(err, "with --as admin, hosts without any are looked at too")
+		}
 	}
 	if err != nil {
 		return err
@@ -137,11 +138,4 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return errMissing
 	}
 	return nil
-}
-
-func hintIf(err error, hint string) error {
-	if err == nil {
-		return nil
-	}
-	return provision.Hint(err, "%s", hint)
 }

@@ -27,7 +27,7 @@ func TestTwoOnOneHost(t *testing.T) {
 			before := s.look(t, w)
 			r := w.run(t, "apply").exits(t, 1)
 			r.says(t, "hint: run again later, or let --lock-wait 10m wait for it")
-			if !regexp.MustCompile(`web1: somebody else is changing this host: \S+ on control \(process [0-9]+\) since 20[0-9T:-]+Z\n`).MatchString(r.errors) {
+			if !regexp.MustCompile(`web1: locked by \S+@control \(pid [0-9]+\) since 20[0-9T:-]+Z\n`).MatchString(r.errors) {
 				t.Errorf("it does not say who is at work: %v", r)
 			}
 			compare(t, before, s.look(t, w))

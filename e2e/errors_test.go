@@ -108,7 +108,7 @@ func TestErrors(t *testing.T) {
 			root(`rm /usr/local/lib/provision/gate
 flock /run/provision.lock sleep 1000 >/dev/null 2>&1 &
 echo $! >/run/holder
-printf 'another run\nanna on laptop (process 4711) since 2026-11-24T08:15:00Z\n' >/run/provision.lock
+printf 'another run\nanna@laptop (pid 4711) since 2026-11-24T08:15:00Z\n' >/run/provision.lock
 while flock -n /run/provision.lock true; do :; done`),
 			func() { w.sh(t, "web1", "pkill -P $(cat /run/holder)"); converge() }},
 		{"nologin", "The login shell of the deploy user lets nobody in", "verify",

@@ -107,8 +107,8 @@ func TestWeakToken(t *testing.T) {
 	asked := func() string { return w.sh(t, "web1", "journalctl --sync; journalctl -t sudo -o cat | wc -l") }
 	before := asked()
 	for _, c := range []struct{ name, token, says string }{
-		{"unknown", "glpat-0123456789abcdefghij", "GitLab does not know this token, or it is revoked or expired"},
-		{"expired", reveal(w.GitLab.AddPersonalToken("owner", yesterday, "api")), "GitLab does not know this token, or it is revoked or expired"},
+		{"unknown", "glpat-0123456789abcdefghij", "the token is unknown, revoked or expired"},
+		{"expired", reveal(w.GitLab.AddPersonalToken("owner", yesterday, "api")), "the token is unknown, revoked or expired"},
 		{"read only", readAPI, `GitLab token "owner": it needs the scope api, and has read_api until `},
 		{"for the registry", reveal(w.GitLab.AddPersonalToken("owner", tomorrow, "read_registry")), "it needs the scope api"},
 		{"empty", "", "is empty"},

@@ -73,7 +73,7 @@ func TestPackage(t *testing.T) {
 	// The hosts of the lab leave out what nobody reads there.
 	out := w.sh(t, "web1", `dpkg --path-include='/usr/share/*' -i /root/provision.deb >/dev/null
 		provision version
-		provision-rehearse --help | grep 'provision rehearse -'
+		provision-rehearse --help | grep 'rehearse - '
 		for f in man/man1/provision.1.gz bash-completion/completions/provision zsh/vendor-completions/_provision \
 			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright \
 			doc/provision/LICENSE doc/provision/THIRD_PARTY_NOTICES doc/provision/CHANGELOG.md; do

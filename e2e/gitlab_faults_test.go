@@ -42,7 +42,7 @@ var illnesses = []illness{
 	{"500 for ever", "", "", 0, gitlabtest.Failure(500), 1, []string{"GitLab failed (500", "try again later"}},
 	{"502 for ever, to GET", "GET", toVariables, 0, gitlabtest.Failure(502), 1, []string{"GitLab failed (502", "try again later"}},
 	{"503 for ever, to POST", "POST", toVariables, 0, gitlabtest.Failure(503), 1, []string{"GitLab failed (503", doubt}},
-	{"silence", "GET", toKeys, 0, gitlabtest.Slow(nil), 1, []string{"list the deploy keys of project", "no answer within 500ms"}},
+	{"silence", "GET", toKeys, 0, gitlabtest.Slow(nil), 1, []string{"deploy keys of project", "no answer within 500ms"}},
 	{"silence once", "GET", toKeys, 1, gitlabtest.Slow(nil), 0, nil},
 	{"a web page", "GET", toVariables, 0, gitlabtest.HTML(200), 1, []string{"answered with a web page, not the API: check gitlab.url"}},
 	{"a web page of a proxy", "", "", 0, gitlabtest.HTML(502), 1, []string{"GitLab failed (502 Bad Gateway)"}},
@@ -102,8 +102,8 @@ func TestGitLabFaults(t *testing.T) {
 			w.GitLab.RevokeToken(self.ID)
 			gitlab.ServeHTTP(answer, r)
 		})
-		w.hasty(t).exits(t, 1).says(t, "GitLab does not know this token, or it is revoked or expired")
-		w.hasty(t).exits(t, 1).says(t, "GitLab does not know this token, or it is revoked or expired")
+		w.hasty(t).exits(t, 1).says(t, "the token is unknown, revoked or expired")
+		w.hasty(t).exits(t, 1).says(t, "the token is unknown, revoked or expired")
 		text, err := w.GitLab.AddPersonalToken("owner", time.Time{}, "api").Reveal()
 		if err != nil {
 			t.Fatal(err)

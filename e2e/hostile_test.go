@@ -17,7 +17,7 @@ import (
 	"provision/cmd"
 	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A steering is what no terminal may ever be sent.
@@ -27,7 +27,7 @@ const steering = "\x1b]0;title\a\x1b[2J\x9b31m\xe2\x80\xae\r\b"
 func (r result) harmless(t *testing.T) result {
 	t.Helper()
 	for line := range strings.Lines(r.out + r.errors) {
-		if line = strings.TrimSuffix(line, "\n"); provision.Visible(line) != line {
+		if line = strings.TrimSuffix(line, "\n"); visible.String(line) != line {
 			t.Errorf("what is printed could steer a terminal: %q", line)
 		}
 	}

@@ -20,7 +20,7 @@ func TestLog(t *testing.T) {
 	if _, err := w.CI(t.Context(), d, "sh -i"); err == nil {
 		t.Fatal("the gate lets a shell in")
 	}
-	w.sh(t, "web1", `runuser -u nobody -- logger -t provision 'gate: forged (by root on laptop with provision)'`)
+	w.sh(t, "web1", `runuser -u nobody -- logger -t provision 'gate: forged (by root@laptop with provision)'`)
 
 	me, err := user.Current()
 	if err != nil {
@@ -30,7 +30,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := me.Username + " on " + machine + " with provision "
+	by := me.Username + "@" + machine + " with provision "
 	// logged returns the lines of a log as "WHO: WHAT", where who is as much as can be known.
 	logged := func(flags ...string) []string {
 		t.Helper()
@@ -60,8 +60,8 @@ func TestLog(t *testing.T) {
 	}
 	all := logged()
 	has(all, "me: repo-key deploy-user: make a key pair for deploy-user",
-		"not: gate: forged (by root on laptop with provision)",
-		"key: app: refused: this key allows only: deploy, status, verify: sh -i")
+		"not: gate: forged (by root@laptop with provision)",
+		"key: app: refused: not-allowed: sh -i")
 	if deploys := slices.ContainsFunc(all, func(text string) bool {
 		return strings.HasPrefix(text, "key: app: deployed 1 of 1 services in ") && strings.Contains(text, ": app registry.")
 	}); !deploys {
@@ -89,7 +89,7 @@ func TestLog(t *testing.T) {
 			t.Fatalf("what verify tried is not logged: %q", tried)
 		}
 		text := w.run(t, "log").exits(t, 0)
-		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), ": all that verify tries\n", fmt.Sprintf(", %d of them shown as 1", len(tried)), "verify: sh -i\n")
+		text.says(t, fmt.Sprintf("app: refused %d times in ", len(tried)), ": all that verify tries\n", fmt.Sprintf(", %d of them shown as 1", len(tried)), "not-allowed: sh -i\n")
 		if each := w.run(t, "log", "--verbose").exits(t, 0); strings.Count(each.out, ": refused: ") != len(tried)+1 {
 			t.Errorf("not each refusal is shown:\n%s", each.out)
 		}

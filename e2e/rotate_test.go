@@ -429,7 +429,7 @@ func TestRotateTwice(t *testing.T) {
 	w.trap(t, boundary{"program", false, 3})
 	first := w.caught(t, "rotate-key")
 	r := w.run(t, "rotate-key").exits(t, 1)
-	r.says(t, "somebody else is changing this host: ", " on control (process "+strconv.Itoa(first.Process.Pid)+") since 20", "hint: run again later, or let --lock-wait 10m wait for it")
+	r.says(t, "locked by ", "@control (pid "+strconv.Itoa(first.Process.Pid)+") since 20", "hint: run again later, or let --lock-wait 10m wait for it")
 	w.run(t, "apply").exits(t, 0) // which has nothing to change
 
 	second := w.inTurn(t, first, "rotate-key")

@@ -327,7 +327,7 @@ func TestVerifyFindsBreaches(t *testing.T) {
 			[]string{shell, "must not: sftp: ", "must not: forwarding to a port: ", "opens something else than the gate"}},
 		{"the gate does whatever is asked", `printf '#!/bin/sh\neval "$SSH_ORIGINAL_COMMAND"\n' >/usr/local/lib/provision/gate`, []string{"restriction app"},
 			[]string{shell, "must not: a command: ", "must not: a command after a semicolon: "}},
-		{"the gate does whatever is asked, but for verify", `sed -i "s/^\*) refuse 'this key allows only.*/*) eval \"\$asked\"; exit ;;/" /usr/local/lib/provision/gate`, []string{"gate", "restriction app"},
+		{"the gate does whatever is asked, but for verify", `sed -i "s/^\*) refuse not-allowed 'this key allows only.*/*) eval \"\$asked\"; exit ;;/" /usr/local/lib/provision/gate`, []string{"gate", "restriction app"},
 			[]string{"web1: app: gate: DRIFT: ", shell}},
 		{"the gate lets commands stand behind a word", `sed -i "s/^'' | deploy | status)/'deploy;'*) eval \"\${asked#*;}\"; exit ;;\n&/" /usr/local/lib/provision/gate`, []string{"gate", "restriction app"},
 			[]string{"must not: a command after a semicolon: "}},

@@ -201,13 +201,13 @@ func TestOnlyCallsNeedNoTripButLooks(t *testing.T) {
 	}
 }
 
-func TestMadeYetStillMissing(t *testing.T) {
+func TestAppliedButStillMissing(t *testing.T) {
 	w := newWorld(t)
 	events, err := apply(t, t.Context(), w.host, []Step{
 		fixed{name: "a", plan: func(Facts) ([]Change, error) { return []Change{script("do nothing")}, nil }},
 	})
 	checkEvents(t, events, "looked", "a: do nothing done")
-	checkError(t, err, "h: a: do nothing: made, yet still missing")
+	checkError(t, err, "h: a: do nothing: applied, but still reported as missing")
 }
 
 func TestAlwaysSomethingElseMissing(t *testing.T) {
@@ -216,14 +216,14 @@ func TestAlwaysSomethingElseMissing(t *testing.T) {
 	_, err := apply(t, t.Context(), w.host, []Step{
 		fixed{name: "a", plan: func(Facts) ([]Change, error) { n++; return []Change{script(fmt.Sprint(n))}, nil }},
 	})
-	checkError(t, err, "h: there is always something missing")
+	checkError(t, err, "h: did not converge after 20 rounds")
 }
 
-func TestStuck(t *testing.T) {
+func TestBlocked(t *testing.T) {
 	w := newWorld(t)
 	events, err := apply(t, t.Context(), w.host, []Step{w.step("a", []Change{w.file("1")}, "make what nobody makes")})
 	checkEvents(t, events, "looked")
-	checkError(t, err, "h: a: make 1: waits for something that no step makes")
+	checkError(t, err, "h: a: make 1: blocked: no step in this run provides what it needs")
 }
 
 func TestAWishThatCannotBeMetChangesNothing(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"provision/provision/forge"
 )
 
 // A StepError says where something went wrong. It reads
@@ -14,7 +16,6 @@ type StepError struct {
 	Change string
 	Status int      // exit status of a script; 0 if it is not about one
 	Output []string // the last lines that the script printed, made visible
-	Hint   string   // what the reader can do; may be empty
 	Err    error
 }
 
@@ -33,11 +34,7 @@ func (e *StepError) Error() string {
 	default:
 		parts = append(parts, fmt.Sprintf("exit status %d", e.Status))
 	}
-	text := strings.Join(parts, ": ")
-	if e.Hint != "" {
-		text += "\nhint: " + e.Hint
-	}
-	return text
+	return strings.Join(parts, ": ")
 }
 
 func (e *StepError) Unwrap() error { return e.Err }
@@ -46,11 +43,23 @@ func (e *StepError) Unwrap() error { return e.Err }
 // change may or may not be done. Running again finds out.
 var ErrUnknown = errors.New("the connection ended before the host said how it went; it may or may not be done")
 
-// Hint adds a hint to an error: what the reader can do about it. It stands on
-// a line of its own in the text of the error, behind "hint: ".
-func Hint(err error, format string, args ...any) error {
-	return fmt.Errorf("%w\nhint: %s", err, fmt.Sprintf(format, args...))
+// reasonOf returns the error of a call without what it was to do, which the
+// change says.
+func reasonOf(err error) error {
+	var act forge.ChangeError
+	if errors.As(err, &act) && act.Error() == err.Error() {
+		return &reason{err, act.Reason()}
+	}
+	return err
 }
+
+type reason struct {
+	error
+	text string
+}
+
+func (r *reason) Error() string { return r.text }
+func (r *reason) Unwrap() error { return r.error }
 
 // at says on which host the step errors in err happened.
 func at(host string, err error) error {

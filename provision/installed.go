@@ -41,13 +41,18 @@ func Digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// An OutdatedError tells that the look program on a host is not the one that
+// An OutdatedError tells that the verify script on a host is not the one that
 // this version of provision, with this inventory, has put there. What it says
 // is not believed.
 type OutdatedError struct{ Installed string }
 
 func (e *OutdatedError) Error() string {
-	return "the look program on the host is not the one of this inventory and this version of provision\nhint: run apply, if one of these is newer than the last one; else somebody has altered it there"
+	return "the verify script on the host is not the one of this inventory and this version of provision"
+}
+
+// Hint implements [hint.Error].
+func (*OutdatedError) Hint() string {
+	return "run apply, if one of these is newer than the last one; else somebody has altered it there"
 }
 
 // CheckThrough is [Check] with the rights of user alone: open asks the gate
@@ -63,7 +68,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 	prog := &program{marks: map[string]span{nonce + " ": {0, len(jobs)}}, digest: Digest(text)}
 
 	asked := ask(ctx, t, steps)
-	seen, err := converse(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
+	seen, err := runProgram(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
 		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
 	seen, err = merge(seen, err, <-asked, t.Name)
@@ -77,7 +82,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 // same compares the digest that a gate told with the one that is expected.
 func (p *program) same(digest string) error {
 	if p.digest == "" {
-		return fmt.Errorf("the host names a look program that nobody asked for")
+		return fmt.Errorf("the host names a verify script that nobody asked for")
 	}
 	if p.digest != digest {
 		return &OutdatedError{digest}

@@ -8,11 +8,13 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"provision/provision/visible"
 )
 
 // What a host that lies can do is to make its own trip fail.
 func TestLies(t *testing.T) {
-	const wrong = "h: a: look: " + "the connection ended before the host said how it went; it may or may not be done (the host answers in a way that no program of ours does: "
+	const wrong = "h: a: look: " + "the connection ended before the host said how it went; it may or may not be done (unexpected output from host: "
 	tests := []struct {
 		name, says, err string
 	}{
@@ -22,17 +24,17 @@ func TestLies(t *testing.T) {
 		{"a fact outside of all probes", "MARK fact k=v\n", "h: the host reports a fact that nobody asked for"},
 		{"a fact after the end", "MARK begin 0\nMARK end 0 0\nMARK fact k=v\n", "h: b: look: the host reports a fact that nobody asked for"},
 		{"a fact without a value", "MARK begin 0\nMARK fact k\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\n", "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports a fact that nobody asked for: "},
-		{"an end without a begin", "MARK end 0 0\n", "h: the host answers in a way"},
+		{"an end without a begin", "MARK end 0 0\n", "h: unexpected output from host"},
 		{"the end of another", "MARK begin 0\nMARK end 1 0\n", wrong},
 		{"an end that is no number", "MARK begin 0\nMARK end 0 fine\n", wrong},
 		{"two begins", "MARK begin 0\nMARK begin 0\n", wrong},
 		{"a begin within", "MARK begin 0\nMARK begin 1\n", wrong},
-		{"a begin after its end", "MARK begin 0\nMARK end 0 0\nMARK begin 0\n", "h: b: look: the host answers in a way"},
-		{"a begin left out", "INNER begin 1\n", "h: the host answers in a way"},
-		{"a begin out of bounds", "MARK begin 2\n", "h: the host answers in a way"},
-		{"a begin below", "MARK begin -1\n", "h: the host answers in a way"},
-		{"a begin that is no number", "MARK begin x\n", "h: the host answers in a way"},
-		{"a user who begins what is root's", "INNER begin 0\n", "h: the host answers in a way"},
+		{"a begin after its end", "MARK begin 0\nMARK end 0 0\nMARK begin 0\n", "h: b: look: unexpected output from host"},
+		{"a begin left out", "INNER begin 1\n", "h: unexpected output from host"},
+		{"a begin out of bounds", "MARK begin 2\n", "h: unexpected output from host"},
+		{"a begin below", "MARK begin -1\n", "h: unexpected output from host"},
+		{"a begin that is no number", "MARK begin x\n", "h: unexpected output from host"},
+		{"a user who begins what is root's", "INNER begin 0\n", "h: unexpected output from host"},
 		{"a user who ends what is root's", "MARK begin 0\nINNER end 0 0\n", wrong},
 		{"a user who reports what is root's", "MARK begin 0\nINNER fact k=forged\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\n", "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports a fact that nobody asked for: "},
 		{"facts without end", "MARK begin 0\n" + strings.Repeat("MARK fact k=v\n", maxFacts+1), "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports more than 50000 facts)"},
@@ -103,7 +105,7 @@ func TestAFloodIsBounded(t *testing.T) {
 		return nil
 	})
 	said := 0
-	_, err := run(context.Background(), Target{Name: "h", Host: host}, nil, []deed{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
+	_, err := run(context.Background(), Target{Name: "h", Host: host}, nil, []pending{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
 		said += len(e.Text)
 	})
 	if said == 0 || said > maxSaid {
@@ -128,7 +130,7 @@ func TestALiarIsStopped(t *testing.T) {
 		}
 	})
 	_, err := Look(context.Background(), Target{Name: "h", Host: host}, []Step{fixed{name: "a", probe: Script{Text: ":"}}})
-	if err == nil || !strings.Contains(err.Error(), "in a way that no program of ours does") {
+	if err == nil || !strings.Contains(err.Error(), "unexpected output from host") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -178,7 +180,7 @@ func FuzzListen(f *testing.F) {
 	} {
 		f.Add(text)
 	}
-	deeds := []deed{{"s", Change{Summary: "0", Do: Script{Text: ":"}}}, {"s", Change{Summary: "1", Do: Script{Text: ":", User: "somebody"}}}}
+	todo := []pending{{"s", Change{Summary: "0", Do: Script{Text: ":"}}}, {"s", Change{Summary: "1", Do: Script{Text: ":", User: "somebody"}}}}
 	steps := []Step{fixed{name: "a", probe: Script{Text: ":"}}, fixed{name: "b", probe: Script{Text: ":", User: "somebody"}}}
 	f.Fuzz(func(t *testing.T, text string) {
 		host := liar(func(_ context.Context, marks []string, out io.Writer) error {
@@ -186,8 +188,8 @@ func FuzzListen(f *testing.F) {
 			return nil
 		})
 		verdicts := map[string]int{}
-		seen, err := run(context.Background(), Target{Name: "h", Host: host}, nil, deeds, steps, func(e Event) {
-			if Visible(e.Text) != e.Text {
+		seen, err := run(context.Background(), Target{Name: "h", Host: host}, nil, todo, steps, func(e Event) {
+			if visible.String(e.Text) != e.Text {
 				t.Errorf("%q is passed on", e.Text)
 			}
 			switch e.Kind {
@@ -204,7 +206,7 @@ func FuzzListen(f *testing.F) {
 			}
 		}
 		if err != nil {
-			if Visible(err.Error()) != err.Error() {
+			if visible.String(err.Error()) != err.Error() {
 				t.Errorf("the error is %q", err)
 			}
 			return

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"provision/provision/visible"
 )
 
 // A Lock keeps two runs from changing the same host at the same time. It is
@@ -27,8 +29,11 @@ type Lock struct {
 type LockedError struct{ Owner string }
 
 func (e *LockedError) Error() string {
-	return "somebody else is changing this host: " + Visible(e.Owner) + "\nhint: run again later, or let --lock-wait 10m wait for it"
+	return "locked by " + visible.String(e.Owner)
 }
+
+// Hint implements [hint.Error].
+func (*LockedError) Hint() string { return "run again later, or let --lock-wait 10m wait for it" }
 
 // lastRun is the step that looks which run was the last to hold the lock.
 type lastRun struct{}
@@ -83,8 +88,8 @@ until [ "$(sed 1q /run/provision.lock 2>/dev/null)" = "$1" ]; do
 done
 `
 
-// A hold is a lock that is being taken, or is held.
-type hold struct {
+// A heldLock is a lock that is being taken, or is held.
+type heldLock struct {
 	id       string
 	locked   chan struct{} // closed when it is held
 	waited   bool          // another run has held it since this one looked
@@ -96,8 +101,8 @@ type hold struct {
 }
 
 // take begins to take the lock. It returns at once.
-func (l *Lock) take(ctx context.Context, t Target, last string) (*hold, error) {
-	h := &hold{id: strings.TrimPrefix(newMark(), "@"), locked: make(chan struct{}), refused: make(chan struct{}), released: make(chan struct{})}
+func (l *Lock) take(ctx context.Context, t Target, last string) (*heldLock, error) {
+	h := &heldLock{id: strings.TrimPrefix(newMark(), "@"), locked: make(chan struct{}), refused: make(chan struct{}), released: make(chan struct{})}
 	seconds := strconv.Itoa(int(l.Wait / time.Second))
 	prog, err := newProgram([]job{{script: Script{Text: lockScript, Args: []string{h.id, l.Owner, seconds, last}}, probe: true}})
 	if err != nil {
@@ -128,7 +133,7 @@ func (l *Lock) take(ctx context.Context, t Target, last string) (*hold, error) {
 }
 
 // listen hears whether the lock is held, and by whom.
-func (h *hold) listen(prog *program, out io.Reader) {
+func (h *heldLock) listen(prog *program, out io.Reader) {
 	lines := bufio.NewReaderSize(out, maxLine)
 	for {
 		line, err := readLine(lines)
@@ -136,7 +141,7 @@ func (h *hold) listen(prog *program, out io.Reader) {
 			return
 		}
 		if prog.trace != nil {
-			prog.trace(false, Visible(line))
+			prog.trace(false, visible.String(line))
 		}
 		_, word, rest, _ := prog.cut(line)
 		key, value, _ := strings.Cut(rest, "=")
@@ -152,7 +157,7 @@ func (h *hold) listen(prog *program, out io.Reader) {
 	}
 }
 
-func (h *hold) isLocked() bool {
+func (h *heldLock) isLocked() bool {
 	select {
 	case <-h.locked:
 		return true
@@ -166,8 +171,8 @@ func (h *hold) isLocked() bool {
 var errWaited = errors.New("another run was under way")
 
 // wait returns when the lock is held, or with the reason why it is not. A nil
-// hold is no lock.
-func (h *hold) wait(ctx context.Context) error {
+// heldLock is no lock.
+func (h *heldLock) wait(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
@@ -187,7 +192,7 @@ func (h *hold) wait(ctx context.Context) error {
 }
 
 // script returns what a program has to run before its changes.
-func (h *hold) script() []Script {
+func (h *heldLock) script() []Script {
 	if h == nil || h.used {
 		return nil
 	}
@@ -196,7 +201,7 @@ func (h *hold) script() []Script {
 
 // guard runs a program with the changes of a round in it, and ends it if the
 // lock cannot be had.
-func (h *hold) guard(ctx context.Context, run func(context.Context) error) error {
+func (h *heldLock) guard(ctx context.Context, run func(context.Context) error) error {
 	if h == nil || h.used {
 		return run(ctx)
 	}
@@ -219,7 +224,7 @@ func (h *hold) guard(ctx context.Context, run func(context.Context) error) error
 }
 
 // end lets the lock go, and waits until it is gone.
-func (h *hold) end() {
+func (h *heldLock) end() {
 	h.release()
 	<-h.released
 }

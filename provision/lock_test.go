@@ -60,8 +60,8 @@ func TestLockIsTakenForChangesOnly(t *testing.T) {
 	}
 }
 
-// hold1 holds the lock of a file as another run would, until the test lets go.
-func hold1(t *testing.T, file, owner string) *hold {
+// lockAsOther holds the lock of a file as another run would, until the test lets go.
+func lockAsOther(t *testing.T, file, owner string) *heldLock {
 	t.Helper()
 	h, err := targetWith(file, owner, 0).Lock.take(context.Background(), Target{Name: "h"}, "")
 	if err != nil {
@@ -75,7 +75,7 @@ func hold1(t *testing.T, file, owner string) *hold {
 
 func TestLockOfAnotherRun(t *testing.T) {
 	target, file := lockIn(t, "me", 0)
-	other := hold1(t, file, "anna on laptop, since noon")
+	other := lockAsOther(t, file, "anna on laptop, since noon")
 	defer other.end()
 	var events []Event
 	err := Apply(context.Background(), target, []Step{touchStep(file + ".made")}, func(e Event) { events = append(events, e) })
@@ -95,7 +95,7 @@ func TestLockOfAnotherRun(t *testing.T) {
 
 func TestLockIsWaitedForAndThenLooksAgain(t *testing.T) {
 	target, file := lockIn(t, "me", time.Minute)
-	other := hold1(t, file, "anna")
+	other := lockAsOther(t, file, "anna")
 	looked := make(chan struct{})
 	done := make(chan error, 1)
 	made := 0

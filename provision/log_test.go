@@ -37,15 +37,15 @@ func TestLogOfChanges(t *testing.T) {
 				log := filepath.Join(t.TempDir(), "log")
 				for _, logger := range []string{`printf '%s\n' "$1" >>` + log, `no-such-logger-here "$1" 2>/dev/null`, call} {
 					h.replace = []string{call, logger}
-					var deeds []deed
+					var todo []pending
 					for i, s := range tt.scripts {
-						deeds = append(deeds, deed{"it's", Change{Summary: fmt.Sprintf("%d\n$(id)", i), Do: s}})
+						todo = append(todo, pending{"it's", Change{Summary: fmt.Sprintf("%d\n$(id)", i), Do: s}})
 					}
 					target := Target{Name: "h", Host: h, By: "ann"}
 					if logger == call {
 						target.By = "" // nobody tells who it is
 					}
-					_, err := run(context.Background(), target, nil, deeds, nil, func(Event) {})
+					_, err := run(context.Background(), target, nil, todo, nil, func(Event) {})
 					if (err != nil) != strings.Contains(tt.want, "failed") {
 						t.Errorf("%s: %v", logger, err)
 					}

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"errors"
-	"fmt"
 )
 
 // A Plan says what is missing on a host, in the order of the steps. Steps
@@ -13,7 +12,7 @@ type Plan []StepPlan
 type StepPlan struct {
 	Step    string
 	Changes []Change
-	Notes   []string
+	Notes   []Remark
 
 	// Credentials are those that were seen to be in use.
 	Credentials []Credential
@@ -21,6 +20,12 @@ type StepPlan struct {
 	// Unchecked is what could not be seen; of the rest of the step Changes
 	// are what is missing.
 	Unchecked []string
+}
+
+// A Remark is a note in a plan.
+type Remark struct {
+	Text string
+	Hint string // what the reader can do; may be empty
 }
 
 // Missing counts the changes of a plan, those for later included.
@@ -54,7 +59,7 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 		for _, c := range changes {
 			switch do := c.Do.(type) {
 			case note:
-				s.Notes = append(s.Notes, c.Summary)
+				s.Notes = append(s.Notes, Remark{c.Summary, c.Hint})
 			case Credential:
 				s.Credentials = append(s.Credentials, do)
 			default:
@@ -71,40 +76,40 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 // unchecked is the key of what the engine itself could not look at.
 const unchecked = "\x00unchecked"
 
-// A deed is one change of a round.
-type deed struct {
+// A pending change is one that is to be made in a round.
+type pending struct {
 	step   string
 	change Change
 }
 
 // round returns the changes that can be made now, in order: see the comment
 // of the package.
-func round(plan Plan) []deed {
-	var deeds []deed
+func round(plan Plan) []pending {
+	var todo []pending
 	for i := 0; i < len(plan); {
 		end := i + 1
 		for end < len(plan) && kind(plan[end].Step) == kind(plan[i].Step) {
 			end++
 		}
 		made, all := together(plan[i:end])
-		deeds = append(deeds, made...)
+		todo = append(todo, made...)
 		if !all {
 			break
 		}
 		i = end
 	}
-	return deeds
+	return todo
 }
 
 // together interleaves the changes of steps of one kind: what all of them
 // call first, then what all of them run on the host, and so on. It leaves out
 // what stands behind a [Later], and then reports false.
-func together(steps []StepPlan) (deeds []deed, all bool) {
+func together(steps []StepPlan) (todo []pending, all bool) {
 	next := make([]int, len(steps))
 	take := func(want func(Action) bool) (some bool) {
 		for i, s := range steps {
 			for next[i] < len(s.Changes) && want(s.Changes[next[i]].Do) {
-				deeds = append(deeds, deed{s.Step, s.Changes[next[i]]})
+				todo = append(todo, pending{s.Step, s.Changes[next[i]]})
 				next[i]++
 				some = true
 			}
@@ -115,32 +120,32 @@ func together(steps []StepPlan) (deeds []deed, all bool) {
 	}
 	for i, s := range steps {
 		if next[i] < len(s.Changes) {
-			return deeds, false
+			return todo, false
 		}
 	}
-	return deeds, true
+	return todo, true
 }
 
 func isCall(a Action) bool   { _, ok := a.(Call); return ok }
 func isScript(a Action) bool { _, ok := a.(Script); return ok }
 
-// again returns an error if something that was made is still missing, which
+// repeated returns an error if something that was made is still missing, which
 // would go on for ever.
-func again(plan Plan, made map[string]bool) error {
+func repeated(plan Plan, made map[string]bool) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			if c.Do != nil && made[s.Step+"\x00"+c.Summary] {
-				return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("made, yet still missing")}
+				return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("applied, but still reported as missing")}
 			}
 		}
 	}
 	return nil
 }
 
-func stuck(plan Plan) error {
+func blocked(plan Plan) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
-			return &StepError{Step: s.Step, Change: c.Summary, Err: fmt.Errorf("waits for something that no step makes")}
+			return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("blocked: no step in this run provides what it needs")}
 		}
 	}
 	return nil

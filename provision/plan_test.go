@@ -7,11 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/quick"
-	"unicode"
-	"unicode/utf8"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 func call(summary string) Change {
@@ -81,7 +79,7 @@ func TestPlanFor(t *testing.T) {
 			got = append(got, c.Summary)
 		}
 		for _, n := range s.Notes {
-			got = append(got, "("+n+")")
+			got = append(got, "("+n.Text+")")
 		}
 	}
 	if want := "a 1 2 (by the way) b (only this) c x"; strings.Join(got, " ") != want {
@@ -94,13 +92,16 @@ func TestPlanFor(t *testing.T) {
 
 func TestPlanForJoinsErrors(t *testing.T) {
 	fails := func(text string) func(Facts) ([]Change, error) {
-		return func(Facts) ([]Change, error) { return nil, Hint(errors.New(text), "do %s", text) }
+		return func(Facts) ([]Change, error) { return nil, hint.Add(errors.New(text), "do %s", text) }
 	}
 	_, err := Check(context.Background(), Target{Name: "h"}, []Step{
 		fixed{name: "a", plan: fails("x")}, fixed{name: "b"}, fixed{name: "c", plan: fails("y")},
 	})
-	if want := "h: a: x\nhint: do x\nh: c: y\nhint: do y"; fmt.Sprint(err) != want {
+	if want := "h: a: x\nh: c: y"; fmt.Sprint(err) != want {
 		t.Errorf("got  %q\nwant %q", err, want)
+	}
+	if got, want := hint.Of(err), []string{"do x", "do y"}; !slices.Equal(got, want) {
+		t.Errorf("hints %q, want %q", got, want)
 	}
 }
 
@@ -142,35 +143,6 @@ func TestFacts(t *testing.T) {
 	}
 	if Facts(nil).Get("k") != "" || Facts(nil).Has("k", "") {
 		t.Error("no facts have some")
-	}
-}
-
-func TestVisible(t *testing.T) {
-	tests := []struct{ in, want string }{
-		{"", ""},
-		{"plain text, tabs\tand ümläuts", "plain text, tabs\tand ümläuts"},
-		{"\x1b[2J", `\x1b[2J`},
-		{"a\rb\nc\x00", `a\rb\nc\x00`},
-		{"\u009b2J", `\u009b2J`}, // CSI in one character
-		{"\x9b2J", `\x9b2J`},     // the same, outside of UTF-8
-		{"\x7f", `\x7f`},
-		{"a\u202eb\u2066\u200b", `a\u202eb\u2066\u200b`},
-		{"\u2028\ufeff", `\u2028\ufeff`},
-		{"\U000e0041", `\U000e0041`}, // a tag, invisible
-		{"cut \xc3", `cut \xc3`},
-		{"\ufffd is itself", "\ufffd is itself"},
-	}
-	for _, tt := range tests {
-		if got := Visible(tt.in); got != tt.want {
-			t.Errorf("Visible(%q) is %q, want %q", tt.in, got, tt.want)
-		}
-	}
-	if err := quick.Check(func(b []byte) bool {
-		s := Visible(string(b))
-		return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) }) &&
-			Visible(s) == s
-	}, nil); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -1,18 +1,16 @@
 package provision
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
+	"provision/provision/visible"
 	"provision/templates"
 )
 
@@ -136,7 +134,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 		}
 		i = end
 	}
-	body.Write(besides(probes))
+	body.Write(sideBySide(probes))
 
 	var b bytes.Buffer
 	b.WriteString("provision() {\n")
@@ -181,10 +179,10 @@ func (p *program) writePart(b *bytes.Buffer, jobs []job, first int, user string,
 	return nil
 }
 
-// besides has parts that only look run at the same time, for nothing that one of
+// sideBySide has parts that only look run at the same time, for nothing that one of
 // them does changes what another one sees. What each prints waits in a pipe, so
 // that it comes in their order.
-func besides(parts [][]byte) []byte {
+func sideBySide(parts [][]byte) []byte {
 	if len(parts) < 2 {
 		return bytes.Join(parts, nil)
 	}
@@ -251,7 +249,7 @@ func writeLog(b *bytes.Buffer, jobs []job) {
 		outcome = "failed, or one beside it: "
 	}
 	for _, j := range logged {
-		line, _ := quote(Visible(j.log))
+		line, _ := quote(visible.String(j.log))
 		fmt.Fprintf(&done, "log %s\n", line)
 		fmt.Fprintf(&failed, "log '%s'%s\n", outcome, line)
 	}
@@ -310,169 +308,4 @@ func newMark() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: crypto/rand
 	return "@" + hex.EncodeToString(b[:])
-}
-
-// Bounds of what a host may say.
-const (
-	maxLine  = 64 << 10 // bytes of one line; the rest of it is dropped
-	maxFacts = 50_000   // facts of one program
-	maxSaid  = 4 << 20  // bytes of output of one program that are passed on
-	maxHeard = 64 << 20 // bytes of all that it says; then it is stopped
-	maxLines = 1 << 20  // lines of that, which cost more than their bytes
-)
-
-// A result is what became of one job.
-type result struct {
-	began  bool
-	ended  bool
-	status int
-	facts  Facts
-	output []string // the last lines
-}
-
-const keepLines = 40
-
-// readers are kept for the next host.
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxLine) }}
-
-// listen reads what a host answers to a program of n jobs. It calls began,
-// said and ended as it goes; each may be nil. Text outside of all jobs is
-// returned as stray. The error is about reading only.
-func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text string)) (results []result, stray []string, err error) {
-	results = make([]result, n)
-	current, next, facts, said := -1, 0, 0, 0
-	output := func(line string) {
-		if line == "" && current < 0 {
-			return
-		}
-		line = Visible(p.hide(line))
-		if current < 0 {
-			stray = last(append(stray, line))
-			return
-		}
-		results[current].output = last(append(results[current].output, line))
-		if said += len(line) + 1; said <= maxSaid {
-			tell(current, Said, line)
-		}
-	}
-	lines := readers.Get().(*bufio.Reader)
-	defer readers.Put(lines)
-	lines.Reset(&bounded{r, maxHeard})
-	for heard := 1; ; heard++ {
-		line, err := readLine(lines)
-		if line == "" && err == io.EOF {
-			return results, stray, nil
-		} else if err != nil && err != io.EOF {
-			return results, stray, err
-		}
-		if heard > maxLines {
-			return results, stray, fmt.Errorf("the host says more than %d lines", maxLines)
-		}
-		if p.trace != nil {
-			p.trace(false, Visible(p.hide(line)))
-		}
-		before, word, rest, from := p.cut(line)
-		if word == "" {
-			output(line)
-			continue
-		}
-		if before != "" {
-			output(before)
-		}
-		switch word {
-		case "look":
-			if err := p.same(rest); err != nil {
-				return results, stray, err
-			}
-		case "begin":
-			if p.digest != "" && !p.proved {
-				return results, stray, &OutdatedError{}
-			}
-			i, err := strconv.Atoi(rest)
-			if err != nil || current >= 0 || i != next || i < from.from || i >= from.to {
-				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
-			}
-			current, next = i, i+1
-			results[i].began = true
-			tell(i, Began, "")
-		case "fact":
-			key, value, ok := strings.Cut(rest, "=")
-			if facts++; facts > maxFacts {
-				return results, stray, fmt.Errorf("the host reports more than %d facts", maxFacts)
-			}
-			if current < from.from || current >= from.to || !ok {
-				return results, stray, fmt.Errorf("the host reports a fact that nobody asked for: %q", Visible(line))
-			}
-			if results[current].facts == nil {
-				results[current].facts = Facts{}
-			}
-			results[current].facts.Add(key, value)
-		case "end":
-			number, status, _ := strings.Cut(rest, " ")
-			i, err1 := strconv.Atoi(number)
-			s, err2 := strconv.Atoi(status)
-			if err1 != nil || err2 != nil || i != current || i < from.from || i >= from.to {
-				return results, stray, fmt.Errorf("the host answers in a way that no program of ours does: %q", Visible(line))
-			}
-			results[i].ended, results[i].status = true, s
-			current = -1
-			if s == 0 {
-				tell(i, Done, "")
-			} else {
-				tell(i, Failed, "")
-			}
-		}
-	}
-}
-
-// A bounded reader fails where there is more to read than is left.
-type bounded struct {
-	r    io.Reader
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, fmt.Errorf("the host says more than %d MiB", maxHeard>>20)
-	}
-	n, err := b.r.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-// cut finds a mark in a line. Output that does not end in a newline may stand
-// before it.
-func (p *program) cut(line string) (before, word, rest string, of span) {
-	for mark, s := range p.marks {
-		before, after, ok := strings.Cut(line, mark)
-		if !ok {
-			continue
-		}
-		word, rest, _ := strings.Cut(after, " ")
-		switch word {
-		case "begin", "fact", "end", "look":
-			return before, word, rest, s
-		}
-	}
-	return "", "", "", span{}
-}
-
-// readLine returns one line without its newline, at most maxLine bytes of it.
-func readLine(r *bufio.Reader) (string, error) {
-	line, err := r.ReadSlice('\n')
-	text := string(bytes.TrimSuffix(line, []byte("\n")))
-	for err == bufio.ErrBufferFull {
-		_, err = r.ReadSlice('\n')
-	}
-	if err == io.EOF && text != "" {
-		return text, nil
-	}
-	return text, err
-}
-
-func last(lines []string) []string {
-	if len(lines) > keepLines {
-		return lines[len(lines)-keepLines:]
-	}
-	return lines
 }

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 // Look runs the probes of all steps: on the host in one trip, and in GitLab at
@@ -78,7 +78,7 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 	made := map[string]bool{}
 	var first, last Plan
 	defer func() { noteAll(first, last, tell) }()
-	var lock *hold
+	var lock *heldLock
 	for n := range maxRounds {
 		plan, err := PlanFor(steps, seen)
 		if err != nil {
@@ -90,12 +90,12 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 		if plan.Missing() == 0 {
 			return nil
 		}
-		if err := again(plan, made); err != nil {
+		if err := repeated(plan, made); err != nil {
 			return at(t.Name, err)
 		}
-		deeds := round(plan)
-		if len(deeds) == 0 {
-			return at(t.Name, stuck(plan))
+		todo := round(plan)
+		if len(todo) == 0 {
+			return at(t.Name, blocked(plan))
 		}
 		if t.Lock != nil && lock == nil {
 			if lock, err = t.Lock.take(ctx, t, seen[lastRun{}.Name()].Get("run")); err != nil {
@@ -103,7 +103,7 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 			}
 			defer lock.end()
 		}
-		seen, err = makeRound(ctx, t, lock, deeds, steps, tell)
+		seen, err = applyRound(ctx, t, lock, todo, steps, tell)
 		if errors.Is(err, errWaited) { // what was seen is old by now
 			if t.Forge != nil {
 				t.Forge.Forget()
@@ -115,11 +115,11 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 		if err != nil {
 			return err
 		}
-		for _, d := range deeds {
+		for _, d := range todo {
 			made[d.step+"\x00"+d.change.Summary] = true
 		}
 	}
-	return at(t.Name, errors.New("there is always something missing"))
+	return at(t.Name, fmt.Errorf("did not converge after %d rounds", maxRounds))
 }
 
 // noteAll tells the notes that hold in the end, and those that steps had beside
@@ -131,51 +131,51 @@ func noteAll(first, last Plan, tell func(Event)) {
 			continue
 		}
 		for _, n := range s.Notes {
-			if key := s.Step + "\x00" + n; !told[key] {
+			if key := s.Step + "\x00" + n.Text; !told[key] {
 				told[key] = true
-				tell(Event{Step: s.Step, Kind: Noted, Text: n})
+				tell(Event{Step: s.Step, Kind: Noted, Text: n.Text, Hint: n.Hint})
 			}
 		}
 	}
 }
 
-// makeRound makes one round, and looks again: on the host within its last trip,
+// applyRound makes one round, and looks again: on the host within its last trip,
 // in GitLab after the last call.
-func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (seen Seen, err error) {
+func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []Step, tell func(Event)) (seen Seen, err error) {
 	next := 0
 	defer func() {
 		if err != nil && !errors.Is(err, errWaited) {
-			for _, d := range deeds[next:] {
+			for _, d := range todo[next:] {
 				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
 			}
 		}
 	}()
 	lastScript := -1
-	for i, d := range deeds {
+	for i, d := range todo {
 		if isScript(d.change.Do) {
 			lastScript = i
 		}
 	}
-	for next < len(deeds) {
-		if call, ok := deeds[next].change.Do.(Call); ok {
+	for next < len(todo) {
+		if call, ok := todo[next].change.Do.(Call); ok {
 			if err := lock.wait(ctx); err != nil {
 				return nil, at(t.Name, err)
 			}
-			d := deeds[next]
+			d := todo[next]
 			next++
 			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
 				tell(Event{Step: d.step, Change: d.change.Summary, Kind: Failed})
-				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: err}
+				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: reasonOf(err)}
 			}
 			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Done})
 			continue
 		}
 		end := next
-		for end < len(deeds) && isScript(deeds[end].change.Do) {
+		for end < len(todo) && isScript(todo[end].change.Do) {
 			end++
 		}
-		batch := deeds[next:end]
+		batch := todo[next:end]
 		next = end
 		var probes []Step
 		if end > lastScript {
@@ -192,9 +192,9 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 }
 
 // run makes one trip to the host: some changes, and the probes of steps.
-func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, tell func(Event)) (Seen, error) {
+func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []Step, tell func(Event)) (Seen, error) {
 	var jobs []job
-	for _, d := range deeds {
+	for _, d := range todo {
 		j := job{script: d.change.Do.(Script)}
 		if t.By != "" {
 			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
@@ -210,81 +210,82 @@ func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, 
 	}
 	prog, err := newProgram(jobs, lock.script()...)
 	if err != nil {
-		for _, d := range deeds {
+		for _, d := range todo {
 			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
 		}
 		return nil, at(t.Name, err)
 	}
-	return converse(ctx, t, prog, deeds, probes, func(ctx context.Context, out io.Writer) error {
+	return runProgram(ctx, t, prog, todo, probes, func(ctx context.Context, out io.Writer) error {
 		return lock.guard(ctx, func(ctx context.Context) error {
 			return t.Host.Run(ctx, bytes.NewReader(prog.text), out)
 		})
 	}, tell)
 }
 
-// converse starts a program and listens to it until both are through.
-func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
+// runProgram starts a program and listens to it until both are through.
+func runProgram(ctx context.Context, t Target, prog *program, todo []pending, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
-		if n < len(deeds) {
-			tell(Event{Step: deeds[n].step, Change: deeds[n].change.Summary, Kind: kind, Text: text})
+		if n < len(todo) {
+			tell(Event{Step: todo[n].step, Change: todo[n].change.Summary, Kind: kind, Text: text})
 		}
 	}
 	out, in := io.Pipe()
-	type answer struct {
+	type reply struct {
 		results []result
 		stray   []string
 		err     error
 	}
-	heard := make(chan answer, 1)
+	answers := make(chan reply, 1)
 	trip, stop := context.WithCancel(ctx)
 	defer stop()
 	prog.send(t.Trace)
 	go func() {
-		results, stray, err := prog.listen(out, len(deeds)+len(probes), event)
+		results, stray, err := prog.listen(out, len(todo)+len(probes), event)
 		if err != nil {
 			stop() // nobody listens to the rest
 		}
 		out.CloseWithError(errors.New("nobody listens any more"))
-		heard <- answer{results, stray, err}
+		answers <- reply{results, stray, err}
 	}()
 	runErr := start(trip, in)
 	in.Close()
-	a := <-heard
+	a := <-answers
 	if a.err != nil {
 		runErr = a.err
 	}
 	if errors.Is(runErr, errWaited) {
 		return nil, runErr
 	}
-	return judge(t, deeds, probes, a.results, a.stray, runErr, event)
+	return outcome(t, todo, probes, a.results, a.stray, runErr, event)
 }
 
-// judge turns the results of a trip into what was seen, or the first error.
-func judge(t Target, deeds []deed, probes []probe, results []result, stray []string, runErr error, event func(int, Kind, string)) (Seen, error) {
+// outcome turns the results of a trip into what was seen, or the first error.
+func outcome(t Target, todo []pending, probes []probe, results []result, stray []string, runErr error, event func(int, Kind, string)) (Seen, error) {
 	seen := Seen{}
 	for n, r := range results {
 		if r.ended && r.status == 0 {
-			if n >= len(deeds) {
-				for _, step := range probes[n-len(deeds)].steps {
+			if n >= len(todo) {
+				for _, step := range probes[n-len(todo)].steps {
 					seen[step] = r.facts.clone()
 				}
 			}
 			continue
 		}
 		e := &StepError{Host: t.Name, Status: r.status, Output: r.output}
+		var failed error = e
 		switch {
-		case n < len(deeds):
-			e.Step, e.Change = deeds[n].step, deeds[n].change.Summary
+		case n < len(todo):
+			e.Step, e.Change = todo[n].step, todo[n].change.Summary
 		default:
-			e.Step, e.Change = probes[n-len(deeds)].steps[0], "look"
+			e.Step, e.Change = probes[n-len(todo)].steps[0], "look"
 		}
 		switch {
 		case r.ended:
 			if len(r.output) == 0 {
 				e.Err = fmt.Errorf("exit status %d", r.status)
 			}
-			if n < len(deeds) {
-				e.Hint = deeds[n].change.Hint
+			if n < len(todo) && todo[n].change.Hint != "" {
+				failed = hint.Add(e, "%s", todo[n].change.Hint)
 			}
 		case r.began:
 			event(n, Failed, "")
@@ -306,12 +307,12 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 				e.Step, e.Change = "", "" // it is about the whole trip
 			}
 		}
-		for i := n + 1; i < len(deeds); i++ {
+		for i := n + 1; i < len(todo); i++ {
 			if !results[i].began {
 				event(i, NotRun, "")
 			}
 		}
-		return nil, e
+		return nil, failed
 	}
 	return seen, nil
 }
@@ -369,8 +370,7 @@ func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 		wg.Go(func() {
 			facts, err := question(ctx, t.Forge)
 			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
-				reason, _, _ := strings.Cut(err.Error(), "\nhint: ")
-				facts, err = Facts{unchecked: {reason}}, nil
+				facts, err = Facts{unchecked: {err.Error()}}, nil
 			}
 			if err != nil {
 				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}

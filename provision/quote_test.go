@@ -47,7 +47,7 @@ done`
 		for _, user := range []string{"", me.Username} {
 			var got []string
 			if _, err := run(t.Context(), Target{Name: "h", Host: h},
-				nil, []deed{{"s", Change{Do: Script{User: user, Text: show, Args: args}}}}, nil, func(e Event) {
+				nil, []pending{{"s", Change{Do: Script{User: user, Text: show, Args: args}}}}, nil, func(e Event) {
 					if e.Kind == Said {
 						got = append(got, e.Text)
 					}
@@ -72,15 +72,15 @@ done`
 
 func TestSecretsArriveUnchanged(t *testing.T) {
 	eachShell(t, func(t *testing.T, h *shellHost) {
-		var deeds []deed
+		var todo []pending
 		var want []string
 		for _, value := range hostile {
-			deeds = append(deeds, deed{"s", Change{Do: Script{Text: `secret | od -An -v -tx1 | tr -d ' \n'; echo`, Secret: secret.New(value)}}})
+			todo = append(todo, pending{"s", Change{Do: Script{Text: `secret | od -An -v -tx1 | tr -d ' \n'; echo`, Secret: secret.New(value)}}})
 			hexed := hex.EncodeToString([]byte(value))
 			want = append(want, hexed[:min(len(hexed), maxLine)])
 		}
 		var got []string
-		if _, err := run(t.Context(), Target{Name: "h", Host: h}, nil, deeds, nil, func(e Event) {
+		if _, err := run(t.Context(), Target{Name: "h", Host: h}, nil, todo, nil, func(e Event) {
 			if e.Kind == Said {
 				got = append(got, e.Text)
 			}

@@ -41,7 +41,7 @@ type Probe struct {
 type Change struct {
 	Summary string // a lower-case imperative sentence, unique in its step; never a secret
 	Detail  string // more to show in a plan, such as a diff
-	Hint    string // what to do where the script fails; may be empty
+	Hint    string // what the reader can do where the script fails, or about a note; may be empty
 	Do      Action // a Script or a Call; nil: see [Later]
 }
 
@@ -51,10 +51,15 @@ func Later(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...)}
 }
 
-// Note is something to tell that needs no change. A hint may stand behind it, as
-// in the text of an error.
+// Note is something to tell that needs no change.
 func Note(format string, args ...any) Change {
 	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
+}
+
+// WithHint returns the change with a hint.
+func (c Change) WithHint(format string, args ...any) Change {
+	c.Hint = fmt.Sprintf(format, args...)
+	return c
 }
 
 // Lasts tells of a credential that is there, and how long it goes on working.

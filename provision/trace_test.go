@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -55,10 +57,10 @@ func TestHostThatRepeatsASecret(t *testing.T) {
 		io.WriteString(out, mark+" begin 0\n"+string(text)+"\n"+mark+" end 0 1\n")
 		return nil
 	}), Trace: func(sent bool, text string) { trace = append(trace, text) }}
-	_, err := run(context.Background(), target, nil, []deed{{"s", Change{Summary: "c", Hint: "do it", Do: Script{Text: "secret", Secret: secret.New(canary)}}}}, nil,
+	_, err := run(context.Background(), target, nil, []pending{{"s", Change{Summary: "c", Hint: "do it", Do: Script{Text: "secret", Secret: secret.New(canary)}}}}, nil,
 		func(e Event) { said = append(said, e.Text) })
 	var step *StepError
-	if !errors.As(err, &step) || !strings.HasSuffix(err.Error(), "\nhint: do it") {
+	if !errors.As(err, &step) || !slices.Equal(hint.Of(err), []string{"do it"}) {
 		t.Fatal(err)
 	}
 	for what, text := range map[string]string{"the trace": strings.Join(trace, "\n"), "the output": strings.Join(said, "\n"), "the error": strings.Join(step.Output, "\n")} {

@@ -54,11 +54,11 @@ func (s fixed) Plan(f Facts) ([]Change, error) {
 
 func run1(t *testing.T, h *shellHost, scripts ...Script) (events []string, err error) {
 	t.Helper()
-	var deeds []deed
+	var todo []pending
 	for i, s := range scripts {
-		deeds = append(deeds, deed{"step", Change{Summary: fmt.Sprint(i), Do: s}})
+		todo = append(todo, pending{"step", Change{Summary: fmt.Sprint(i), Do: s}})
 	}
-	_, err = run(context.Background(), Target{Name: "h", Host: h}, nil, deeds, nil, func(e Event) {
+	_, err = run(context.Background(), Target{Name: "h", Host: h}, nil, todo, nil, func(e Event) {
 		events = append(events, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Change, e.Kind, e.Text)))
 	})
 	return events, err

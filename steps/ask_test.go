@@ -17,6 +17,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/forge/forgetest"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -171,6 +172,9 @@ func seenAs(facts provision.Facts, err error) string {
 	}
 	if err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
+		for _, advice := range hint.Of(err) {
+			fmt.Fprintf(&b, "hint: %s\n", advice)
+		}
 	}
 	if b.Len() == 0 {
 		return "nothing\n"

@@ -6,6 +6,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // checkout wants a clone of the project that holds the compose.yaml. One that
@@ -67,15 +68,15 @@ mv "$new/clone" "$folder"
 	}
 	origin := f.Get("origin")
 	if origin == "" {
-		return nil, provision.Hint(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
+		return nil, hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
 	}
 	if sameOrigin(origin, s.url) {
 		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s\nhint: git diff shows them; bring them into the project, or into the override", home, list(shorten(f["changed"])))}, nil
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, list(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override")}, nil
 		}
 		return nil, nil
 	}
-	return nil, provision.Hint(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
+	return nil, hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
 		"choose another directory, or set its origin: git remote set-url origin %s", s.url)
 }
 

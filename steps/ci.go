@@ -8,6 +8,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 // ci is where the pipelines find what they need to reach a deployment.
@@ -67,7 +68,7 @@ func (c ci) where(base string, owner forge.Owner) string {
 // scoped adds the way out where GitLab has no scopes for groups.
 func (c ci) scoped(err error) error {
 	if errors.Is(err, forge.ErrScope) {
-		return provision.Hint(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
+		return hint.Add(err, "that needs GitLab Premium; projects have scopes in every GitLab, so write variables = { projects = [\"…\"] }")
 	}
 	return err
 }

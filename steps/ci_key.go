@@ -16,6 +16,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 	"provision/templates"
 )
@@ -146,7 +147,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	lines := f["line"]
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
-		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.ci.variables.Key(inventory.CIKeyVariable)))
+		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s", branch, s.ci.variables.Key(inventory.CIKeyVariable)).WithHint("Settings > Repository > Protected branches"))
 	}
 
 	// Which key: one that GitLab holds and the host lets in, else one that
@@ -158,7 +159,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		p := f.Get("public " + owner.String())
 		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
-			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
+			return nil, hint.Add(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
 		}
 		if p != "" && !slices.Contains(s.retire, p) && !known && (public == "" || letIn) {
 			public, from, known = p, owner, letIn

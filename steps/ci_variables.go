@@ -10,7 +10,9 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // ciVariables wants CI to know where a deployment is, and which keys its host
@@ -102,7 +104,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		case target == "" || ours:
 			set(inventory.DeployTargetVariable, s.ci.target(), owner, target != "", true)
 		default:
-			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), provision.Visible(target)), takenHint)
+			return nil, hint.Add(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), visible.String(target)), takenHint)
 		}
 
 		there := f.Get(inventory.KnownHostsVariable + " " + owner.String())

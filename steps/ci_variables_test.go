@@ -8,6 +8,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -116,7 +117,7 @@ func TestMovedJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var notes []string
+		var notes []provision.Remark
 		for _, s := range plan {
 			notes = append(notes, s.Notes...)
 		}
@@ -142,7 +143,7 @@ func TestGroupsWithoutScopes(t *testing.T) {
 		h := authorized()
 		h.facts.Add("host-key", "ssh-ed25519 E")
 		_, err := converge(t, stepOf(t, "", "", name), f, h)
-		if !errors.Is(err, forge.ErrScope) || !strings.Contains(err.Error(), "projects = [") {
+		if !errors.Is(err, forge.ErrScope) || !strings.Contains(fmt.Sprint(hint.Of(err)), "projects = [") {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if len(f.Vars[group]) > 0 || len(h.facts["line"]) > 0 {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 	"provision/templates"
 )
 
@@ -70,12 +72,12 @@ esac
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch {
 	case len(f["unasked"]) > 0:
-		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, provision.Visible(f.Get("unasked")))}, nil
+		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, visible.String(f.Get("unasked")))}, nil
 	case f.Get("deploying") != "":
-		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged\nhint: look again when it has ended", s.deployment)}, nil
+		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged", s.deployment).WithHint("look again when it has ended")}, nil
 	case len(f["service"])+len(f["good"]) == 0:
 		if f.Get("unversioned") != "" {
-			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet\nhint: its deploy job starts them, with a version", s.deployment)}, nil
+			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet", s.deployment).WithHint("its deploy job starts them, with a version")}, nil
 		}
 		return []provision.Change{s.start("start the containers of " + s.deployment)}, nil
 	}
@@ -94,7 +96,7 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 // help, and ill those that it cannot.
 func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 	add := func(texts *[]string, service, text string) { // of each service one
-		service = provision.Visible(service) + " "
+		service = visible.String(service) + " "
 		if !slices.ContainsFunc(*texts, func(s string) bool { return strings.HasPrefix(s, service) }) {
 			*texts = append(*texts, service+text)
 		}
@@ -112,7 +114,7 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		if state == "running" || state == "restarting" || state == "paused" {
 			running[service]++
 		}
-		reason = provision.Visible(reason)
+		reason = visible.String(reason)
 		switch {
 		case len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
 		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"),
@@ -179,10 +181,10 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 `}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("down") != "" {
-			return nil, provision.Hint(fmt.Errorf("docker does not run, so nobody can tell what %s has there", s.deployment), "systemctl start docker")
+			return nil, hint.Add(fmt.Errorf("docker does not run, so nobody can tell what %s has there", s.deployment), "systemctl start docker")
 		}
 		if other := f.Get("other"); other != "" {
-			return nil, provision.Hint(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
+			return nil, hint.Add(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
 		}
 		var changes []provision.Change
 		down := func(summary string, flags string) {

@@ -9,6 +9,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 // deployKey wants the key of a user to read a project, and no more than read.
@@ -55,7 +56,7 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
 			if errors.Is(err, forge.ErrTaken) {
-				err = provision.Hint(err, "let it be removed there, or move the key pair in ~%s/.ssh away: apply makes another", s.user)
+				err = hint.Add(err, "let it be removed there, or move the key pair in ~%s/.ssh away: apply makes another", s.user)
 			}
 			return err
 		})})

@@ -9,6 +9,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // engine wants Docker, Compose v2, git and ssh.
@@ -60,7 +61,7 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if len(lacks) == 0 {
 		if !s.install {
-			return nil, provision.Hint(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
+			return nil, hint.Add(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
 		}
 		return []provision.Change{aptInstall("finish the installation of "+list(unfinished)+", which was interrupted", unfinished)}, nil
 	}
@@ -77,14 +78,14 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		it = "them"
 	}
 	if !s.install {
-		hint := "install " + it + `, or set engine = "distribution" in the inventory`
+		advice := "install " + it + `, or set engine = "distribution" in the inventory`
 		if packages == nil {
-			hint = "install " + it + " from https://docs.docker.com/engine/install/"
+			advice = "install " + it + " from https://docs.docker.com/engine/install/"
 		}
-		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(names)), "%s", hint)
+		return nil, hint.Add(fmt.Errorf("the host has no %s", list(names)), "%s", advice)
 	}
 	if packages == nil {
-		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
+		return nil, hint.Add(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
 			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
 	return []provision.Change{aptInstall("install "+list(names)+" ("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
@@ -118,13 +119,13 @@ func (s engine) packages(f provision.Facts, lacks []string) ([]string, error) {
 	case id == "ubuntu" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
 		return nil, nil
 	case id == "debian" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
-		return nil, provision.Hint(fmt.Errorf("the packages of %s have no Compose v2", f.Get("name")),
+		return nil, hint.Add(fmt.Errorf("the packages of %s have no Compose v2", f.Get("name")),
 			`upgrade the host to Debian 13, or install docker-ce and docker-compose-plugin from https://docs.docker.com/engine/install/debian/ and set engine = "present"`)
 	case id != "debian" && id != "ubuntu":
 		return nil, nil
 	}
 	if s.install && f.Has("has", "docker-ce") && slices.Contains(lacks, "compose") {
-		return nil, provision.Hint(errors.New("the host has docker-ce, which does not go with the Compose of the distribution"),
+		return nil, hint.Add(errors.New("the host has docker-ce, which does not go with the Compose of the distribution"),
 			"apt-get install docker-compose-plugin from the same repository as docker-ce")
 	}
 	var packages []string

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 var update = flag.Bool("update", false, "write the plans of testdata/plan anew")
@@ -186,7 +187,10 @@ func describe(plan provision.Plan, err error) string {
 			fmt.Fprintf(&b, "credential: %v\n", c)
 		}
 		for _, n := range s.Notes {
-			fmt.Fprintf(&b, "note: %s\n", n)
+			fmt.Fprintf(&b, "note: %s\n", n.Text)
+			if n.Hint != "" {
+				fmt.Fprintf(&b, "hint: %s\n", n.Hint)
+			}
 		}
 		for _, u := range s.Unchecked {
 			fmt.Fprintf(&b, "not checked: %s\n", u)
@@ -194,6 +198,9 @@ func describe(plan provision.Plan, err error) string {
 	}
 	if err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
+		for _, h := range hint.Of(err) {
+			fmt.Fprintf(&b, "hint: %s\n", h)
+		}
 	}
 	if b.Len() == 0 {
 		return "nothing\n"

@@ -92,6 +92,7 @@ func inventoryOf(t *testing.T, name string) (*inventory.Inventory, Given) {
 func plainInventory() (*inventory.Inventory, Given) {
 	host := &inventory.Host{Name: "web1", Address: "deploy-host.example.com", Become: inventory.BecomeSudo, Engine: inventory.EnginePresent}
 	inv := &inventory.Inventory{
+		Path: "fleet/inventory.toml",
 		GitLab: inventory.GitLab{
 			URL: "https://git.example.com", SSH: inventory.SSHServer{User: "git", Host: "git.example.com", Port: 22},
 			HostKeys: []string{"ssh-ed25519 AAAAgit", "ssh-rsa AAAAgitrsa"},

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // osStep looks at the host itself. It changes nothing: a host that cannot do
@@ -32,17 +33,17 @@ const minFree = 100
 
 func (s osStep) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("uid") != "0" && !s.asUser {
-		return nil, provision.Hint(fmt.Errorf("the login has no rights of root (its user id is %q)", f.Get("uid")),
+		return nil, hint.Add(fmt.Errorf("the login has no rights of root (its user id is %q)", f.Get("uid")),
 			"set become to sudo or doas in the inventory")
 	}
 	if lacks := f["lacks"]; len(lacks) > 0 {
-		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
+		return nil, hint.Add(fmt.Errorf("the host has no %s", list(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
 	}
 	if init := f.Get("init"); init != "systemd" {
 		return nil, fmt.Errorf("the host is started by %q; only systemd is supported", init)
 	}
 	if free, err := strconv.Atoi(f.Get("free")); err == nil && free < minFree {
-		return nil, provision.Hint(fmt.Errorf("only %d MiB are free below /var; %d are needed at the least", free, minFree),
+		return nil, hint.Add(fmt.Errorf("only %d MiB are free below /var; %d are needed at the least", free, minFree),
 			"docker system prune removes what no container uses")
 	}
 	return nil, nil

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/provision"
+	"provision/provision/visible"
 )
 
 // otherKeys tells which keys log in as a deploy user past the gate. They stay:
@@ -35,8 +36,8 @@ func (s otherKeys) Plan(f provision.Facts) ([]provision.Change, error) {
 		if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) }) {
 			continue // it opens a gate, whatever else is wrong with it: see ciKey
 		}
-		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + provision.Visible(comment))
-		notes = append(notes, provision.Note("another key logs in as %s, past the gate: %s\nhint: if nobody needs it, take its line out of ~%[1]s/.ssh/authorized_keys", s.user, name))
+		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + visible.String(comment))
+		notes = append(notes, provision.Note("another key logs in as %s, past the gate: %s", s.user, name).WithHint("if nobody needs it, take its line out of ~%s/.ssh/authorized_keys", s.user))
 	}
 	return notes, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/aymanbagabas/go-udiff"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // override wants a compose.override.yaml that says what is special about one
@@ -56,7 +57,7 @@ fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
 func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.file()
 	if f.Get("unreadable") != "" {
-		return nil, provision.Hint(fmt.Errorf("%s is there, but is no file that %s can read", home, s.user), "move it away")
+		return nil, hint.Add(fmt.Errorf("%s is there, but is no file that %s can read", home, s.user), "move it away")
 	}
 	switch f.Get("digest") {
 	case s.digest():

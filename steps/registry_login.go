@@ -11,6 +11,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 	"provision/templates"
 )
@@ -88,7 +89,7 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 	tokens, err := f.Tokens(ctx, s.owner, s.kind)
 	if err != nil {
 		if errors.Is(err, forge.ErrNotFound) {
-			err = provision.Hint(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
+			err = hint.Add(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
 		}
 		return nil, err
 	}
@@ -166,14 +167,14 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 // unusable returns an error where a login would not be kept in config.json.
 func (s registryLogin) unusable(f provision.Facts) error {
 	if f.Get("config") == "broken" {
-		return provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+		return hint.Add(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
 	}
 	store, others := f["store"], f["helper"]
 	if len(others) > 0 {
 		store = others // what is said about one registry wins over what is said about all
 	}
 	if len(store) > 0 && store[0] != "" {
-		return provision.Hint(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
+		return hint.Add(fmt.Errorf("~%s/.docker/config.json leaves the login to the helper docker-credential-%s, which needs a desktop or a passphrase", s.user, store[0]),
 			"take credsStore and credHelpers out of it, or deploy as another user")
 	}
 	return nil
@@ -208,7 +209,7 @@ func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64,
 	}
 	for _, token := range f["token"] {
 		number, left, _ := strings.Cut(token, " ")
-		id, err := strconv.ParseInt(number, 10, 64)
+		id, err := tokenID(number)
 		if err != nil {
 			return held, nil, err
 		}
@@ -265,7 +266,7 @@ func (s registryLogin) create(ctx context.Context, g forge.Forge, credential sec
 	token, err := g.CreateToken(ctx, s.owner, s.kind, wish)
 	if err != nil {
 		if s.kind == forge.AccessToken && errors.Is(err, forge.ErrForbidden) {
-			err = provision.Hint(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
+			err = hint.Add(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
 		}
 		return err
 	}
@@ -329,7 +330,7 @@ func (s registryLogin) undo(w wish) undo {
 			changes = append(changes, provision.Note("the login of %s to %s stays, as somebody else has made it", s.user, s.registry))
 		}
 		for _, number := range f["token"] {
-			id, err := strconv.ParseInt(number, 10, 64)
+			id, err := tokenID(number)
 			if err != nil {
 				return nil, err
 			}
@@ -368,4 +369,13 @@ func (s registryLogin) made(login string, f provision.Facts) bool {
 	}
 	id, ok := strings.CutPrefix(login, deployTokenPrefix)
 	return strings.HasPrefix(login, loginPrefix) || ok && (f.Has("token", id) || f.Has("dead", id))
+}
+
+// tokenID reads the id of a token, which the facts have as text.
+func tokenID(number string) (int64, error) {
+	id, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the id of a token is a number, not %q", number)
+	}
+	return id, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -99,7 +100,7 @@ func TestRegistryLoginErrors(t *testing.T) {
 	step := stepOf(t, "", "", "registry-login deploy-frobnicator")
 	f := newFake()
 	f.Fail["CreateToken"] = forge.ErrForbidden
-	if _, err := converge(t, step, f, loggedIn("")); !errors.Is(err, forge.ErrForbidden) || !strings.Contains(err.Error(), "\nhint: group access tokens need the role Owner") {
+	if _, err := converge(t, step, f, loggedIn("")); !errors.Is(err, forge.ErrForbidden) || !strings.Contains(fmt.Sprint(hint.Of(err)), "group access tokens need the role Owner") {
 		t.Errorf("got %v", err)
 	}
 	f.Fail = map[string]error{"CreateToken": errors.New("boom")}
@@ -108,7 +109,7 @@ func TestRegistryLoginErrors(t *testing.T) {
 	}
 	f = newFake()
 	f.Groups = nil
-	if _, err := converge(t, step, f, loggedIn("")); !errors.Is(err, forge.ErrNotFound) || !strings.Contains(err.Error(), "\nhint: ") {
+	if _, err := converge(t, step, f, loggedIn("")); !errors.Is(err, forge.ErrNotFound) || len(hint.Of(err)) == 0 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -202,7 +202,7 @@ func TestRemoveCheckoutScripts(t *testing.T) {
 				command(t, "git", append([]string{"-c", "safe.directory=*", "-C", s.path("frobnicator")}, args...)...)
 			})
 			plan, err := provision.Check(t.Context(), s.target(newFake()), []provision.Step{removal})
-			if err != nil || len(plan) != 1 || len(plan[0].Notes) != 1 || !strings.HasPrefix(plan[0].Notes[0], home+" stays, as it has what is nowhere else: "+what) {
+			if err != nil || len(plan) != 1 || len(plan[0].Notes) != 1 || !strings.HasPrefix(plan[0].Notes[0].Text, home+" stays, as it has what is nowhere else: "+what) {
 				t.Errorf("%s: plan %+v, error %v", what, plan, err)
 			}
 			if err := os.RemoveAll(s.path("frobnicator")); err != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // repoKey wants the user to have a key pair to clone with. The private half
@@ -46,7 +47,7 @@ func (s repoKey) Probe() provision.Probe {
 
 func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	if file := f.Get("unreadable"); file != "" {
-		return nil, provision.Hint(fmt.Errorf("~%s/%s is there, but is no private key that can be used without a passphrase", s.user, file),
+		return nil, hint.Add(fmt.Errorf("~%s/%s is there, but is no private key that can be used without a passphrase", s.user, file),
 			"move it away to have a new one made")
 	}
 	public := f.Get("public")

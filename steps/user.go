@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // user wants a Unix user who can do nothing but use Docker and log in with a
@@ -78,7 +79,11 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	case f.Get("home") == "" && made: // useradd was stopped half way, or the disk was full
 		changes = append(changes, script("make the home of "+s.name, `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
 	case f.Get("home") == "":
-		return nil, provision.Hint(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "choose another user, or make it: mkdir -m 700 %s; chown %s: %s", home, s.name, home)
+		advice := "choose another user"
+		if plainWord.MatchString(home) {
+			advice = fmt.Sprintf("choose another user, or make it: mkdir -m 700 %s; chown %s: %[1]s", home, s.name)
+		}
+		return nil, hint.Add(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "%s", advice)
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
 	}
@@ -97,13 +102,13 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	case "set":
 		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
 	case "empty":
-		return nil, provision.Hint(fmt.Errorf("%s has an empty password", s.name), "usermod --password '*' %s", s.name)
+		return nil, hint.Add(fmt.Errorf("%s has an empty password", s.name), "usermod --password '*' %s", s.name)
 	}
 	if !f.Has("group", "docker") {
 		changes = append(changes, s.join())
 	}
 	if s.endsWithItsSession(f) {
-		changes = append(changes, provision.Note("logind ends the processes of %s when a job's connection ends, a deploy too (KillUserProcesses)\nhint: write KillExcludeUsers=root %[1]s into /etc/systemd/logind.conf, and: systemctl restart systemd-logind", s.name))
+		changes = append(changes, provision.Note("logind ends the processes of %s when a job's connection ends, a deploy too (KillUserProcesses)", s.name).WithHint("write KillExcludeUsers=root %s into /etc/systemd/logind.conf, and: systemctl restart systemd-logind", s.name))
 	}
 	return changes, nil
 }
@@ -157,14 +162,14 @@ func (s user) admitted(f provision.Facts) error {
 	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
 		return errors.New("sshd_config has PubkeyAuthentication no")
 	case len(options["authorizedkeysfile"]) > 0 && !slices.ContainsFunc(options["authorizedkeysfile"], ours):
-		return provision.Hint(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
+		return hint.Add(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
 			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.name)
 	case matches("denyusers", s.name), matches("denygroups", f["group"]...):
 		return fmt.Errorf("sshd_config denies %s (DenyUsers or DenyGroups)", s.name)
 	case len(options["allowusers"]) > 0 && !matches("allowusers", s.name):
-		return provision.Hint(fmt.Errorf("sshd_config lets in AllowUsers %s only", strings.Join(options["allowusers"], " ")), "add %s there", s.name)
+		return hint.Add(fmt.Errorf("sshd_config lets in AllowUsers %s only", strings.Join(options["allowusers"], " ")), "add %s there", s.name)
 	case len(options["allowgroups"]) > 0 && !matches("allowgroups", f["group"]...):
-		return provision.Hint(fmt.Errorf("sshd_config lets in AllowGroups %s only", strings.Join(options["allowgroups"], " ")), "add %s to one of these groups", s.name)
+		return hint.Add(fmt.Errorf("sshd_config lets in AllowGroups %s only", strings.Join(options["allowgroups"], " ")), "add %s to one of these groups", s.name)
 	}
 	return nil
 }

@@ -10,7 +10,15 @@
 #   verify NONCE 2  look whether the deployment is as it should be; 2 is the
 #                   version of this protocol
 #
-# Whatever else is asked is refused, and logged with the fingerprint of the key.
+# Whatever else is asked is refused with the exit status 126 and one line on
+# standard error, in which programs read the code:
+#
+#   provision: refused: CODE: SENTENCE
+#
+#   unknown-deployment wrong-user key-revoked no-version bad-version old-program
+#   bad-nonce not-installed not-allowed not-cloned home-read-only too-many-sessions
+#
+# The code, what was asked and the fingerprint of the key are logged.
 set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
@@ -20,18 +28,19 @@ umask 022
 name=$1 key=$2 asked=${SSH_ORIGINAL_COMMAND-} who=$(id -un) from=${SSH_CLIENT-nowhere}
 from=${from%% *}
 
+# refuse CODE SENTENCE
 refuse() {
 	logger -t provision -p auth.warning \
 		"$name: refused: $1: $(printf '%.200s' "$asked" | tr -c '\040-\176' '?') (user $who, key $key, from $from)" || :
-	printf 'provision: refused: %s\n' "$1" >&2
+	printf 'provision: refused: %s: %s\n' "$1" "$2" >&2
 	exit 126
 }
 
 case $name in
-'' | *[!A-Za-z0-9._-]* | .*) refuse 'no such deployment' ;;
+'' | *[!A-Za-z0-9._-]* | .*) refuse unknown-deployment 'no such deployment' ;;
 esac
 settings=/etc/provision/deployments/$name
-[ -r "$settings" ] || refuse 'no such deployment'
+[ -r "$settings" ] || refuse unknown-deployment 'no such deployment'
 user='' directory='' variable=''
 while IFS='=' read -r word value; do
 	case $word in
@@ -40,56 +49,56 @@ while IFS='=' read -r word value; do
 	version) variable=$value ;;
 	esac
 done <"$settings"
-[ "$who" = "$user" ] || refuse 'this deployment belongs to another user'
+[ "$who" = "$user" ] || refuse wrong-user 'this deployment belongs to another user'
 HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
 # sshd has looked at the key when the connection began, which may be long ago.
-grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse 'this key is no longer allowed'
+grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse key-revoked 'this key is no longer allowed'
 
 version=''
 case $asked in
 '' | deploy | status) ;;
 'deploy '*)
 	version=${asked#deploy }
-	[ -n "$variable" ] || refuse 'the inventory lets nobody choose a version of this deployment'
+	[ -n "$variable" ] || refuse no-version 'the inventory lets nobody choose a version of this deployment'
 	case $version in
-	sha256:*[!0-9a-f]* | '' | [.-]*) refuse 'a version is a tag or a digest' ;;
-	sha256:*) [ "${#version}" -eq 71 ] || refuse 'a digest has 64 digits' ;;
-	*[!A-Za-z0-9_.-]*) refuse 'a version is a tag or a digest' ;;
+	sha256:*[!0-9a-f]* | '' | [.-]*) refuse bad-version 'a version is a tag or a digest' ;;
+	sha256:*) [ "${#version}" -eq 71 ] || refuse bad-version 'a digest has 64 digits' ;;
+	*[!A-Za-z0-9_.-]*) refuse bad-version 'a version is a tag or a digest' ;;
 	esac
-	[ "${#version}" -le 128 ] || refuse 'a version has at most 128 characters'
+	[ "${#version}" -le 128 ] || refuse bad-version 'a version has at most 128 characters'
 	;;
 'verify '*)
 	nonce=${asked#verify }
 	case $nonce in
 	*' 2') nonce=${nonce% 2} ;;
-	????????????????????????????????) refuse 'the program that asks is older than this gate: upgrade provision there' ;;
+	????????????????????????????????) refuse old-program 'the program that asks is older than this gate: upgrade provision there' ;;
 	esac
 	case $nonce in
-	*[!0-9a-f]*) refuse 'a nonce has hexadecimal digits' ;;
+	*[!0-9a-f]*) refuse bad-nonce 'a nonce has hexadecimal digits' ;;
 	????????????????????????????????) ;;
-	*) refuse 'a nonce has 32 digits' ;;
+	*) refuse bad-nonce 'a nonce has 32 digits' ;;
 	esac
 	look=/usr/local/lib/provision/look/$name
-	[ -r "$look" ] || refuse 'there is nothing installed to look with'
+	[ -r "$look" ] || refuse not-installed 'there is nothing installed to look with'
 	;;
-*) refuse 'this key allows only: deploy, status, verify' ;;
+*) refuse not-allowed 'this key allows only: deploy, status, verify' ;;
 esac
 case $asked in
 verify*) ;;
-*) [ -d "$HOME/$directory" ] || refuse 'the deployment is not there yet' ;;
+*) [ -d "$HOME/$directory" ] || refuse not-cloned 'the deployment is not there yet' ;;
 esac
 
 # One key holds so many sessions at a time, whatever it asks for.
 state=$HOME/.provision/$name
-[ -d "$state" ] || (umask 077 && mkdir -p "$state") 2>/dev/null || refuse 'the home of the user cannot be written: is the disk full?'
+[ -d "$state" ] || (umask 077 && mkdir -p "$state") 2>/dev/null || refuse home-read-only 'the home of the user cannot be written: is the disk full?'
 slot=0
 while :; do
 	exec 3>>"$state/session.$slot"
 	! flock -n 3 || break
 	slot=$((slot + 1))
-	[ "$slot" -lt 32 ] || refuse 'too many sessions; try again later'
+	[ "$slot" -lt 32 ] || refuse too-many-sessions 'too many sessions; try again later'
 done
 
 # clean runs a program with nothing in its environment that a client of sshd

@@ -107,7 +107,7 @@ func (g *gateBox) ask(t *testing.T, name string, env ...string) (out string, sta
 const (
 	suffix     = " (user deploy, key " + theKey + ", from 192.0.2.7)\n"
 	deployed   = "ask|web|" + theKey + "|192.0.2.7|deploy||"
-	notAllowed = "this key allows only: deploy, status, verify"
+	notAllowed = "not-allowed: this key allows only: deploy, status, verify"
 )
 
 func eachGate(t *testing.T, f func(t *testing.T, g *gateBox)) {
@@ -142,8 +142,9 @@ func (g *gateBox) refused(t *testing.T, name, command, why string) {
 		}
 		return r
 	}, command[:min(len(command), 200)])
+	code, _, _ := strings.Cut(why, ": ")
 	g.check(t, name, []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+why+"\n", 126, "",
-		"-t provision -p auth.warning "+name+": refused: "+why+": "+logged+suffix)
+		"-t provision -p auth.warning "+name+": refused: "+code+": "+logged+suffix)
 }
 
 func TestGateAllows(t *testing.T) {
@@ -163,10 +164,10 @@ func TestGateAllows(t *testing.T) {
 // a tag or a digest.
 func TestGateVersions(t *testing.T) {
 	const digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	const form = "a version is a tag or a digest"
+	const form = "bad-version: a version is a tag or a digest"
 	eachGate(t, func(t *testing.T, g *gateBox) {
 		for _, version := range []string{"1.2.3", digest, "", ";"} {
-			g.refused(t, "web", "deploy "+version, "the inventory lets nobody choose a version of this deployment")
+			g.refused(t, "web", "deploy "+version, "no-version: the inventory lets nobody choose a version of this deployment")
 		}
 		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nversion=TAG\n")
 		for _, version := range []string{"1.2.3", "v1", "_x", "a_B-c.", "latest", "deploy", "2", "sha256", digest, strings.Repeat("x", 128)} {
@@ -176,12 +177,12 @@ func TestGateVersions(t *testing.T) {
 		for version, why := range map[string]string{
 			"": form, "-x": form, ".x": form, " x": form, "x ": form, "a b": form, "a/b": form, "a:b": form, "a@" + digest: form, "x=y": form,
 			"a;id": form, "$(id)": form, "a\nb": form, "*": form, "\xc3\xbc": form, "SHA256:" + digest[7:]: form, "sha512:" + digest[7:]: form,
-			"sha256:": "a digest has 64 digits", digest[:70]: "a digest has 64 digits", digest + "0": "a digest has 64 digits",
-			digest[:70] + "g": form, digest[:70] + "A": form, digest[:70] + "\n": form, strings.Repeat("x", 129): "a version has at most 128 characters",
+			"sha256:": "bad-version: a digest has 64 digits", digest[:70]: "bad-version: a digest has 64 digits", digest + "0": "bad-version: a digest has 64 digits",
+			digest[:70] + "g": form, digest[:70] + "A": form, digest[:70] + "\n": form, strings.Repeat("x", 129): "bad-version: a version has at most 128 characters",
 		} {
 			if version == "\xc3\xbc" { // a rune is two bytes
 				g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "provision: refused: "+form+"\n", 126, "",
-					"-t provision -p auth.warning web: refused: "+form+": deploy ??"+suffix)
+					"-t provision -p auth.warning web: refused: bad-version: deploy ??"+suffix)
 				continue
 			}
 			g.refused(t, "web", "deploy "+version, why)
@@ -201,14 +202,14 @@ func TestGateKeys(t *testing.T) {
 			g.write(t, ".ssh/authorized_keys", text, 0o600)
 			for _, word := range []string{"", "status", "verify 0123456789abcdef0123456789abcdef 2", "id"} {
 				t.Log(what)
-				g.refused(t, "web", word, "this key is no longer allowed")
+				g.refused(t, "web", word, "key-revoked: this key is no longer allowed")
 			}
 		}
 		os.RemoveAll(filepath.Join(g.home, ".ssh"))
-		g.refused(t, "web", "deploy", "this key is no longer allowed")
+		g.refused(t, "web", "deploy", "key-revoked: this key is no longer allowed")
 		g.file(t, filepath.Join(g.settings, "w.b"), "user=deploy\ndirectory=web dir\n")
 		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
-		g.refused(t, "w.b", "deploy", "this key is no longer allowed")
+		g.refused(t, "w.b", "deploy", "key-revoked: this key is no longer allowed")
 		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
 	})
 }
@@ -225,7 +226,7 @@ func TestGateRefuses(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
 		for command, logged := range asked {
 			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + command}, "provision: refused: "+notAllowed+"\n", 126, "",
-				"-t provision -p auth.warning web: refused: "+notAllowed+": "+logged+suffix)
+				"-t provision -p auth.warning web: refused: not-allowed: "+logged+suffix)
 		}
 		if files, _ := filepath.Glob(filepath.Join(g.home, "escaped")); files != nil {
 			t.Error("a command of the client was run")
@@ -246,9 +247,9 @@ func TestGateKnowsItsDeployments(t *testing.T) {
 		g.file(t, filepath.Join(g.settings, "odd"), "\n# comment\nuser=other\nuser=deploy\nx=y\n directory=x\ndirectory=web dir\n")
 		g.write(t, ".ssh/authorized_keys", keyLine("theirs", theKey)+keyLine("empty", theKey)+keyLine("away", theKey)+keyLine("odd", theKey)+keyLine("a/b", theKey), 0o600)
 		for name, why := range map[string]string{
-			"": "no such deployment", "nobody": "no such deployment", ".": "no such deployment", "..": "no such deployment", "../outside": "no such deployment",
-			"a/b": "no such deployment", "web ": "no such deployment", "$(id)": "no such deployment", "*": "no such deployment",
-			"theirs": "this deployment belongs to another user", "empty": "this deployment belongs to another user", "away": "the deployment is not there yet",
+			"": "unknown-deployment: no such deployment", "nobody": "unknown-deployment: no such deployment", ".": "unknown-deployment: no such deployment", "..": "unknown-deployment: no such deployment", "../outside": "unknown-deployment: no such deployment",
+			"a/b": "unknown-deployment: no such deployment", "web ": "unknown-deployment: no such deployment", "$(id)": "unknown-deployment: no such deployment", "*": "unknown-deployment: no such deployment",
+			"theirs": "wrong-user: this deployment belongs to another user", "empty": "wrong-user: this deployment belongs to another user", "away": "not-cloned: the deployment is not there yet",
 		} {
 			g.refused(t, name, "", why)
 		}
@@ -266,7 +267,7 @@ func TestGateFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.write(t, ".provision", "", 0o600)
-		g.refused(t, "web", "deploy", "the home of the user cannot be written: is the disk full?")
+		g.refused(t, "web", "deploy", "home-read-only: the home of the user cannot be written: is the disk full?")
 
 		// A host without syslog refuses all the same.
 		g.stub(t, "logger", "exit 1")
@@ -278,7 +279,7 @@ func TestGateVerifies(t *testing.T) {
 	const nonce = "0123456789abcdef0123456789abcdef"
 	const look = "printf '%s begin 0 %s\\n' \"$1\" \"$#\"; cat; echo error >&2\n"
 	eachGate(t, func(t *testing.T, g *gateBox) {
-		g.refused(t, "web", "verify "+nonce+" 2", "there is nothing installed to look with")
+		g.refused(t, "web", "verify "+nonce+" 2", "not-installed: there is nothing installed to look with")
 		g.file(t, filepath.Join(g.settings, "look-web"), look)
 		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce + " 2"}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
 
@@ -287,16 +288,16 @@ func TestGateVerifies(t *testing.T) {
 		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=verify " + nonce + " 2"}, nonce+" look "+hexSum(look)+"\n"+nonce+" begin 0 1\nerror\n", 0, "", "")
 
 		// A program of an older version asks without that of the protocol.
-		g.refused(t, "web", "verify "+nonce, "the program that asks is older than this gate: upgrade provision there")
+		g.refused(t, "web", "verify "+nonce, "old-program: the program that asks is older than this gate: upgrade provision there")
 		for _, bad := range []string{nonce + "0 2", nonce[1:] + " 2", nonce + "0", nonce[1:], "", " 2", "2"} {
-			g.refused(t, "web", "verify "+bad, "a nonce has 32 digits")
+			g.refused(t, "web", "verify "+bad, "bad-nonce: a nonce has 32 digits")
 		}
 		for _, bad := range []string{nonce[1:] + "g 2", nonce[1:] + "A 2", nonce[1:] + "\n 2", nonce + " x", nonce + " 1", nonce + " 3", nonce + " 22", nonce + "  2", nonce + " 2 2",
 			nonce + " 2 ", " " + nonce + " 2", "../" + nonce + " 2", nonce + " 2\n", "$(id)", "*"} {
 			if bad == " 2" {
 				continue
 			}
-			g.refused(t, "web", "verify "+bad, "a nonce has hexadecimal digits")
+			g.refused(t, "web", "verify "+bad, "bad-nonce: a nonce has hexadecimal digits")
 		}
 	})
 }
@@ -357,7 +358,7 @@ func TestGateSessions(t *testing.T) {
 		full := func() {
 			t.Helper()
 			for _, word := range []string{"", "status", "verify 0123456789abcdef0123456789abcdef 2"} {
-				g.refused(t, "web", word, "too many sessions; try again later")
+				g.refused(t, "web", word, "too-many-sessions: too many sessions; try again later")
 			}
 		}
 		full()

@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"provision/inventory"
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A Map is all ways from GitLab to what runs on the hosts.
@@ -157,9 +157,9 @@ func admin(inv *inventory.Inventory, deployments []*inventory.Deployment) Card {
 }
 
 func (c Card) visible() Card {
-	c.Name, c.Stolen = provision.Visible(c.Name), provision.Visible(c.Stolen)
+	c.Name, c.Stolen = visible.String(c.Name), visible.String(c.Stolen)
 	for i := range c.Lines {
-		c.Lines[i] = provision.Visible(c.Lines[i])
+		c.Lines[i] = visible.String(c.Lines[i])
 	}
 	return c
 }

@@ -212,7 +212,7 @@ func (silent) Stop()                {}
 
 // lockOwner tells others who holds the lock of a host.
 func lockOwner() string {
-	return fmt.Sprintf("%s (process %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s (pid %d) since %s", admin(), os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 }
 
 // admin is who runs this program, and where.
@@ -224,5 +224,5 @@ func admin() string {
 	if h, err := os.Hostname(); err == nil {
 		host = h
 	}
-	return name + " on " + host
+	return name + "@" + host
 }

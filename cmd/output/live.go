@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A Live display is the last lines of a terminal while hosts are worked on: one
@@ -109,7 +109,7 @@ func (l *Live) Doing(host, what string) {
 	defer l.mu.Unlock()
 	for _, h := range l.hosts {
 		if h.name == host {
-			h.doing, h.since, l.changed = provision.Visible(what), time.Now(), true
+			h.doing, h.since, l.changed = visible.String(what), time.Now(), true
 		}
 	}
 }

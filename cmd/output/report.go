@@ -5,6 +5,7 @@ package output
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // The rules of all output:
@@ -103,7 +106,8 @@ type Line struct {
 	Change     string   `json:"change,omitempty"`
 	Detail     string   `json:"detail,omitempty"`
 	Text       string   `json:"text,omitempty"`
-	Hint       string   `json:"hint,omitempty"`
+	Hint       string   `json:"hint,omitempty"` // what Hints hold, a line each
+	Hints      []string `json:"-"`
 	Output     []string `json:"output,omitempty"`
 	Time       string   `json:"time,omitempty"`
 	By         string   `json:"by,omitempty"`
@@ -112,7 +116,7 @@ type Line struct {
 }
 
 func (r *Report) object(l Line) {
-	l.Version = Version
+	l.Version, l.Hint = Version, visible.Lines(strings.Join(l.Hints, "\n"))
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings and numbers only
@@ -140,7 +144,7 @@ func (r *Report) Plan(host string, plan provision.Plan) {
 		}
 		for _, n := range s.Notes {
 			r.Tally.Notes++
-			r.note(host, s.Step, n)
+			r.note(host, s.Step, n.Text, n.Hint)
 		}
 	}
 }
@@ -179,14 +183,17 @@ func (r *Report) Event(e provision.Event) {
 		r.say(Line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
 	case provision.Noted:
 		r.Tally.Notes++
-		r.note(e.Host, e.Step, e.Text)
+		r.note(e.Host, e.Step, e.Text, e.Hint)
 	}
 }
 
 // note prints a note, which may have a hint.
-func (r *Report) note(host, step, text string) {
-	text, hint := CutHint(text)
-	r.say(Line{Event: "note", Host: host, Step: step, Text: provision.Visible(text), Hint: provision.Visible(hint)})
+func (r *Report) note(host, step, text, hint string) {
+	l := Line{Event: "note", Host: host, Step: step, Text: visible.String(text)}
+	if hint != "" {
+		l.Hints = []string{visible.String(hint)}
+	}
+	r.say(l)
 }
 
 // Applied prints how one host ended.
@@ -218,8 +225,8 @@ func (r *Report) Say(l Line) {
 }
 
 func (r *Report) say(l Line) {
-	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
-	l.Text, l.Hint, l.Detail = VisibleLines(l.Text), VisibleLines(l.Hint), VisibleLines(l.Detail)
+	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
+	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
 	if r.JSON {
 		r.object(l)
 		return
@@ -236,9 +243,7 @@ func (r *Report) say(l Line) {
 	for m := range strings.Lines(more) {
 		text += l.Host + ":     " + strings.TrimSuffix(m, "\n") + "\n"
 	}
-	if l.Hint != "" {
-		text += "  hint: " + l.Hint + "\n"
-	}
+	text += strings.TrimPrefix(HintLines(l.Hints)+"\n", "\n")
 	for d := range strings.Lines(l.Detail) {
 		text += l.Host + ":     " + strings.TrimSuffix(d, "\n") + "\n"
 	}
@@ -252,17 +257,17 @@ func (r *Report) Fail(host string, err error) {
 	r.Tally.Failed++
 	told := map[string]bool{} // what several steps ask of GitLab is refused once
 	for _, err := range Split(err) {
-		whole := VisibleLines(err.Error())
+		whole, hints := visible.Lines(err.Error()), hint.Of(err)
 		var output []string
-		if step, ok := err.(*provision.StepError); ok && len(step.Output) > 1 {
+		var step *provision.StepError
+		if errors.As(err, &step) && len(step.Output) > 1 {
 			output = step.Output
 		}
 		if r.JSON {
-			text, hint := CutHint(whole)
-			r.object(Line{Event: "error", Host: host, Text: text, Hint: hint, Output: output})
+			r.object(Line{Event: "error", Host: host, Text: whole, Hints: hints, Output: output})
 			continue
 		}
-		if step, ok := err.(*provision.StepError); ok && step.Err != nil {
+		if step != nil && step.Err != nil {
 			reason := step.Err.Error()
 			if told[reason] {
 				continue
@@ -273,7 +278,7 @@ func (r *Report) Fail(host string, err error) {
 		for _, l := range output {
 			text += host + ":     " + l + "\n"
 		}
-		r.print(r.Errs, text+ErrorLines(r.Errs, strings.ReplaceAll(whole, "\n", "\n  ")))
+		r.print(r.Errs, text+ErrorLines(r.Errs, strings.ReplaceAll(whole, "\n", "\n  ")+HintLines(hints)))
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // What a host or GitLab said may stand in a summary, a note, a detail, an error
@@ -20,22 +22,22 @@ func TestReportIsVisible(t *testing.T) {
 		r.Plan("web1", provision.Plan{{
 			Step:    "checkout app",
 			Changes: []provision.Change{{Summary: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(hostile)},
-			Notes:   []string{hostile + "\nweb1: forged"},
+			Notes:   []provision.Remark{{Text: hostile + "\nweb1: forged", Hint: hostile + "\nweb1: forged"}},
 		}})
 		for _, kind := range []provision.Kind{provision.Done, provision.Failed, provision.NotRun, provision.Noted} {
 			r.Event(provision.Event{Host: "web1", Step: "user app", Change: hostile + "\nweb1: forged", Text: hostile + "\nweb1: forged", Kind: kind})
 		}
 		r.Fail("web1", errors.Join(
-			provision.Hint(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),
+			hint.Add(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),
 			&provision.StepError{Host: "web1", Step: "checkout app", Err: errors.New(hostile)}))
-		r.Say(Line{Event: "wrong", Host: "web1", Text: hostile, Hint: hostile})
+		r.Say(Line{Event: "wrong", Host: "web1", Text: hostile, Hints: []string{hostile}})
 
 		text := out.String() + errs.String()
 		if n := strings.Count(text, "evil"); n < 14 {
 			t.Errorf("%s: what was said is there %d times only:\n%s", output, n, text)
 		}
 		for line := range strings.Lines(text) {
-			if line = strings.TrimSuffix(line, "\n"); provision.Visible(line) != line || strings.HasPrefix(line, "web1: forged") {
+			if line = strings.TrimSuffix(line, "\n"); visible.String(line) != line || strings.HasPrefix(line, "web1: forged") {
 				t.Errorf("%s: %q", output, line)
 			}
 		}

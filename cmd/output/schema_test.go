@@ -39,7 +39,13 @@ func TestSchemaOfOutput(t *testing.T) {
 				fields(embedded)
 				continue
 			}
+			if !f.IsExported() {
+				continue
+			}
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "-" {
+				continue
+			}
 			types[name] = map[reflect.Kind]string{
 				reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number", reflect.Slice: "array",
 			}[f.Type.Kind()]

@@ -6,35 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"provision/provision"
+	"provision/provision/visible"
 )
 
-// VisibleLines makes every line of a text visible.
-func VisibleLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		lines[i] = provision.Visible(l)
+// HintLines are the lines of hints, as they stand behind what they are about.
+func HintLines(hints []string) (lines string) {
+	for _, h := range hints {
+		lines += "\n  hint: " + strings.ReplaceAll(visible.Lines(h), "\n", "\n  ")
 	}
-	return strings.Join(lines, "\n")
-}
-
-// CutHint takes the hint off a text that may have one.
-func CutHint(text string) (rest, hint string) {
-	rest, hint, _ = strings.Cut(text, hintMark)
-	return rest, hint
-}
-
-// CutHints takes all hints off a text.
-func CutHints(text string) (rest string, hints []string) {
-	parts := strings.Split(text, hintMark)
-	return parts[0], parts[1:]
-}
-
-const hintMark = "\nhint: "
-
-// IndentHints sets the hints in the text of an error apart.
-func IndentHints(text string) string {
-	return strings.ReplaceAll(text, hintMark, "\n  hint: ")
+	return lines
 }
 
 // ErrorLines writes an error as it is printed to out.

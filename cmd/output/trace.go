@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"provision/cmd/usage"
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A Trace is the file that --trace names. Every line of it has the time, whom
@@ -62,7 +62,7 @@ func (t *Trace) line(who string, sign byte, text string) {
 	var b strings.Builder
 	for l := range strings.Lines(text) {
 		b.WriteString(head)
-		b.WriteString(provision.Visible(strings.TrimSuffix(l, "\n")))
+		b.WriteString(visible.String(strings.TrimSuffix(l, "\n")))
 		b.WriteByte('\n')
 	}
 	t.mu.Lock()

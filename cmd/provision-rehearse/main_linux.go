@@ -35,7 +35,7 @@ func rehearse(ctx context.Context, env cmd.Env, o cmd.RehearseOptions) error {
 		return nil
 	}
 	err = run(ctx, env, o, l)
-	if ctx.Err() != nil && !o.Keep {
+	if err != nil && ctx.Err() != nil {
 		return errors.New("interrupted; everything of the rehearsal is gone")
 	}
 	return err

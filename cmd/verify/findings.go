@@ -8,7 +8,7 @@ import (
 	"provision/cmd/fleet"
 	"provision/cmd/output"
 	"provision/inventory"
-	"provision/provision"
+	"provision/provision/visible"
 )
 
 // A lost is what could not be looked at: whole hosts, and deployments where it is
@@ -49,7 +49,7 @@ func (l lost) String() string {
 		parts = append(parts, output.Count(len(l.deployments), "deployment"))
 	} else {
 		for _, d := range l.deployments {
-			parts = append(parts, provision.Visible(d))
+			parts = append(parts, visible.String(d))
 		}
 	}
 	if l.hosts > 0 {
@@ -64,9 +64,9 @@ func (v *Verification) add(host string, verdicts ...verdict) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for i := range verdicts {
-		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note string) bool {
+		verdicts[i].notes = slices.DeleteFunc(slices.Clone(verdicts[i].notes), func(note finding) bool {
 			return slices.ContainsFunc(v.verdicts[host], func(before verdict) bool {
-				return before.step == verdicts[i].step && slices.Contains(before.notes, note)
+				return before.step == verdicts[i].step && slices.ContainsFunc(before.notes, func(n finding) bool { return n.text == note.text })
 			})
 		})
 	}
@@ -91,10 +91,11 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 		for _, verdict := range v.verdicts[h.Name] {
 			at := output.Line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
 			for i, b := range verdict.breaches {
+				f := finding{text: breachText + b}
 				if i == len(verdict.breaches)-1 {
-					b += "\nhint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name
+					f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name}
 				}
-				v.tell("breach", at, breachText+b)
+				v.tell("breach", at, f)
 			}
 			v.wrong(at, verdict.wrong)
 			if missed := verdict.missed(); missed != "" {
@@ -106,10 +107,10 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 			}
 			if v.report.Verbose {
 				for _, name := range verdict.refused {
-					v.tell("refused", at, name)
+					v.tell("refused", at, finding{text: name})
 				}
 				if verdict.ok() && verdict.missed() == "" {
-					v.tell("fine", at, "")
+					v.tell("fine", at, finding{})
 				}
 			}
 			counts.add(verdict)
@@ -155,9 +156,17 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 
 // wrong prints what is not as it should be at one step. A line of text begins it
 // once, for the lines to be as many as the last line counts.
-func (v *Verification) wrong(at output.Line, reasons []string) {
+func (v *Verification) wrong(at output.Line, reasons []finding) {
 	if !v.report.JSON && len(reasons) > 0 {
-		reasons = []string{strings.Join(reasons, "\n")}
+		all := finding{}
+		for i, r := range reasons {
+			if i > 0 {
+				all.text += "\n"
+			}
+			all.text += r.text
+			all.hints = append(all.hints, r.hints...)
+		}
+		reasons = []finding{all}
 	}
 	for _, reason := range reasons {
 		v.tell("wrong", at, reason)
@@ -180,20 +189,19 @@ func (v *Verification) gaps(gaps []gap) {
 	for _, g := range gaps {
 		same := places[g.what]
 		if len(same) == 1 || v.report.JSON || v.report.Verbose {
-			v.tell("unchecked", g.at, g.what)
+			v.tell("unchecked", g.at, finding{text: g.what})
 			continue
 		}
 		delete(places, g.what) // said
 		if len(same) > 0 {
 			hosts := slices.CompactFunc(same, func(a, b output.Line) bool { return a.Host == b.Host })
-			v.tell("unchecked", output.Line{}, fmt.Sprintf("%d steps of %s: %s", len(same), output.Count(len(hosts), "host"), g.what))
+			v.tell("unchecked", output.Line{}, finding{text: fmt.Sprintf("%d steps of %s: %s", len(same), output.Count(len(hosts), "host"), g.what)})
 		}
 	}
 }
 
 // tell prints one finding.
-func (v *Verification) tell(event string, l output.Line, text string) {
-	l.Event = event
-	l.Text, l.Hint = output.CutHint(output.VisibleLines(text))
+func (v *Verification) tell(event string, l output.Line, f finding) {
+	l.Event, l.Text, l.Hints = event, f.text, f.hints
 	v.report.Say(l)
 }

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 
 	"provision/cmd/fleet"
@@ -17,6 +18,8 @@ import (
 // A notGateError tells that what a CI key opens does not answer as the gate
 // does.
 type notGateError struct{ error }
+
+func (e *notGateError) Unwrap() error { return e.error }
 
 const (
 	refusal    = "provision: refused: " // begins what the gate says against something
@@ -42,19 +45,19 @@ func (v *Verification) throughGate(ctx context.Context, f *fleet.Fleet, s *fleet
 	}
 	var others []error
 	for _, e := range output.Split(err) {
-		step, reason := "", ""
+		step, reason := "", finding{}
 		var outdated *provision.OutdatedError
 		var exit *remote.ExitError
 		var at *provision.StepError
 		switch {
 		case errors.As(e, &outdated):
-			step, reason = "look "+d.Name, outdated.Error()
+			step, reason = "look "+d.Name, findingOf(outdated)
 		case errors.As(e, &exit) && exit.Status == 126:
 			step, reason = refusedBy(exit.Stderr, d)
 		}
 		switch {
 		case step != "":
-			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []string{reason}, unchecked: []string{otherSteps}})
+			v.add(d.Host.Name, verdict{deployment: d.Name, step: step, wrong: []finding{reason}, unchecked: []string{otherSteps}})
 		case errors.As(e, &at) && at.Step == "" && ctx.Err() == nil && !errors.Is(e, remote.ErrLost):
 			return &notGateError{e}
 		default:
@@ -65,20 +68,24 @@ func (v *Verification) throughGate(ctx context.Context, f *fleet.Fleet, s *fleet
 }
 
 // refusedBy tells which step is to blame where the gate refuses to look.
-func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
+func refusedBy(said string, d *inventory.Deployment) (step string, why finding) {
 	reason, ok := strings.CutPrefix(said, refusal)
+	if !ok {
+		return "", finding{}
+	}
+	code, sentence, _ := strings.Cut(strings.TrimSpace(reason), ": ")
 	switch {
-	case !ok:
-		return "", ""
-	case strings.HasPrefix(reason, "a nonce has"): // it knows no version of the protocol
-		return "gate", "the gate of the host is older than this program\nhint: upgrade it: provision apply"
-	case strings.HasPrefix(reason, "there is nothing installed"):
+	case !refusalCode.MatchString(code): // it is of the time before there were codes
+		return "gate", finding{"the gate of the host is older than this program", []string{"upgrade it: provision apply"}}
+	case code == "not-installed":
 		step = "look "
 	default:
 		step = "settings "
 	}
-	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
+	return step + d.Name, finding{text: "the gate refuses to look: " + sentence}
 }
+
+var refusalCode = regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
 
 // unseenInJob says of the steps what a job of CI cannot know of variables.
 func unseenInJob(verdicts []verdict, d *inventory.Deployment) {

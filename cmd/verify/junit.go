@@ -10,7 +10,7 @@ import (
 
 	"github.com/jstemmer/go-junit-report/v2/junit"
 
-	"provision/cmd/output"
+	"provision/provision/visible"
 )
 
 // WriteJUnit writes a report as GitLab shows it: one suite for each host, one
@@ -26,27 +26,27 @@ func (v *Verification) WriteJUnit(file string) error {
 			}
 			c := junit.Testcase{Name: verdict.step, Classname: class}
 			if !verdict.ok() {
-				text := strings.Join(slices.Concat(verdict.breaches, verdict.wrong), "\n")
-				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: output.VisibleLines(text)}
+				text := joined(slices.Concat(plainly(verdict.breaches...), verdict.wrong))
+				c.Failure = &junit.Result{Message: verdict.reason(), Type: "drift", Data: visible.Lines(text)}
 			}
 			if verdict.ok() && v.mode.Strict && len(verdict.notes) > 0 {
-				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0]), Type: "note", Data: output.VisibleLines(strings.Join(verdict.notes, "\n"))}
+				c.Failure = &junit.Result{Message: firstLine(verdict.notes[0].text), Type: "note", Data: visible.Lines(joined(verdict.notes))}
 			}
 			var said []string
 			if missed := verdict.missed(); missed != "" {
 				said = append(said, "not checked: "+missed)
 			}
 			for _, n := range verdict.notes {
-				said = append(said, "note: "+n)
+				said = append(said, "note: "+n.String())
 			}
 			if len(said) > 0 {
-				c.SystemOut = &junit.Output{Data: output.VisibleLines(strings.Join(said, "\n"))}
+				c.SystemOut = &junit.Output{Data: visible.Lines(strings.Join(said, "\n"))}
 			}
 			suite.AddTestcase(c)
 		}
 		if err := v.errs[host]; err != nil {
 			suite.AddTestcase(junit.Testcase{Name: "look", Classname: host, Error: &junit.Result{
-				Message: firstLine(err.Error()), Type: "error", Data: output.VisibleLines(err.Error()),
+				Message: firstLine(err.Error()), Type: "error", Data: visible.Lines(findingOf(err).String()),
 			}})
 		}
 		suites.AddSuite(suite)
@@ -56,6 +56,15 @@ func (v *Verification) WriteJUnit(file string) error {
 		return err
 	}
 	return errors.Join(suites.WriteXML(out), out.Close())
+}
+
+// joined are some findings, one below the other.
+func joined(all []finding) string {
+	var texts []string
+	for _, f := range all {
+		texts = append(texts, f.String())
+	}
+	return strings.Join(texts, "\n")
 }
 
 func (v *Verification) hosts() []string {

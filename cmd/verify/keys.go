@@ -12,6 +12,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/forge/job"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -34,7 +35,7 @@ func noKeyFile(from string, err error) error {
 	case errors.As(err, &path):
 		err = path.Err
 	}
-	return provision.Hint(fmt.Errorf("the CI key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
+	return hint.Add(fmt.Errorf("the CI key of %s: %w", from, err), "GitLab makes a file of a variable of the type File")
 }
 
 // keyOf returns the key that a deployment is looked at with.
@@ -60,7 +61,7 @@ func keyFromGitLab(ctx context.Context, gitlab forge.Forge, d *inventory.Deploym
 			return v.Value, nil
 		}
 	}
-	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
+	return secret.Value{}, hint.Add(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
 }
 
 // asSeen makes a target one that is looked at as the mode sees GitLab: with the

@@ -4,6 +4,7 @@ import (
 	"provision/cmd/fleet"
 	"provision/cmd/usage"
 	"provision/inventory"
+	"provision/provision/hint"
 )
 
 // A Mode is how verify looks. It is decided once, before anything is read,
@@ -67,7 +68,7 @@ func ModeOf(s Setting) (Mode, error) {
 		case s.Terminal:
 			m.As, m.Unasked = Admin, true
 		default:
-			return Mode{}, usage.Errorf("there is no CI key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
+			return Mode{}, hint.Add(usage.Errorf("there is no CI key to verify with"), "give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
 		}
 	}
 	if m.As == CI && !s.Limited {

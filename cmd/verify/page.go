@@ -20,6 +20,7 @@ import (
 	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/visible"
 )
 
 var (
@@ -191,7 +192,7 @@ func hashed(text string) string {
 // page makes the page. Own is the credential that GitLab was asked with.
 func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...provision.Credential) *page {
 	p := &page{
-		Inventory: provision.Visible(about.Inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
+		Inventory: visible.String(about.Inventory), When: now.UTC().Format("2 January 2006, 15:04 UTC"),
 		How: "looked at through the gate, with the CI keys", Version: about.Version,
 	}
 	if v.mode.As == Admin {

@@ -19,9 +19,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"provision/provision"
-
 	"provision/e2e/needs"
+	"provision/provision/visible"
 )
 
 // The page in a browser: it works as it stands, asks for nothing, and takes
@@ -103,7 +102,7 @@ func TestPage(t *testing.T) {
 	is(`document.title`, "A CI key can do what it must not, and 1 host is unreachable")
 	is(`document.scripts.length`, 1)
 	is(`document.querySelectorAll("img, iframe, link, object, #forged").length`, 0)
-	is(`document.querySelector("h3").firstChild.data.trim()`, provision.Visible(markup))
+	is(`document.querySelector("h3").firstChild.data.trim()`, visible.String(markup))
 	is(`document.querySelectorAll("svg.access-map .card").length > 10`, true)
 	is(`document.querySelectorAll("svg.access-map script, svg.access-map style, svg.access-map b").length`, 0)
 	is(`getComputedStyle(document.querySelector("svg.access-map .ground")).fill`, "rgb(244, 245, 247)")
@@ -123,7 +122,7 @@ func TestPage(t *testing.T) {
 	is(`document.querySelector("#host-web5 summary").textContent`, "2 steps ok, 1 not fully checked, 1 needs admin")
 	is(`document.querySelector("#host-web6 .state").textContent`, "ok, 1 note")
 	is(`document.querySelector("#host-web6 .finding.note .reason").checkVisibility()`, true)
-	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+provision.Visible(markup))
+	is(`document.querySelector("#host-web6 .finding.note .hint").textContent`, "hint: "+visible.String(markup))
 
 	is(`document.querySelector("#host-web2").className`, "ok")
 	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey

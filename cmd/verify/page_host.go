@@ -13,16 +13,18 @@ import (
 	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 	"provision/steps"
 )
 
 func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Deployment) pageHost {
-	p := pageHost{Name: provision.Visible(h.Name), Address: provision.Visible(cmp.Or(h.Address, h.CIAddress)), State: "ok"}
+	p := pageHost{Name: visible.String(h.Name), Address: visible.String(cmp.Or(h.Address, h.CIAddress)), State: "ok"}
 	for _, d := range deployments {
-		p.Deployments = append(p.Deployments, provision.Visible(d.Name))
+		p.Deployments = append(p.Deployments, visible.String(d.Name))
 	}
-	find := func(state string, f pageFinding, texts ...string) {
-		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(texts...)
+	find := func(state string, f pageFinding, reasons ...finding) {
+		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(reasons)
 		if state == "unseen" {
 			f.Word = v.mode.needs(1)
 		}
@@ -38,25 +40,25 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 	ok := map[string]int{}
 	for _, verdict := range v.verdicts[h.Name] {
 		p.counts.add(verdict)
-		at := pageFinding{Deployment: provision.Visible(verdict.deployment), Step: provision.Visible(verdict.step)}
+		at := pageFinding{Deployment: visible.String(verdict.deployment), Step: visible.String(verdict.step)}
 		if strings.HasSuffix(at.Step, " "+at.Deployment) {
 			at.Deployment = "" // it is said already
 		}
 		if len(verdict.breaches) > 0 {
-			find("breach", at, verdict.breaches...)
+			find("breach", at, plainly(verdict.breaches...)...)
 		}
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{provision.Visible(c.Summary), pageLines(c.Detail), c.Do == nil})
+				f.Plan = append(f.Plan, pageChange{visible.String(c.Summary), pageLines(c.Detail), c.Do == nil})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}
 		if len(verdict.unchecked) > 0 {
-			find("unchecked", at, strings.Join(verdict.unchecked, "; "))
+			find("unchecked", at, finding{text: strings.Join(verdict.unchecked, "; ")})
 		}
 		if len(verdict.unseen) > 0 {
-			find("unseen", at, strings.Join(verdict.unseen, "; "))
+			find("unseen", at, finding{text: strings.Join(verdict.unseen, "; ")})
 		}
 		if len(verdict.notes) > 0 {
 			p.notes += len(verdict.notes)
@@ -73,7 +75,7 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 			p.lost.hosts = 1
 		}
 		for _, err := range output.Split(err) {
-			find("error", pageFinding{}, strings.TrimPrefix(err.Error(), h.Name+": "))
+			find("error", pageFinding{}, finding{strings.TrimPrefix(err.Error(), h.Name+": "), hint.Of(err)})
 		}
 	}
 	slices.SortStableFunc(p.Findings, func(a, b pageFinding) int {
@@ -117,7 +119,7 @@ func pageLines(detail string) (all []pageLine) {
 	for text := range strings.Lines(detail) {
 		text = strings.TrimSuffix(text, "\n")
 		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
-		all = append(all, pageLine{provision.Visible(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
+		all = append(all, pageLine{visible.String(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
 	}
 	return all
 }
@@ -140,12 +142,13 @@ func whole(text string) template.HTML {
 	return template.HTML(b.String())
 }
 
-// pageReasons takes the hints out of some texts. What they say may have several
-// lines, and a hint too.
-func pageReasons(texts ...string) (all []pageReason) {
-	for _, text := range texts {
-		text, hints := output.CutHints(output.VisibleLines(text))
-		all = append(all, pageReason{text, hints})
+func pageReasons(reasons []finding) (all []pageReason) {
+	for _, f := range reasons {
+		r := pageReason{Text: visible.Lines(f.text)}
+		for _, h := range f.hints {
+			r.Hints = append(r.Hints, visible.Lines(h))
+		}
+		all = append(all, r)
 	}
 	return all
 }
@@ -155,7 +158,7 @@ func pageReasons(texts ...string) (all []pageReason) {
 func (p *page) credentials(v *Verification, f *fleet.Fleet, deployments []*inventory.Deployment, own []provision.Credential) {
 	seen := map[string]bool{}
 	add := func(c provision.Credential) {
-		name := provision.Visible(c.Name)
+		name := visible.String(c.Name)
 		if seen[name] {
 			return
 		}
@@ -184,7 +187,7 @@ func (p *page) credentials(v *Verification, f *fleet.Fleet, deployments []*inven
 			kind, of, _ := strings.Cut(verdict.step, " ")
 			if name := fmt.Sprintf("%s: %s %s", s.Host.Name, kind, of); verdict.missed() != "" && (kind == "registry-login" || kind == "deploy-key") && !seen[name] {
 				seen[name] = true
-				p.Unseen = append(p.Unseen, provision.Visible(name))
+				p.Unseen = append(p.Unseen, visible.String(name))
 			}
 		}
 	}

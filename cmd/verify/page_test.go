@@ -15,6 +15,7 @@ import (
 	"provision/cmd/output"
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 )
 
 // markup would be some, if anything that is said were taken for it.
@@ -40,14 +41,14 @@ func aPage(t *testing.T) (file, last string) {
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
 	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
-		verdict{deployment: markup, step: "gate " + markup, wrong: []string{"apply would " + change.Summary, markup + "\nhint: " + markup}, plan: []provision.Change{change}, notes: []string{markup}},
+		verdict{deployment: markup, step: "gate " + markup, wrong: []finding{{text: "apply would " + change.Summary}, {markup, []string{markup}}}, plan: []provision.Change{change}, notes: plainly(markup)},
 		verdict{step: "registry-login deploy-user", credentials: []provision.Credential{{Name: markup, Ends: true, Days: 20}, {Name: "token of web1", Ends: true, Days: 5}}})
 	v.add("web2", verdict{step: "gate"}, verdict{step: "user", unseen: []string{markup}})
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
 	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unseen: []string{"the token"}})
-	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []string{"no container runs\nhint: " + markup}})
+	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []finding{{"no container runs", []string{markup}}}})
 	v.print(f.Sites, map[*inventory.Host]error{
-		f.Sites[3].Host: errors.New("web4: the host does not let " + markup + " in\ntried: the given key\nnot tried: " + markup + "\nhint: add it:\n" + markup + "\nhint: or not"),
+		f.Sites[3].Host: hint.Add(hint.Add(errors.New("web4: the host does not let "+markup+" in\ntried: the given key\nnot tried: "+markup), "add it:\n%s", markup), "or not"),
 	}, output.Cost{})
 	file = filepath.Join(t.TempDir(), "page.html")
 	f.Given.Renew = 7

@@ -7,8 +7,9 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/cmd/output"
-	"provision/provision"
+	"provision/provision/hint"
 	"provision/provision/remote"
+	"provision/provision/visible"
 )
 
 // withoutGate is about a key that does not open the gate, and tells whether it
@@ -21,15 +22,15 @@ func (v *verdict) withoutGate(ctx context.Context, conn fleet.Conn, other *notGa
 	if err != nil && !errors.As(err, &exit) || exit != nil && strings.HasPrefix(exit.Stderr, refusal) {
 		return false, other.error // it is the gate, or cannot be looked at
 	}
-	shown := other.Error()
+	found := finding{"the CI key opens something else than the gate: " + other.Error(), hint.Of(other)}
 	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
 		line, _, _ := strings.Cut(text, "\n")
-		shown += ": " + output.Cut(provision.Visible(line), 200)
+		found.text += ": " + output.Cut(visible.String(line), 200)
 	}
 	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
-		shown += "\nhint: that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh"
+		found.hints = append(found.hints, "that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh")
 	}
-	v.wrong = append(v.wrong, "the CI key opens something else than the gate: "+shown)
+	v.wrong = append(v.wrong, found)
 	v.unchecked = append(v.unchecked, otherSteps)
 	if strings.Contains(said.String(), "uid=") {
 		return true, nil

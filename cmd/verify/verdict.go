@@ -7,6 +7,8 @@ import (
 
 	"provision/cmd/output"
 	"provision/provision"
+	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // A verdict is about one step of a host or of a deployment, or about the
@@ -14,15 +16,37 @@ import (
 type verdict struct {
 	deployment string // "" where it is about the whole host
 	step       string
-	wrong      []string // what is not as it should be
-	breaches   []string // what the key did that it must not do
-	refused    []string // attempts that were
-	notes      []string
+	wrong      []finding // what is not as it should be
+	breaches   []string  // what the key did that it must not do
+	refused    []string  // attempts that were
+	notes      []finding
 	unchecked  []string // what was to be looked at, and was not
 	unseen     []string // what the way of looking has no rights to see
 
 	plan        []provision.Change // what apply would do against what is wrong
 	credentials []provision.Credential
+}
+
+// A finding is something to tell, and what the reader can do about it.
+type finding struct {
+	text  string
+	hints []string
+}
+
+// findingOf is an error as a finding.
+func findingOf(err error) finding { return finding{err.Error(), hint.Of(err)} }
+
+// plainly makes findings to which there is no hint.
+func plainly(texts ...string) (all []finding) {
+	for _, text := range texts {
+		all = append(all, finding{text: text})
+	}
+	return all
+}
+
+// String is the finding as a report of tests has it.
+func (f finding) String() string {
+	return strings.Join(append([]string{f.text}, f.hints...), "\nhint: ")
 }
 
 func (v verdict) ok() bool { return len(v.wrong)+len(v.breaches) == 0 }
@@ -37,13 +61,13 @@ func (v verdict) reason() string {
 	if len(v.breaches) > 0 {
 		return firstLine(breachText + v.breaches[0])
 	}
-	return firstLine(v.wrong[0])
+	return firstLine(v.wrong[0].text)
 }
 
 // firstLine shortens a text to what a list of tests has room for.
 func firstLine(text string) string {
 	text, _, _ = strings.Cut(text, "\n")
-	return output.Cut(provision.Visible(text), 200)
+	return output.Cut(visible.String(text), 200)
 }
 
 // verdictCounts count verdicts, and attempts.
@@ -82,12 +106,12 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 	for _, p := range plan {
 		by[p.Step] = p
 	}
-	unmet := map[string]string{}
+	unmet := map[string]error{}
 	var errs []error
 	for _, e := range output.Split(err) {
 		var step *provision.StepError
 		if errors.As(e, &step) && step.Step != "" && step.Change == "" && plan != nil {
-			unmet[step.Step] = step.Err.Error()
+			unmet[step.Step] = step.Err
 		} else if e != nil {
 			errs = append(errs, e)
 		}
@@ -106,17 +130,24 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
 			continue
 		}
-		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, plan: p.Changes, credentials: p.Credentials}
+		v := verdict{deployment: deployment, step: s.Name(), plan: p.Changes, credentials: p.Credentials}
 		if gitlab == allOfGitLab && s.Probe().Ask != nil {
 			v.unchecked = p.Unchecked
 		} else {
 			v.unseen = p.Unchecked
 		}
 		for _, c := range p.Changes {
-			v.wrong = append(v.wrong, "apply would "+c.Summary)
+			v.wrong = append(v.wrong, finding{text: "apply would " + c.Summary})
 		}
-		if reason := unmet[s.Name()]; reason != "" {
-			v.wrong = append(v.wrong, reason)
+		if err := unmet[s.Name()]; err != nil {
+			v.wrong = append(v.wrong, findingOf(err))
+		}
+		for _, n := range p.Notes {
+			note := finding{text: visible.String(n.Text)}
+			if n.Hint != "" {
+				note.hints = []string{n.Hint}
+			}
+			v.notes = append(v.notes, note)
 		}
 		verdicts = append(verdicts, v)
 	}

@@ -18,6 +18,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge/job"
+	"provision/provision/hint"
 	"provision/provision/remote"
 	"provision/provision/secret"
 )
@@ -151,7 +152,7 @@ func (v *Verification) deployment(ctx context.Context, f *fleet.Fleet, s *fleet.
 	conn, err := f.LogIn(ctx, d, key, v.mode.way())
 	var refused *remote.AuthError
 	if errors.As(err, &refused) && refused.Given {
-		err = provision.Hint(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
+		err = hint.Add(err, "provision plan, or verify --as admin, says what stands in its way, and apply puts it right, unless this is not the key that CI has")
 	}
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 func TestShards(t *testing.T) {
@@ -135,15 +136,17 @@ func TestRefusedBy(t *testing.T) {
 	for said, want := range map[string][2]string{
 		"provision: refused: a nonce has hexadecimal digits\n": {"gate", older},
 		"provision: refused: a nonce has 32 digits":            {"gate", older},
-		"provision: refused: the program that asks is older than this gate: upgrade provision there\n": {
-			"settings app", "the gate refuses to look: the program that asks is older than this gate: upgrade provision there"},
-		"provision: refused: there is nothing installed to look with\n": {"look app", "the gate refuses to look: there is nothing installed to look with"},
-		"provision: refused: no such deployment\n":                      {"settings app", "the gate refuses to look: no such deployment"},
-		"a nonce has hexadecimal digits":                                {"", ""},
-		"x provision: refused: a nonce has hexadecimal digits":          {"", ""},
+		"provision: refused: no such deployment":               {"gate", older}, // of the time before there were codes
+		"provision: refused: this key allows only: deploy":     {"gate", older},
+		"provision: refused: ":                                 {"gate", older},
+		"provision: refused: old-program: upgrade: there\n":    {"settings app", "the gate refuses to look: upgrade: there"},
+		"provision: refused: not-installed: whatever":          {"look app", "the gate refuses to look: whatever"},
+		"provision: refused: unknown-deployment: nothing":      {"settings app", "the gate refuses to look: nothing"},
+		"not-installed: whatever":                              {"", ""},
+		"x provision: refused: not-installed: whatever":        {"", ""},
 		"": {"", ""},
 	} {
-		if step, reason := refusedBy(said, d); step != want[0] || reason != want[1] {
+		if step, reason := refusedBy(said, d); step != want[0] || reason.String() != want[1] {
 			t.Errorf("%q: %q, %q; want %q", said, step, reason, want)
 		}
 	}
@@ -167,11 +170,11 @@ func TestVerdicts(t *testing.T) {
 		v.add("web1",
 			verdict{deployment: "app", step: "gate"},
 			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
-			verdict{deployment: "app", step: "ci-key app", wrong: []string{"apply would <mend> it\x1b[2J", "apply would tell"}, notes: []string{"mind this"}},
+			verdict{deployment: "app", step: "ci-key app", wrong: plainly("apply would <mend> it\x1b[2J", "apply would tell"), notes: plainly("mind this")},
 			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
 		)
 		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unseen: []string{"its password", "its shell"}})
-		v.print([]*fleet.Site{{Host: web1}, {Host: web2}, {Host: web3}}, map[*inventory.Host]error{web2: errors.New("web2: nobody answers\nhint: wake it")}, output.Cost{})
+		v.print([]*fleet.Site{{Host: web1}, {Host: web2}, {Host: web3}}, map[*inventory.Host]error{web2: hint.Add(errors.New("web2: nobody answers"), "wake it")}, output.Cost{})
 		return v, &out, &errs
 	}
 
@@ -243,7 +246,7 @@ func TestStrict(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
 	v.mode.Strict = true
-	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []string{"mind this\nhint: now", "and that"}})
+	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []finding{{"mind this", []string{"now"}}, {text: "and that"}}})
 	f := anExample(t, "web1")
 	v.print(f.Sites, nil, output.Cost{})
 	if !v.Drift() {
@@ -277,8 +280,8 @@ func TestFirstLine(t *testing.T) {
 func TestVerdictsAsJSON(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, JSON: true}))
-	v.wrong(output.Line{Host: "web1", Deployment: "app", Step: "gate"}, []string{"apply would mend it\nhint: run apply", "apply would tell"})
-	v.tell("breach", output.Line{Host: "web1", Deployment: "app", Step: "restriction app"}, "a shell")
+	v.wrong(output.Line{Host: "web1", Deployment: "app", Step: "gate"}, []finding{{"apply would mend it", []string{"run apply"}}, {text: "apply would tell"}})
+	v.tell("breach", output.Line{Host: "web1", Deployment: "app", Step: "restriction app"}, finding{text: "a shell"})
 	var got []output.Line
 	for text := range strings.Lines(out.String()) {
 		var l output.Line
@@ -313,8 +316,8 @@ func junitOf(t *testing.T, v *Verification) []byte {
 func TestJUnitOfNotes(t *testing.T) {
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
 	v.add("web1",
-		verdict{step: "containers app", notes: []string{"no container runs\nhint: \x1b deploy", "<another>"}},
-		verdict{step: "gate", wrong: []string{"it is not there"}, unchecked: []string{"all else"}, notes: []string{"mind this"}},
+		verdict{step: "containers app", notes: []finding{{"no container runs", []string{"\x1b deploy"}}, {text: "<another>"}}},
+		verdict{step: "gate", wrong: plainly("it is not there"), unchecked: []string{"all else"}, notes: plainly("mind this")},
 		verdict{step: "os"})
 	text := junitOf(t, v)
 	var suites struct {
@@ -343,9 +346,9 @@ func TestJUnitOfNotes(t *testing.T) {
 func TestNotesOfOneUser(t *testing.T) {
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
 	for _, d := range []string{"app", "shop"} {
-		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: []string{"a key"}})
+		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: plainly("a key")})
 	}
-	v.add("web2", verdict{deployment: "app", step: "other-keys u", notes: []string{"a key"}})
+	v.add("web2", verdict{deployment: "app", step: "other-keys u", notes: plainly("a key")})
 	got := 0
 	for _, verdicts := range v.verdicts {
 		for _, verdict := range verdicts {

@@ -130,7 +130,10 @@ func TestFleetAnswers(t *testing.T) {
 			fmt.Fprintf(&out, "%s fact login=%s7\n", mark, deployToken)
 		}
 		return []byte(out.String()), 3, nil
-	}, gate: func(nonce string) (string, error) { return nonce + " look digest\n", nil }}
+	}, gate: func(command string) (string, error) {
+		nonce, version, _ := strings.Cut(strings.TrimPrefix(command, "verify "), " ")
+		return nonce + " look digest" + version + "\n", nil
+	}}
 	ask := func(user, token, command, program string) (string, int) {
 		t.Helper()
 		e, err := f.listen("127.0.0.1:0")
@@ -171,6 +174,8 @@ func TestFleetAnswers(t *testing.T) {
 		{login, "", "true", "", "", 0, 2},
 		{"deploy-user", "", "verify 0123", "", "0123 look digest\n", 0, 2},
 		{"deploy-user", "", "verify 4567", "", "4567 look digest\n", 0, 2},
+		{"deploy-user", "", "verify 89ab 2", "", "89ab look digest2\n", 0, 2},
+		{"deploy-user", "", "verify cdef 2", "", "cdef look digest2\n", 0, 2},
 		{"deploy-user", "", "verify 4567; id", "", "", 126, 2},
 		{"deploy-user", "", "true", "", "", 126, 2},
 	} {

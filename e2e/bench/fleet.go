@@ -35,9 +35,9 @@ type fleet struct {
 	inventory string
 	hosts     []*endpoint
 
-	// What web1 answers to a program, and its gate to a nonce.
+	// What web1 answers to a program, and its gate to a command.
 	run  func(command string, program []byte) (out []byte, status int, err error)
-	gate func(nonce string) (string, error)
+	gate func(command string) (string, error)
 
 	silent atomic.Bool  // nobody answers a program, until its sender gives up
 	asked  atomic.Int64 // programs that arrived
@@ -161,9 +161,11 @@ func (b *bench) dialWeb1(f *fleet) error {
 	}
 	f.opened = append(f.opened, client)
 	f.run = func(command string, program []byte) ([]byte, int, error) { return runOn(client, command, program) }
-	f.gate = func(nonce string) (string, error) {
+	f.gate = func(command string) (string, error) {
 		d := b.world.Inventory.Deployments[0]
-		return web1.Exec(b.ctx, `runuser -u "$1" -- env SSH_ORIGINAL_COMMAND="verify $3" /usr/local/lib/provision/gate "$2" none`, d.User, d.Name, nonce)
+		return web1.Exec(b.ctx, `
+key=$(sed -n "s|.*/gate $2 \([^\"]*\)\".*|\1|p" "$(getent passwd "$1" | cut -d : -f 6)/.ssh/authorized_keys" | head -n 1)
+runuser -u "$1" -- env SSH_ORIGINAL_COMMAND="$3" /usr/local/lib/provision/gate "$2" "$key"`, d.User, d.Name, command)
 	}
 	return nil
 }
@@ -247,10 +249,10 @@ func (f *fleet) session(e *endpoint, user string, channel ssh.Channel, requests 
 	}
 }
 
-const refusal = "provision: refused: this key allows only: deploy, status, verify\n"
+const refusal = "provision: refused: not-allowed: this key allows only: deploy, status, verify\n"
 
 func (f *fleet) command(e *endpoint, user, command string, channel ssh.Channel) (status int, err error) {
-	nonce, verify := strings.CutPrefix(command, "verify ")
+	verify := verifyForm.FindStringSubmatch(command)
 	var a *answer
 	var marks []string
 	switch {
@@ -268,11 +270,11 @@ func (f *fleet) command(e *endpoint, user, command string, channel ssh.Channel) 
 			return 1, err
 		}
 		a, marks = f.answer(program, func(a *answer) { a.out, a.status, a.err = f.run(command, program) })
-	case verify && !strings.ContainsAny(nonce, " ;"):
-		marks = []string{nonce}
-		a, _ = f.answer([]byte("verify"), func(a *answer) {
+	case verify != nil:
+		marks = verify[1:2]
+		a, _ = f.answer([]byte("verify"+verify[2]), func(a *answer) {
 			var out string
-			out, a.err = f.gate(nonce)
+			out, a.err = f.gate(command)
 			a.out, a.marks = []byte(out), marks
 		})
 	default:
@@ -313,6 +315,8 @@ func readProgram(r io.Reader) ([]byte, error) {
 }
 
 var (
+	verifyForm = regexp.MustCompile(`^verify ([0-9a-f]+)( 2)?$`) // a nonce, and the version of the answer
+
 	markOf  = regexp.MustCompile(`@[0-9a-f]{32}`)
 	saltOf  = regexp.MustCompile(`\b[A-Z2-7]{26}\b`)
 	tokenOf = regexp.MustCompile(`\Q` + deployToken + `\E[0-9]+`)

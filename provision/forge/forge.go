@@ -90,9 +90,16 @@ type Projects interface {
 	ProtectedBranches(ctx context.Context, project string) ([]string, error)
 }
 
+// A ChangeError tells why GitLab did not change something. Its text says first
+// what was to be done.
+type ChangeError interface {
+	error
+	Reason() string // the text without that
+}
+
 // What an error of a [Forge] may wrap.
 var (
-	ErrUnauthorized = errors.New("GitLab does not know this token, or it is revoked or expired")
+	ErrUnauthorized = errors.New("the token is unknown, revoked or expired")
 	ErrForbidden    = errors.New("this token may not do that")
 	ErrNotFound     = errors.New("not found, or not visible to this token")
 	ErrTaken        = errors.New("has already been taken")

@@ -10,12 +10,13 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // maxOffers is how many keys a server is shown: after so many sshd(8) hangs
@@ -41,23 +42,34 @@ func (e *AuthError) Error() string {
 	if e.Err != nil {
 		fmt.Fprintf(&text, ": %v", e.Err)
 	}
+	if e.noKeys() {
+		fmt.Fprintf(&text, ": it asks for %s", visible.Line(strings.Join(e.Methods, " and ")))
+	}
 	for _, key := range e.Tried {
 		fmt.Fprintf(&text, "\ntried: %s", key)
 	}
 	for _, key := range e.Unused {
 		fmt.Fprintf(&text, "\nnot tried: %s", key)
 	}
+	return text.String()
+}
+
+// noKeys tells that the server accepts something, but no key.
+func (e *AuthError) noKeys() bool {
+	return !e.Given && len(e.Methods) > 0 && !slices.Contains(e.Methods, "publickey")
+}
+
+// Hint implements [hint.Error].
+func (e *AuthError) Hint() string {
 	switch {
 	case e.Given: // who gave it knows what to do
-	case len(e.Methods) > 0 && !slices.Contains(e.Methods, "publickey"):
-		fmt.Fprintf(&text, "\nhint: it asks for %s; only keys are supported", strings.Join(e.Methods, " and "))
+		return ""
+	case e.noKeys():
+		return "only keys are supported: sshd has to accept one (PubkeyAuthentication of sshd_config(5))"
 	case len(e.Tried) == 0:
-		text.WriteString("\nhint: there is no key to try; load one with ssh-add, or name a key file as identity")
-	default:
-		fmt.Fprintf(&text, "\nhint: add the public half of one of these keys to authorized_keys of %s, "+
-			"or name another user or identity", e.User)
+		return "there is no key to try; load one with ssh-add, or name a key file as identity"
 	}
-	return text.String()
+	return fmt.Sprintf("add the public half of one of these keys to authorized_keys of %s, or name another user or identity", e.User)
 }
 
 // An offer is the public key authentication of one connection.
@@ -153,7 +165,7 @@ func onlyKey(key secret.Value) (*offer, error) {
 	case errors.As(err, new(*ssh.PassphraseMissingError)):
 		return nil, errors.New("the private key has a passphrase; give one without")
 	case err != nil: // which may quote what was given
-		return nil, withHint(errors.New("the private key is not one in PEM"),
+		return nil, hint.Add(errors.New("the private key is not one in PEM"),
 			"give all of the file, from -----BEGIN to the end of the last line")
 	}
 	o := &offer{}
@@ -222,7 +234,7 @@ func (d *Dialer) keyFile(ctx context.Context, path string, pause func() func()) 
 	if d.Passphrase == nil {
 		return pub, nil, "it is encrypted, and there is nobody to ask for the passphrase; load it with ssh-add"
 	}
-	open := func() (ssh.AlgorithmSigner, error) { return d.keys.unlock(ctx, path, private, d.Passphrase) }
+	open := func() (ssh.AlgorithmSigner, error) { return d.unlock(ctx, path, private) }
 	if pub == nil { // old formats tell the public key only to those who know the passphrase
 		defer pause()()
 		signer, err := open()
@@ -284,39 +296,22 @@ func (p *patient) SignWithAlgorithm(rand io.Reader, data []byte, algorithm strin
 	return signer.SignWithAlgorithm(rand, data, algorithm)
 }
 
-// A keyring remembers the keys that were unlocked, and the passphrases that
-// were wrong, so that a person is asked once for each file.
-type keyring struct {
-	once   sync.Once
-	turn   chan struct{} // holds one token: for who may ask
-	opened map[string]unlocked
-}
-
-type unlocked struct {
+// An unlockedKey is what became of an encrypted key file: wrong passphrases are
+// remembered, so that a person is asked once for each file.
+type unlockedKey struct {
 	signer ssh.AlgorithmSigner
 	err    error
 }
 
-func (k *keyring) unlock(ctx context.Context, path string, private []byte,
-	ask passphrase) (ssh.AlgorithmSigner, error) {
-	k.once.Do(func() {
-		k.turn = make(chan struct{}, 1)
-		k.opened = make(map[string]unlocked)
+func (d *Dialer) unlock(ctx context.Context, path string, private []byte) (ssh.AlgorithmSigner, error) {
+	key, err := d.unlocked.Get(ctx, path, func(ctx context.Context) (unlockedKey, error) {
+		signer, err := decrypt(ctx, path, private, d.Passphrase)
+		return unlockedKey{signer, err}, ctx.Err()
 	})
-	select {
-	case k.turn <- struct{}{}:
-		defer func() { <-k.turn }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err != nil {
+		return nil, err
 	}
-	if known, ok := k.opened[path]; ok {
-		return known.signer, known.err
-	}
-	signer, err := decrypt(ctx, path, private, ask)
-	if ctx.Err() == nil {
-		k.opened[path] = unlocked{signer, err}
-	}
-	return signer, err
+	return key.signer, key.err
 }
 
 func decrypt(ctx context.Context, path string, private []byte, ask passphrase) (ssh.AlgorithmSigner, error) {

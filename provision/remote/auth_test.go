@@ -311,7 +311,7 @@ func TestUserCertificate(t *testing.T) {
 
 func TestAuthErrorNamesOtherMethods(t *testing.T) {
 	err := &AuthError{User: "admin", Methods: []string{"password"}}
-	if !strings.Contains(err.Error(), "it asks for password; only keys are supported") {
+	if !strings.Contains(told(err), "it asks for password\nhint: only keys are supported") {
 		t.Error(err)
 	}
 }

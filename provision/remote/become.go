@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"provision/provision/hint"
 )
 
 // wrapper is the shell that every program runs in: POSIX, on one line, without
@@ -69,7 +71,7 @@ func command(b Become, prompt string) string {
 // A BecomeError tells that there was no root shell: nothing has run.
 type BecomeError struct {
 	Become Become
-	Stderr string // what the host said, control characters made visible
+	Stderr string // what the host said, in one visible line
 	reason string
 	hint   string
 }
@@ -79,11 +81,11 @@ func (e *BecomeError) Error() string {
 	if e.Stderr != "" {
 		text += ": " + e.Stderr
 	}
-	if e.hint != "" {
-		text += "\nhint: " + e.hint
-	}
 	return text
 }
+
+// Hint implements [hint.Error].
+func (e *BecomeError) Hint() string { return e.hint }
 
 // becomeError explains what the host said instead of starting the wrapper.
 func (c *Conn) becomeError(status int, stderr string) error {
@@ -129,5 +131,5 @@ func (c *Conn) becomeError(status int, stderr string) error {
 	return e
 }
 
-var errRefused = withHint(errors.New("sudo refused the password; it is not tried again, because some systems lock an account after a few wrong ones"),
+var errRefused = hint.Add(errors.New("sudo refused the password; it is not tried again, because some systems lock an account after a few wrong ones"),
 	"it is the password of the user who logs in: from become_password of the inventory, or typed")

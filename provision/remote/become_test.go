@@ -152,7 +152,7 @@ func TestBecomeErrors(t *testing.T) {
 				t.Fatalf("Run = %q, %v; want a BecomeError", out, err)
 			}
 			for _, want := range test.want {
-				if !strings.Contains(err.Error(), want) {
+				if !strings.Contains(told(err), want) {
 					t.Errorf("the error does not say %q: %v", want, err)
 				}
 			}
@@ -227,7 +227,7 @@ func TestPasswordInVain(t *testing.T) {
 		target.Password = p.get
 		c := dialLab(t, target)
 		_, err := runs(t.Context(), c, "echo ran")
-		if !errors.As(err, new(*BecomeError)) || !strings.Contains(err.Error(), want) {
+		if !errors.As(err, new(*BecomeError)) || !strings.Contains(told(err), want) {
 			t.Errorf("%s: Run = %v", user, err)
 		}
 	}

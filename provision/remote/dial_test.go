@@ -54,8 +54,8 @@ func TestJumpHosts(t *testing.T) {
 		t.Errorf("%d connections, want one to each of two jump hosts, and three", n)
 	}
 	// A jump host that was lost is reached anew.
-	for _, j := range d.jumps {
-		j.link.Close()
+	for _, l := range d.jumped {
+		l.Close()
 	}
 	c, err := d.Dial(t.Context(), Target{Address: "inner", User: "root"})
 	if err != nil {
@@ -153,7 +153,7 @@ func TestDialIsCancelled(t *testing.T) {
 func TestConnectErrors(t *testing.T) {
 	d := newDialer(t, "")
 	_, err := d.Dial(t.Context(), Target{Name: "web1", Address: "127.0.0.1", Port: freePort()})
-	if err == nil || !strings.HasPrefix(err.Error(), "web1: connect to 127.0.0.1:") || !strings.Contains(err.Error(), "\nhint:") {
+	if err == nil || !strings.HasPrefix(err.Error(), "web1: connect to 127.0.0.1:") || !strings.Contains(told(err), "\nhint:") {
 		t.Errorf("Dial = %v", err)
 	}
 	if _, err := d.Dial(t.Context(), Target{Name: "web1", Address: "x", Become: "su"}); err == nil || !strings.Contains(err.Error(), "sudo, doas or none") {

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 
 	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
@@ -27,9 +26,6 @@ func (d *Dialer) config() *sshconfig.Config {
 // route lists the servers on the way to t: jump hosts first, t itself last.
 func (d *Dialer) route(ctx context.Context, t Target) ([]endpoint, error) {
 	hosts, err := d.config().Route(ctx, t.Address, sshconfig.Given{User: t.User, Port: t.Port, Identity: t.Identity})
-	if circle := new(sshconfig.CircleError); errors.As(err, &circle) {
-		return nil, withHint(err, "%s", circle.Hint())
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (c *Conn) Ask(ctx context.Context, words string, out io.Writer) error {
 var errNoGate = errors.New("this machine is not reached over SSH, so there is no forced command")
 
 // An answer is how a command ended, and the end of what it wrote to standard
-// error, control characters made visible.
+// error, in one visible line.
 type answer struct {
 	status int
 	stderr string

@@ -41,11 +41,7 @@ func (e *HostKeyError) Error() string {
 	case e.Revoked:
 		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s", e.Host, shown)
 	case !e.Changed():
-		fmt.Fprintf(&text, "the host key of %s is not known: %s\n"+
-			"hint: compare the fingerprint with what the host itself or its owner says "+
-			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to known_hosts, "+
-			"or its last two words to host_keys of the inventory:\n%s", e.Host, shown, e.Line())
-		return text.String()
+		fmt.Fprintf(&text, "the host key of %s is not known: %s", e.Host, shown)
 	case e.Offered == "":
 		fmt.Fprintf(&text, "%s has none of its known host keys: %s", e.Host, e.Reason)
 	case e.Reason != "":
@@ -56,9 +52,18 @@ func (e *HostKeyError) Error() string {
 	for _, known := range e.Known {
 		fmt.Fprintf(&text, "\nknown: %s", known)
 	}
-	text.WriteString("\nhint: somebody may be listening in, or the host was installed anew. " +
-		"Ask its owner for the fingerprint before you replace the known key")
 	return text.String()
+}
+
+// Hint implements [hint.Error].
+func (e *HostKeyError) Hint() string {
+	if !e.Changed() {
+		return "compare the fingerprint with what the host itself or its owner says " +
+			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to known_hosts, " +
+			"or its last two words to host_keys of the inventory:\n" + e.Line()
+	}
+	return "somebody may be listening in, or the host was installed anew. " +
+		"Ask its owner for the fingerprint before you replace the known key"
 }
 
 // hostKeys are the keys by which one host may be known.

@@ -137,7 +137,7 @@ func TestKnownHosts(t *testing.T) {
 			err := l.meet(t, file)
 			var refusal *HostKeyError
 			if !errors.As(err, &refusal) || refusal.Changed() || refusal.Fingerprint != ssh.FingerprintSHA256(key.PublicKey()) ||
-				!strings.Contains(err.Error(), fmt.Sprintf("\n[127.0.0.1]:%d %s", l.port, right)) {
+				!strings.Contains(told(err), fmt.Sprintf("\n[127.0.0.1]:%d %s", l.port, right)) {
 				t.Errorf("%s, %s: %v", kind, name, err)
 			}
 		}

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/e2e/needs"
+	"provision/provision/hint"
 	"provision/provision/remote/sshconfig"
 )
 
@@ -407,4 +408,9 @@ func (r *relay) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = true
+}
+
+// told is an error with its hints.
+func told(err error) string {
+	return strings.Join(append([]string{fmt.Sprint(err)}, hint.Of(err)...), "\nhint: ")
 }

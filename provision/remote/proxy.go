@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"provision/provision/visible"
 )
 
 // A proxy is a ProxyCommand of ssh_config(5), whose standard input and output
@@ -61,7 +63,7 @@ func startProxy(command string) (*proxy, error) {
 func (p *proxy) said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return visible(p.stderr)
+	return visible.Line(string(p.stderr))
 }
 
 // complaints is the standard error of a proxy.

@@ -17,11 +17,11 @@ package remote
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"provision/provision/once"
 	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
@@ -78,8 +78,7 @@ type Dialer struct {
 	Config *sshconfig.Config
 
 	// Passphrase gives the passphrase of an encrypted key file. It is called
-	// once for each file, when a host has said that it would accept the key,
-	// and never twice at the same time. With a nil Passphrase such files
+	// once for each file, when a host has said that it would accept the key. With a nil Passphrase such files
 	// are of use only through an agent.
 	Passphrase func(ctx context.Context, file string) (secret.Value, error)
 
@@ -102,13 +101,15 @@ type Dialer struct {
 
 	connections, runs atomic.Int64
 
-	mu    sync.Mutex
-	jumps map[string]*jump
-	turns map[string]chan struct{}
+	jumps once.Map[string, *link]
+
+	mu     sync.Mutex
+	jumped []*link // every connection to a jump host
+	turns  map[string]chan struct{}
 
 	ownConfig sshconfig.Config // where Config is nil
 
-	keys keyring
+	unlocked once.Map[string, unlockedKey]
 }
 
 // passphrase is the type of Dialer.Passphrase.
@@ -142,9 +143,4 @@ func orElse(d, otherwise time.Duration) time.Duration {
 		return d
 	}
 	return otherwise
-}
-
-// withHint adds a line that says what the reader can do.
-func withHint(err error, format string, args ...any) error {
-	return fmt.Errorf("%w\nhint: %s", err, fmt.Sprintf(format, args...))
 }

@@ -11,13 +11,15 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/visible"
 )
 
 // An Attempt is something that a deploy key must not do, and that was tried.
 type Attempt struct {
 	Name    string // always the same, e.g. "agent forwarding"
 	Refused bool   // false: the key can do it
-	How     string // what the host answered, control characters made visible, and not long
+	How     string // what the host answered, in one visible line that is not long
 }
 
 const (
@@ -26,7 +28,7 @@ const (
 	// has ended counts until it has noticed. Eight make two turns of all attempts.
 	sideBySide = 8
 
-	answerKept = 512 // bytes of an answer, for a report
+	answerKept = 512 // runes of an answer, for a report
 
 	// refusal begins the line in which the gate says no, with exit status 126.
 	refusal = "provision: refused: "
@@ -123,7 +125,7 @@ func (c *Conn) Prove(ctx context.Context) ([]Attempt, error) {
 type try func(ctx context.Context, l *link) (refused bool, how string, err error)
 
 // attempts are those of Prove.
-var attempts = slices.Concat(inSessions, besides)
+var attempts = slices.Concat(inSessions, withoutSession)
 
 type attempt struct {
 	name  string
@@ -164,8 +166,8 @@ var inSessions = []attempt{
 	}{false, "MIT-MAGIC-COOKIE-1", "00000000000000000000000000000000", 0}))},
 }
 
-// besides are the attempts that take none.
-var besides = []attempt{
+// withoutSession are the attempts that take none.
+var withoutSession = []attempt{
 	{"forwarding to a port", "", channel("direct-tcpip", ssh.Marshal(struct {
 		Host       string
 		Port       uint32
@@ -208,12 +210,12 @@ func start(kind, text, in string) try {
 			return false, "", err
 		}
 		how := fmt.Sprintf("exit status %d", said.status)
-		for _, text := range []string{visible(out), said.stderr} {
+		for _, text := range []string{visible.Line(string(out)), said.stderr} {
 			if text != "" {
 				how += ": " + text
 			}
 		}
-		how = brief(how)
+		how = visible.Short(how, answerKept)
 		switch {
 		case said.status == 0 || strings.Contains(string(out)+said.stderr, "uid="):
 			return false, how, nil
@@ -264,7 +266,7 @@ func channel(kind string, payload []byte) try {
 		if !errors.As(err, &no) {
 			return false, "", err
 		}
-		how := brief(visible([]byte(fmt.Sprintf("%v: %s", no.Reason, no.Message))))
+		how := visible.Short(fmt.Sprintf("%v: %s", no.Reason, no.Message), answerKept)
 		switch {
 		case no.Reason == ssh.Prohibited || no.Reason == ssh.UnknownChannelType:
 			return true, how, nil
@@ -307,12 +309,4 @@ type beginning []byte
 func (b *beginning) Write(p []byte) (int, error) {
 	*b = append(*b, p[:min(len(p), stderrKept-len(*b))]...)
 	return len(p), nil
-}
-
-// brief cuts visible text.
-func brief(text string) string {
-	if len(text) > answerKept {
-		text = strings.ToValidUTF8(text[:answerKept], "") + " …"
-	}
-	return text
 }

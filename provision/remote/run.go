@@ -9,6 +9,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"provision/provision/hint"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // An ExitError tells that a program ran and failed.
 type ExitError struct {
 	Status int
-	Stderr string // the end of what it wrote there, control characters made visible
+	Stderr string // the end of what it wrote there, in one visible line
 }
 
 func (e *ExitError) Error() string {
@@ -89,7 +91,7 @@ func (c *Conn) run(ctx context.Context, program io.Reader, out io.Writer) error 
 	r := newRun(sh, out, prompt)
 	defer r.close()
 	c.dialer.trace(c.target.Name, fmt.Sprintf("a shell of root by %s, for a program of %d bytes", orNone(c.become), len(text)), nil)
-	err = c.converse(ctx, r, framed(text, mark))
+	err = c.follow(ctx, r, framed(text, mark))
 	c.dialer.trace(c.target.Name, "the shell has ended", err)
 	if err != nil && errors.Is(err, errRefused) {
 		c.mu.Lock()
@@ -122,9 +124,9 @@ func framed(program []byte, mark string) []byte {
 	return b.Bytes()
 }
 
-// converse gives the program to the shell at the right moment and follows it
+// follow gives the program to the shell at the right moment and follows it
 // to its end.
-func (c *Conn) converse(ctx context.Context, r *run, program []byte) error {
+func (c *Conn) follow(ctx context.Context, r *run, program []byte) error {
 	stopped := ctx.Done()
 	var shellReady, prompted <-chan struct{}
 	var hesitates <-chan time.Time
@@ -171,7 +173,7 @@ func (c *Conn) converse(ctx context.Context, r *run, program []byte) error {
 			defer clock.Stop()
 			hesitates = clock.C
 		case <-hesitates:
-			return c.giveUp(r, withHint(fmt.Errorf("sudo neither asked for the password nor ran the shell within %v: %s",
+			return c.giveUp(r, hint.Add(fmt.Errorf("sudo neither asked for the password nor ran the shell within %v: %s",
 				c.dialer.handshake(), r.said()), "it may want something else than a password; NOPASSWD in sudoers(5) is the way out"))
 		case e := <-r.shell.exit:
 			return c.ended(r, e, asked)

@@ -40,11 +40,9 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int, enough func
 	if err != nil {
 		return nil, err
 	}
-	var via *link
-	for i, jump := range route[:len(route)-1] {
-		if via, err = d.jump(ctx, route[:i+1], via); err != nil {
-			return nil, fmt.Errorf("jump host %s: %w", jump.Alias, err)
-		}
+	via, err := d.through(ctx, route[:len(route)-1])
+	if err != nil {
+		return nil, err
 	}
 	e := route[len(route)-1]
 	var keys []ScannedKey

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/visible"
 )
 
 // A shell is a command that runs on a host, with its streams.
@@ -200,7 +202,7 @@ func (l *link) serve(requests <-chan *ssh.Request, exits chan<- exit) {
 				Lang   string
 			}
 			if ssh.Unmarshal(r.Payload, &m) == nil {
-				end(exit{err: fmt.Errorf("%w: the shell was killed by %s", ErrLost, visible([]byte("SIG"+m.Signal)))})
+				end(exit{err: fmt.Errorf("%w: the shell was killed by %s", ErrLost, visible.Line("SIG"+m.Signal))})
 			}
 		}
 		if r.WantReply {

@@ -1,13 +1,13 @@
 package remote
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	"provision/provision/visible"
 )
 
 // stderrKept is how much of standard error is kept for errors: its end.
@@ -162,23 +162,5 @@ func (r *run) isReady() bool {
 func (r *run) said() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return visible(r.stderr)
-}
-
-// visible returns text for an error: without the space around it, and with
-// everything visible that a terminal might obey.
-func visible(text []byte) string {
-	var b strings.Builder
-	for _, c := range strings.TrimSpace(strings.ToValidUTF8(string(text), "\uFFFD")) {
-		switch {
-		case c == '\n' || c == '\t' || unicode.IsPrint(c):
-			b.WriteRune(c)
-		case c == '\r': // the other half of a line end
-		case c < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, c)
-		}
-	}
-	return b.String()
+	return visible.Line(string(r.stderr))
 }

@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 	"syscall"
+
+	"provision/provision/hint"
 )
 
 // unreachable explains why there is no way to an endpoint.
@@ -14,17 +16,17 @@ func unreachable(e endpoint, err error) error {
 	if e.Port != 22 {
 		try = "ssh -p " + strconv.Itoa(e.Port) + " " + e.Alias
 	}
-	hint := "does " + try + " get through?"
+	advice := "does " + try + " get through?"
 	var name *net.DNSError
 	var dial *net.OpError
 	switch {
 	case errors.As(err, &name) && name.IsNotFound:
-		return withHint(fmt.Errorf("connect to %s: there is no host of this name (%s)", e.Address(), name.Err),
+		return hint.Add(fmt.Errorf("connect to %s: there is no host of this name (%s)", e.Address(), name.Err),
 			"check the address: it is a name that this machine can resolve, an IP address, or a Host of ~/.ssh/config")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		hint = fmt.Sprintf("does sshd run there, at port %d? %s tells the same", e.Port, try)
+		advice = fmt.Sprintf("does sshd run there, at port %d? %s tells the same", e.Port, try)
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		hint = "is the host up, and is there a way from here, such as a VPN or a jump host? " + hint
+		advice = "is the host up, and is there a way from here, such as a VPN or a jump host? " + advice
 	}
 	if errors.As(err, &dial) {
 		err = dial.Err // without the address, which stands before it
@@ -32,5 +34,5 @@ func unreachable(e endpoint, err error) error {
 			err = call // without the name of the system call
 		}
 	}
-	return withHint(fmt.Errorf("connect to %s: %w", e.Address(), err), "%s", hint)
+	return hint.Add(fmt.Errorf("connect to %s: %w", e.Address(), err), "%s", advice)
 }

@@ -163,7 +163,7 @@ func (tokenSource) Init(context.Context, *gl.Client) error { return nil }
 func (reveal tokenSource) Header(context.Context) (key, value string, err error) {
 	text, err := reveal()
 	if err != nil {
-		return "", "", fmt.Errorf("read the GitLab token: %w", err)
+		return "", "", fmt.Errorf("read the token: %w", err)
 	}
 	text = strings.TrimSpace(text)
 	if text == "" {

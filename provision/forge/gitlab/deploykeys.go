@@ -15,7 +15,7 @@ import (
 	"provision/provision/forge"
 )
 
-func deployKeysOf(project string) string { return "list the deploy keys of project " + project }
+func deployKeysOf(project string) string { return "deploy keys of project " + project }
 
 // DeployKeys implements [forge.Forge].
 func (c *Client) DeployKeys(ctx context.Context, project string) ([]forge.DeployKey, error) {
@@ -50,12 +50,12 @@ func (c *Client) AddDeployKey(ctx context.Context, project string, key forge.Dep
 	asked := fmt.Sprintf("add deploy key %q to project %s", key.Title, project)
 	fingerprint, err := fingerprint(key.Key)
 	if err != nil {
-		return &failure{asked, err.Error(), nil}
+		return failed(asked, err.Error(), nil)
 	}
 	c.memo.forget(deployKeysOf(project))
 	there, err := c.DeployKeys(ctx, project)
 	if err != nil {
-		return fmt.Errorf("%s: %w", asked, err)
+		return err
 	}
 	i := slices.IndexFunc(there, func(k forge.DeployKey) bool { return blob(k.Key) == blob(key.Key) })
 	if i >= 0 {
@@ -81,7 +81,7 @@ func (c *Client) AddDeployKey(ctx context.Context, project string, key forge.Dep
 // settleDeployKey makes a key that is in the project push or not, as wanted.
 func (c *Client) settleDeployKey(ctx context.Context, asked, project string, there, want forge.DeployKey) error {
 	if !there.ExpiresAt.IsZero() && !there.ExpiresAt.After(c.now()) {
-		return &failure{asked, fmt.Sprintf("GitLab has this key already, as %q, and it expired on %s: remove it there first", clean(there.Title), there.ExpiresAt.Format(time.DateOnly)), nil}
+		return failed(asked, fmt.Sprintf("GitLab has this key already, as %q, and it expired on %s: remove it there first", clean(there.Title), there.ExpiresAt.Format(time.DateOnly)), nil)
 	}
 	if there.CanPush == want.CanPush {
 		return nil
@@ -92,7 +92,7 @@ func (c *Client) settleDeployKey(ctx context.Context, asked, project string, the
 		return err
 	}
 	if got.CanPush != want.CanPush {
-		return &failure{asked, fmt.Sprintf("the key is there as %q, and GitLab keeps can_push at %t", clean(there.Title), got.CanPush), nil}
+		return failed(asked, fmt.Sprintf("the key is there as %q, and GitLab keeps can_push at %t", clean(there.Title), got.CanPush), nil)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func (c *Client) enableDeployKey(ctx context.Context, asked, project string, key
 			continue // the list of all keys is for admins
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", asked, err)
+			return nil, err
 		}
 		i := slices.IndexFunc(found, func(k foundKey) bool { return blob(k.line) == blob(key.Key) })
 		if i < 0 {
@@ -125,7 +125,7 @@ func (c *Client) enableDeployKey(ctx context.Context, asked, project string, key
 			elsewhere = "in " + found[i].where + ", where the token's user is no Maintainer"
 		}
 	}
-	return nil, &failure{asked, fmt.Sprintf("its fingerprint %s %v, by a deploy key or a user's key %s", fingerprint, forge.ErrTaken, elsewhere), forge.ErrTaken}
+	return nil, failed(asked, fmt.Sprintf("its fingerprint %s %v, by a deploy key or a user's key %s", fingerprint, forge.ErrTaken, elsewhere), forge.ErrTaken)
 }
 
 type foundKey struct {
@@ -141,7 +141,7 @@ func (c *Client) ownDeployKeys(ctx context.Context) ([]foundKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := pages(c, "list the deploy keys of one's own projects", func(o gl.ListOptions) ([]*gl.ProjectDeployKey, *gl.Response, error) {
+	keys, err := pages(c, "deploy keys of one's own projects", func(o gl.ListOptions) ([]*gl.ProjectDeployKey, *gl.Response, error) {
 		return c.lib.DeployKeys.ListUserProjectDeployKeys(self.UserID, &gl.ListUserProjectDeployKeysOptions{ListOptions: o}, gl.WithContext(ctx))
 	})
 	var found []foundKey
@@ -153,7 +153,7 @@ func (c *Client) ownDeployKeys(ctx context.Context) ([]foundKey, error) {
 
 // allDeployKeys lists the deploy keys of the instance, which admins may.
 func (c *Client) allDeployKeys(ctx context.Context) ([]foundKey, error) {
-	keys, err := pages(c, "list all deploy keys", func(o gl.ListOptions) ([]*gl.InstanceDeployKey, *gl.Response, error) {
+	keys, err := pages(c, "all deploy keys", func(o gl.ListOptions) ([]*gl.InstanceDeployKey, *gl.Response, error) {
 		return c.lib.DeployKeys.ListAllDeployKeys(&gl.ListInstanceDeployKeysOptions{ListOptions: o}, gl.WithContext(ctx))
 	})
 	var found []foundKey

@@ -11,12 +11,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // failure is why GitLab did not do what it was asked to do. It holds text
@@ -25,15 +26,23 @@ type failure struct {
 	asked  string
 	reason string
 	kind   error // one of the Err values of forge, an error of the connection, or nil
+	look   bool  // nothing was to be changed
 }
+
+// failed is the failure of a change.
+func failed(asked, reason string, kind error) error { return &failure{asked, reason, kind, false} }
 
 func (f *failure) Error() string { return f.asked + ": " + f.reason }
-func (f *failure) Unwrap() error { return f.kind }
 
-// hint adds a line that says what the reader can do.
-func hint(err error, format string, args ...any) error {
-	return fmt.Errorf("%w\nhint: %s", err, fmt.Sprintf(format, args...))
+// Reason implements [forge.ChangeError]. What is looked at belongs to the
+// reason why something cannot be changed.
+func (f *failure) Reason() string {
+	if f.look {
+		return f.Error()
+	}
+	return f.reason
 }
+func (f *failure) Unwrap() error { return f.kind }
 
 const inDoubt = "; it may or may not be done: run again to see"
 
@@ -53,7 +62,7 @@ func (c *Client) explain(asked string, resp *gl.Response, err error, hidden ...s
 	changing := resp.Request.Method != http.MethodGet
 	said := c.words(resp, hidden)
 	fail := func(kind error, format string, args ...any) error {
-		return &failure{asked, fmt.Sprintf(format, args...), kind}
+		return &failure{asked, fmt.Sprintf(format, args...), kind, !changing}
 	}
 	switch status := resp.StatusCode; {
 	case status >= 500 && changing:
@@ -92,10 +101,11 @@ func (c *Client) explain(asked string, resp *gl.Response, err error, hidden ...s
 // unanswered explains an error on the way to GitLab.
 func (c *Client) unanswered(asked string, err error) error {
 	var wrapped *url.Error
+	look := false
 	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+		err, look = wrapped.Err, wrapped.Op == "Get"
 	}
-	reason := clean(err.Error())
+	reason, advice := clean(err.Error()), ""
 	var redirect *redirectError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
@@ -108,7 +118,7 @@ func (c *Client) unanswered(asked string, err error) error {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		reason = "stopped (" + reason + ")"
 	case errors.As(err, &authority):
-		reason += "\nhint: a GitLab with a CA of its own wants its certificate in gitlab.ca_file, and mostly in registry.ca_file; init takes it with --ca-file"
+		advice = "a GitLab with a CA of its own wants its certificate in gitlab.ca_file, and mostly in registry.ca_file; init takes it with --ca-file"
 	case errors.As(err, &name):
 		reason += ": check gitlab.url"
 	case errors.Is(err, http.ErrSchemeMismatch):
@@ -118,7 +128,7 @@ func (c *Client) unanswered(asked string, err error) error {
 	if errors.As(err, &doubt) {
 		reason += inDoubt
 	}
-	return &failure{asked, reason, err}
+	return hint.Add(&failure{asked, reason, err, look}, "%s", advice)
 }
 
 // words returns what an answer says, in one short line. GitLab has three
@@ -200,19 +210,7 @@ func hide(text string, reveal func() (string, error)) string {
 }
 
 // clean makes one short line of a text that somebody else wrote.
-func clean(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > 300 {
-		text = string(runes[:300]) + "…"
-	}
-	return text
-}
+func clean(text string) string { return visible.Short(text, 300) }
 
 // redirectError refuses a redirect: the token would travel with it.
 type redirectError struct {

@@ -2,6 +2,7 @@ package gitlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,9 +27,9 @@ func TestErrors(t *testing.T) {
 		text   string
 	}{
 		{"GET", reply(401, `{"message":"401 Unauthorized"}`), forge.ErrUnauthorized,
-			"ask: GitLab does not know this token, or it is revoked or expired (401 Unauthorized)"},
+			"ask: the token is unknown, revoked or expired (401 Unauthorized)"},
 		{"GET", reply(401, `{"error":"invalid_token","error_description":"Token was revoked. You have to re-authorize from the user."}`), forge.ErrUnauthorized,
-			"ask: GitLab does not know this token, or it is revoked or expired (Token was revoked. You have to re-authorize from the user.)"},
+			"ask: the token is unknown, revoked or expired (Token was revoked. You have to re-authorize from the user.)"},
 		{"GET", reply(403, `{"message":"403 Forbidden"}`), forge.ErrForbidden,
 			"ask: this token may not do that (403 Forbidden)"},
 		{"GET", reply(403, `{"error":"insufficient_scope","error_description":"The request requires higher privileges than provided by the access token.","scope":"ai_workflows api read_api"}`), forge.ErrForbidden,
@@ -52,7 +53,7 @@ func TestErrors(t *testing.T) {
 		{"POST", reply(418, `["a",1]`), nil, `ask: ["a",1]`},
 		{"POST", reply(418, `{}`), nil, "ask: 418 I'm a teapot"},
 		{"POST", reply(400, `{"message":"two\nlines \u001b[31mred\u202e `+strings.Repeat("x", 400)+`"}`), nil,
-			"ask: two lines [31mred " + strings.Repeat("x", 300-len("two lines [31mred ")) + "…"},
+			`ask: two; lines \x1b[31mred\u202e ` + strings.Repeat("x", 300-len(`two; lines \x1b[31mred\u202e `)) + "…"},
 		{"POST", html(502), nil, "ask: GitLab failed (502 Bad Gateway); it may or may not be done: run again to see"},
 		{"GET", html(200), nil, "ask: URL answered with a web page, not the API: check gitlab.url"},
 		{"DELETE", html(200), nil, "ask: URL answered with a web page, not the API: check gitlab.url"},
@@ -66,6 +67,14 @@ func TestErrors(t *testing.T) {
 		wantError(t, err, test.kind)
 		if want := strings.ReplaceAll(test.text, "URL", s.URL); err.Error() != want {
 			t.Errorf("got  %s\nwant %s", err, want)
+		}
+		var change forge.ChangeError
+		want := err.Error()
+		if test.method != "GET" {
+			want = strings.TrimPrefix(want, "ask: ")
+		}
+		if !errors.As(err, &change) || change.Reason() != want {
+			t.Errorf("%s: the reason is %q, want %q", test.method, change.Reason(), want)
 		}
 		if test.kind == nil {
 			for _, kind := range []error{forge.ErrUnauthorized, forge.ErrForbidden, forge.ErrNotFound, forge.ErrTaken, forge.ErrScope} {
@@ -84,7 +93,7 @@ func TestUnreadableAnswer(t *testing.T) {
 	s.on("POST /projects/a%2Fb/deploy_tokens", reply(201, `{"id":`))
 	c, _ := s.client()
 	_, err := c.DeployKeys(t.Context(), "a/b")
-	wantError(t, err, nil, "list the deploy keys of project a/b: the answer cannot be read", "check gitlab.url")
+	wantError(t, err, nil, "deploy keys of project a/b: the answer cannot be read", "check gitlab.url")
 	_, err = c.CreateToken(t.Context(), project, forge.DeployToken, forge.Token{Name: "n"})
 	wantError(t, err, nil, `create deploy token "n" of project a/b: the answer cannot be read`, "may or may not be done")
 }
@@ -143,8 +152,8 @@ func TestTokenOfTheOptions(t *testing.T) {
 		token secret.Value
 		says  string
 	}{
-		{secret.Value{}, "look at the GitLab token: read the GitLab token: the secret is not there yet"},
-		{secret.Born(func() (string, error) { return "", fmt.Errorf("pass: no such entry") }), "read the GitLab token: pass: no such entry"},
+		{secret.Value{}, "GitLab: read the token: the secret is not there yet"},
+		{secret.Born(func() (string, error) { return "", fmt.Errorf("pass: no such entry") }), "read the token: pass: no such entry"},
 		{secret.New(" \n"), "the GitLab token is empty"},
 		{secret.New(canary + "\nsecond line"), "the GitLab token has spaces, line breaks or foreign characters in it"},
 	} {
@@ -179,7 +188,7 @@ func TestUnanswered(t *testing.T) {
 	}{
 		{&url.Error{Op: "Get", URL: "https://git.example.com", Err: timeout}, "ask: dial tcp: context deadline exceeded"},
 		{&url.Error{Op: "Get", URL: "https://git.example.com", Err: context.DeadlineExceeded}, "ask: stopped (context deadline exceeded)"},
-		{fmt.Errorf("an answer with \x1b[31m\ncolours"), "ask: an answer with [31m colours"},
+		{fmt.Errorf("an answer with \x1b[31m\ncolours"), "ask: an answer with \\x1b[31m; colours"},
 	} {
 		if got := c.unanswered("ask", test.err); got.Error() != test.text {
 			t.Errorf("got %q, want %q", got, test.text)

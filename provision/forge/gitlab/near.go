@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"path"
+	"regexp"
 	"strings"
 
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 // near adds to the error about a project that was not found the name of the one
@@ -34,6 +36,9 @@ func (c *Client) near(ctx context.Context, project string, err error) error {
 	})
 	nearest, least := "", len(project)/3+1
 	for _, p := range paths {
+		if !projectPath.MatchString(p) {
+			continue // no GitLab has a project of that name
+		}
 		n := distance(strings.ToLower(p), strings.ToLower(project))
 		if path.Base(p) == path.Base(project) {
 			n = min(n, least-1) // in another group
@@ -43,10 +48,12 @@ func (c *Client) near(ctx context.Context, project string, err error) error {
 		}
 	}
 	if nearest == "" {
-		return hint(err, "check the path of the project, and that the token's user is a member of it")
+		return hint.Add(err, "check the path of the project, and that the token's user is a member of it")
 	}
-	return hint(err, "there is a project %s", clean(nearest))
+	return hint.Add(err, "there is a project %s", nearest)
 }
+
+var projectPath = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$`)
 
 // distance is how many letters have to be changed, added or left out to make one
 // text of another.

@@ -13,11 +13,12 @@ import (
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 // Project implements [forge.Forge].
 func (c *Client) Project(ctx context.Context, fullPath string) (forge.Project, error) {
-	question := "look up project " + fullPath
+	question := "project " + fullPath
 	return remember(ctx, &c.memo, question, func(ctx context.Context) (forge.Project, error) {
 		p, resp, err := c.lib.Projects.GetProject(fullPath, nil, gl.WithContext(ctx))
 		if id, ok := movedTo(err); ok {
@@ -56,7 +57,7 @@ func movedTo(err error) (int64, bool) {
 
 // Group implements [forge.Forge].
 func (c *Client) Group(ctx context.Context, fullPath string) (forge.Group, error) {
-	question := "look up group " + fullPath
+	question := "group " + fullPath
 	return remember(ctx, &c.memo, question, func(ctx context.Context) (forge.Group, error) {
 		//lint:ignore SA1019 without it GitLab sends the group's projects along
 		without := &gl.GetGroupOptions{WithProjects: gl.Ptr(false)}
@@ -70,7 +71,7 @@ func (c *Client) Group(ctx context.Context, fullPath string) (forge.Group, error
 
 // ProtectedBranches implements [forge.Forge].
 func (c *Client) ProtectedBranches(ctx context.Context, project string) ([]string, error) {
-	question := "list the protected branches of project " + project
+	question := "protected branches of project " + project
 	branches, err := remember(ctx, &c.memo, question, func(ctx context.Context) ([]*gl.ProtectedBranch, error) {
 		branches, err := pages(c, question, func(o gl.ListOptions) ([]*gl.ProtectedBranch, *gl.Response, error) {
 			return c.lib.ProtectedBranches.ListProtectedBranches(project, &gl.ListProtectedBranchesOptions{ListOptions: o}, gl.WithContext(ctx))
@@ -96,7 +97,7 @@ func (c *Client) Self(ctx context.Context) (forge.Token, error) {
 	return c.withDaysLeft(fromPersonal(*t)), nil
 }
 
-const lookAtToken = "look at the GitLab token"
+const lookAtToken = "GitLab"
 
 func (c *Client) self(ctx context.Context) (*gl.PersonalAccessToken, error) {
 
@@ -121,14 +122,14 @@ func (c *Client) CheckToken(ctx context.Context, scopes ...string) error {
 	t, err := c.Self(ctx)
 	switch {
 	case errors.Is(err, forge.ErrUnauthorized):
-		return hint(err, "make a new one with the scope %s at %s", scope, page)
+		return hint.Add(err, "make a new one with the scope %s at %s", scope, page)
 	case err != nil:
 		return err
 	case !t.Active:
-		return hint(&failure{fmt.Sprintf("GitLab token %q", t.Name), "it is revoked or expired", forge.ErrUnauthorized}, "make a new one with the scope %s at %s", scope, page)
+		return hint.Add(failed(fmt.Sprintf("GitLab token %q", t.Name), "it is revoked or expired", forge.ErrUnauthorized), "make a new one with the scope %s at %s", scope, page)
 	case len(scopes) > 0 && !slices.ContainsFunc(scopes, func(s string) bool { return slices.Contains(t.Scopes, s) }):
-		return hint(&failure{fmt.Sprintf("GitLab token %q", t.Name), fmt.Sprintf("it needs the scope %s, and has %s%s",
-			strings.Join(scopes, " or "), strings.Join(t.Scopes, ", "), until(t.Expires)), forge.ErrForbidden}, "make a new one with the scope %s at %s", scope, page)
+		return hint.Add(failed(fmt.Sprintf("GitLab token %q", t.Name), fmt.Sprintf("it needs the scope %s, and has %s%s",
+			strings.Join(scopes, " or "), strings.Join(t.Scopes, ", "), until(t.Expires)), forge.ErrForbidden), "make a new one with the scope %s at %s", scope, page)
 	}
 	return nil
 }

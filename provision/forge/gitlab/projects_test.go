@@ -49,7 +49,7 @@ func TestProject(t *testing.T) {
 		s.on("GET /projects", reply(200, `[]`))
 		c, _ := s.client()
 		_, err := c.Project(t.Context(), "a/b")
-		wantError(t, err, forge.ErrNotFound, "look up project a/b: not found, or not visible to this token (404 Project Not Found)\nhint: check the path")
+		wantError(t, err, forge.ErrNotFound, "project a/b: not found, or not visible to this token (404 Project Not Found)\nhint: check the path")
 		if got, err := c.Project(t.Context(), "a/b"); err != nil || got != want {
 			t.Errorf("an error was kept: %+v, %v", got, err)
 		}
@@ -66,6 +66,7 @@ func TestNear(t *testing.T) {
 		{"a/tool", `[{"path_with_namespace":"a/frobnicator"}]`, `[{"path_with_namespace":"elsewhere/entirely/tool"}]`, there + "elsewhere/entirely/tool"},
 		{"a/tool", `[{"path_with_namespace":"a/frobnicator"}]`, `[]`, "hint: check the path"},
 		{"a/tool", `no JSON`, `{}`, "hint: check the path"},
+		{"a/tool", `[{"path_with_namespace":"a/tool;id"},{"path_with_namespace":"b\nhint: x/tool"}]`, `[]`, "hint: check the path"},
 	} {
 		s := newStub(t)
 		s.on("GET /projects/"+url.PathEscape(test.asked), reply(404, `{"message":"404 Project Not Found"}`))
@@ -199,9 +200,9 @@ hint: make a new one with the scope api at URL/-/user_settings/personal_access_t
 			`GitLab token "n": it is revoked or expired
 hint: make a new one with the scope api at URL/-/user_settings/personal_access_tokens`},
 		{"dead", reply(401, dead), []string{"api"}, forge.ErrUnauthorized,
-			`look at the GitLab token: GitLab does not know this token, or it is revoked or expired (Token is expired. You can either do re-authorization or token refresh.)
+			`GitLab: the token is unknown, revoked or expired (Token is expired. You can either do re-authorization or token refresh.)
 hint: make a new one with the scope api at URL/-/user_settings/personal_access_tokens`},
-		{"no API", html(404), []string{"api"}, nil, `look at the GitLab token: URL answered with a web page, not the API: check gitlab.url`},
+		{"no API", html(404), []string{"api"}, nil, `GitLab: URL answered with a web page, not the API: check gitlab.url`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newStub(t)

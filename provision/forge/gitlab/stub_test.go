@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -191,9 +192,10 @@ func wantError(t *testing.T, err, kind error, says ...string) {
 	if kind != nil && !errors.Is(err, kind) {
 		t.Errorf("%v\nis not: %v", err, kind)
 	}
+	told := strings.Join(append([]string{err.Error()}, hint.Of(err)...), "\nhint: ")
 	for _, s := range says {
-		if !strings.Contains(err.Error(), s) {
-			t.Errorf("error %q\ndoes not say %q", err, s)
+		if !strings.Contains(told, s) {
+			t.Errorf("error %q\ndoes not say %q", told, s)
 		}
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {

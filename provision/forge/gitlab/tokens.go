@@ -10,11 +10,12 @@ import (
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
 func tokensOf(owner forge.Owner, kind forge.TokenKind) string {
-	return fmt.Sprintf("list the %ss of %s", kind, owner)
+	return fmt.Sprintf("%ss of %s", kind, owner)
 }
 
 // Tokens implements [forge.Forge]. Whether a token is active is what GitLab
@@ -63,7 +64,7 @@ func (c *Client) CreateToken(ctx context.Context, owner forge.Owner, kind forge.
 	asked := fmt.Sprintf("create %s %q of %s", kind, t.Name, owner)
 	if kind == forge.AccessToken && t.Level == 0 {
 		// GitLab's own choice would be a Maintainer.
-		return forge.Token{}, &failure{asked, "an access token needs an access level", nil}
+		return forge.Token{}, failed(asked, "an access token needs an access level", nil)
 	}
 	if t.Expires.IsZero() {
 		t.Expires = c.now().UTC().AddDate(0, 0, longest)
@@ -74,7 +75,7 @@ func (c *Client) CreateToken(ctx context.Context, owner forge.Owner, kind forge.
 		return forge.Token{}, err
 	}
 	if got.Value.IsZero() {
-		return forge.Token{}, &failure{asked, fmt.Sprintf("GitLab has made token %d and not shown its value: revoke it", got.ID), nil}
+		return forge.Token{}, failed(asked, fmt.Sprintf("GitLab has made token %d and not shown its value: revoke it", got.ID), nil)
 	}
 	return c.withDaysLeft(got), nil
 }
@@ -142,7 +143,7 @@ func (c *Client) orForbidden(ctx context.Context, asked string, err error) error
 	if _, dead := c.self(ctx); dead != nil {
 		return err
 	}
-	return hint(&failure{asked, forge.ErrForbidden.Error(), forge.ErrForbidden}, "the tokens of a group are for its Owners, those of a project for its Maintainers: let one of them make the token")
+	return hint.Add(failed(asked, forge.ErrForbidden.Error(), forge.ErrForbidden), "the tokens of a group are for its Owners, those of a project for its Maintainers: let one of them make the token")
 }
 
 func (c *Client) withDaysLeft(t forge.Token) forge.Token {

@@ -185,7 +185,7 @@ func TestTokensWithoutTheRight(t *testing.T) {
 	s.on(self, reply(200, `{"id":1,"active":true}`))
 	c, _ := s.client()
 	_, err := c.Tokens(t.Context(), group, forge.AccessToken)
-	wantError(t, err, forge.ErrForbidden, "list the access tokens of group acme/platform: this token may not do that\nhint: the tokens of a group are for its Owners")
+	wantError(t, err, forge.ErrForbidden, "access tokens of group acme/platform: this token may not do that\nhint: the tokens of a group are for its Owners")
 
 	s = newStub(t)
 	s.on(route, unauthorized)
@@ -195,7 +195,7 @@ func TestTokensWithoutTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Tokens(t.Context(), group, forge.AccessToken)
-	wantError(t, err, forge.ErrUnauthorized, "list the access tokens of group acme/platform: ")
+	wantError(t, err, forge.ErrUnauthorized, "access tokens of group acme/platform: ")
 	if got := s.asked("GET"); !slices.Equal(got, []string{self, route, self}) {
 		t.Errorf("%q", got)
 	}

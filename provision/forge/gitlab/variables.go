@@ -9,10 +9,11 @@ import (
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
-func variablesOf(owner forge.Owner) string { return "list the variables of " + owner.String() }
+func variablesOf(owner forge.Owner) string { return "variables of " + owner.String() }
 
 // Variables implements [forge.Forge].
 func (c *Client) Variables(ctx context.Context, owner forge.Owner) ([]forge.Variable, error) {
@@ -36,7 +37,7 @@ func (c *Client) Variables(ctx context.Context, owner forge.Owner) ([]forge.Vari
 		if owner.Kind == forge.ProjectOwner {
 			err = c.near(ctx, owner.Path, err)
 		} else if errors.Is(err, forge.ErrForbidden) {
-			err = hint(err, "variables of a group are for its Owners: let one of them make the token")
+			err = hint.Add(err, "variables of a group are for its Owners: let one of them make the token")
 		}
 		return variables, err
 	})
@@ -73,7 +74,7 @@ func (c *Client) SetVariable(ctx context.Context, owner forge.Owner, v forge.Var
 	c.memo.forget(variablesOf(owner))
 	there, err := c.Variables(ctx, owner)
 	if err != nil {
-		return fmt.Errorf("%s: %w", asked, err)
+		return err
 	}
 	defer c.memo.forget(variablesOf(owner))
 	i := slices.IndexFunc(there, func(o forge.Variable) bool { return o.Key == v.Key && o.Scope == v.Scope })
@@ -83,7 +84,7 @@ func (c *Client) SetVariable(ctx context.Context, owner forge.Owner, v forge.Var
 	err = c.createVariable(ctx, asked, owner, v)
 	otherScope := slices.ContainsFunc(there, func(o forge.Variable) bool { return o.Key == v.Key })
 	if errors.Is(err, forge.ErrTaken) && owner.Kind == forge.GroupOwner && otherScope && !c.exists(ctx, owner, v) {
-		return &failure{asked, fmt.Sprintf("%v, and nothing was changed", forge.ErrScope), forge.ErrScope}
+		return failed(asked, fmt.Sprintf("%v, and nothing was changed", forge.ErrScope), forge.ErrScope)
 	}
 	return err
 }
@@ -97,7 +98,7 @@ func (c *Client) exists(ctx context.Context, owner forge.Owner, v forge.Variable
 
 func (c *Client) updateVariable(ctx context.Context, asked string, owner forge.Owner, there, v forge.Variable) error {
 	if there.Hidden != v.Hidden {
-		return &failure{asked, fmt.Sprintf("hidden is %t there, and GitLab never changes that: remove the variable first", there.Hidden), nil}
+		return failed(asked, fmt.Sprintf("hidden is %t there, and GitLab never changes that: remove the variable first", there.Hidden), nil)
 	}
 	o := &gl.UpdateProjectVariableOptions{
 		VariableType: variableType(v),
@@ -132,7 +133,7 @@ func (c *Client) updateVariable(ctx context.Context, asked string, owner forge.O
 		return err
 	}
 	if got.EnvironmentScope != v.Scope {
-		return &failure{asked, fmt.Sprintf("GitLab has changed the one of scope %q instead: look at it, and set it right by hand", clean(got.EnvironmentScope)), nil}
+		return failed(asked, fmt.Sprintf("GitLab has changed the one of scope %q instead: look at it, and set it right by hand", clean(got.EnvironmentScope)), nil)
 	}
 	return nil
 }
@@ -175,9 +176,9 @@ func (c *Client) createVariable(ctx context.Context, asked string, owner forge.O
 	// every job of the group would get this variable. The undoing must not
 	// stop half way when the run is stopped.
 	if err := c.removeVariable(context.WithoutCancel(ctx), asked, owner, v.Key, got.EnvironmentScope); err != nil {
-		return &failure{asked, fmt.Sprintf("GitLab has stored it for scope %q, and it could not be removed again: remove it by hand: %v", clean(got.EnvironmentScope), err), err}
+		return failed(asked, fmt.Sprintf("GitLab has stored it for scope %q, and it could not be removed again: remove it by hand: %v", clean(got.EnvironmentScope), err), err)
 	}
-	return &failure{asked, fmt.Sprintf("%v; what it stored was removed again", forge.ErrScope), forge.ErrScope}
+	return failed(asked, fmt.Sprintf("%v; what it stored was removed again", forge.ErrScope), forge.ErrScope)
 }
 
 func variableType(v forge.Variable) *gl.VariableTypeValue {

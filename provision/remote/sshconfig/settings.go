@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 )
 
 // Asking ssh -G costs a process, and for many hosts more than logging in to
@@ -19,7 +18,7 @@ import (
 
 // settings returns what ssh -G prints for a host.
 func (c *Config) settings(ctx context.Context, ssh, alias string, given Given) ([]byte, error) {
-	c.once.Do(c.readHostLines)
+	c.read.Do(c.readHostLines)
 	if !c.alike || !plainName(alias) {
 		return c.askSSH(ctx, ssh, alias, given)
 	}
@@ -27,7 +26,7 @@ func (c *Config) settings(ctx context.Context, ssh, alias string, given Given) (
 	if apart {
 		return c.askSSH(ctx, ssh, alias, given)
 	}
-	printed, err := c.answers.get(ctx, matching, func() ([]byte, error) { return c.askSSH(ctx, ssh, alias, Given{}) })
+	printed, err := c.answers.Get(ctx, matching, func(ctx context.Context) ([]byte, error) { return c.askSSH(ctx, ssh, alias, Given{}) })
 	if err != nil {
 		return nil, err
 	}
@@ -201,52 +200,4 @@ func (r *configReader) include(pattern, dir string, line int) error {
 		}
 	}
 	return nil
-}
-
-// An answers asks every question once, and who comes meanwhile waits. Errors
-// are not kept.
-type answers struct {
-	mu  sync.Mutex
-	all map[string]*reply
-}
-
-type reply struct {
-	done chan struct{}
-	text []byte
-	err  error
-}
-
-func (a *answers) get(ctx context.Context, question string, ask func() ([]byte, error)) ([]byte, error) {
-	for {
-		a.mu.Lock()
-		r, ok := a.all[question]
-		if !ok {
-			r = &reply{done: make(chan struct{})}
-			if a.all == nil {
-				a.all = map[string]*reply{}
-			}
-			a.all[question] = r
-		}
-		a.mu.Unlock()
-		if !ok {
-			if r.text, r.err = ask(); r.err != nil {
-				a.mu.Lock()
-				delete(a.all, question)
-				a.mu.Unlock()
-			}
-			close(r.done)
-			return r.text, r.err
-		}
-		select {
-		case <-r.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if r.err == nil {
-			return r.text, nil
-		}
-		if err := ctx.Err(); err != nil { // somebody else's cancel is none of ours
-			return nil, err
-		}
-	}
 }

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"provision/provision/once"
 )
 
 // A Config is what the files say, each read when it is first needed, and not
@@ -30,10 +32,10 @@ type Config struct {
 	// not change after the first call.
 	File string
 
-	once    sync.Once
+	read    sync.Once
 	alike   bool
 	lines   hostLines
-	answers answers
+	answers once.Map[string, []byte]
 
 	mu    sync.Mutex
 	known map[string]*knownFiles
