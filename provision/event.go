@@ -12,7 +12,7 @@ import (
 type Event struct {
 	Host   string
 	Step   string
-	Change string // the summary of the change
+	Change Change // zero where it is about none
 	Kind   Kind
 	Text   string // Said: one line of output, made visible; Noted: the note
 }

@@ -39,7 +39,7 @@ func TestLogOfChanges(t *testing.T) {
 					h.replace = []string{call, logger}
 					var deeds []deed
 					for i, s := range tt.scripts {
-						deeds = append(deeds, deed{"it's", Change{Summary: fmt.Sprintf("%d\n$(id)", i), Do: s}})
+						deeds = append(deeds, deed{"it's", Change{Object: fmt.Sprintf("%d\n$(id)", i), Do: s}})
 					}
 					target := Target{Name: "h", Host: h, By: "ann"}
 					if logger == call {

@@ -1,9 +1,6 @@
 package provision
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 // A Plan says what is missing on a host, in the order of the steps. Steps
 // that lack nothing are not in it, unless they have something to tell.
@@ -54,7 +51,7 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 		for _, c := range changes {
 			switch do := c.Do.(type) {
 			case note:
-				s.Notes = append(s.Notes, c.Summary)
+				s.Notes = append(s.Notes, string(do))
 			case Credential:
 				s.Credentials = append(s.Credentials, do)
 			default:
@@ -76,6 +73,8 @@ type deed struct {
 	step   string
 	change Change
 }
+
+func (d deed) id() ID { return d.change.ID(d.step) }
 
 // round returns the changes that can be made now, in order: see the comment
 // of the package.
@@ -126,11 +125,11 @@ func isScript(a Action) bool { _, ok := a.(Script); return ok }
 
 // again returns an error if something that was made is still missing, which
 // would go on for ever.
-func again(plan Plan, made map[string]bool) error {
+func again(plan Plan, made map[ID]bool) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
-			if c.Do != nil && made[s.Step+"\x00"+c.Summary] {
-				return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("made, yet still missing")}
+			if c.Do != nil && made[c.ID(s.Step)] {
+				return &StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")}
 			}
 		}
 	}
@@ -140,7 +139,7 @@ func again(plan Plan, made map[string]bool) error {
 func stuck(plan Plan) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
-			return &StepError{Step: s.Step, Change: c.Summary, Err: fmt.Errorf("waits for something that no step makes")}
+			return &StepError{Step: s.Step, Change: c.String(), Err: errors.New("blocked: no step in this run provides what it needs")}
 		}
 	}
 	return nil

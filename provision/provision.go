@@ -53,7 +53,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		return err
 	}
 	tell(Event{Kind: Looked})
-	made := map[string]bool{}
+	made := map[ID]bool{}
 	var first, last Plan
 	defer func() { noteAll(first, last, tell) }()
 	var lock *hold
@@ -94,10 +94,10 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 			return err
 		}
 		for _, d := range deeds {
-			made[d.step+"\x00"+d.change.Summary] = true
+			made[d.id()] = true
 		}
 	}
-	return at(t.Name, errors.New("there is always something missing"))
+	return at(t.Name, fmt.Errorf("did not converge after %d rounds", maxRounds))
 }
 
 // noteAll tells the notes that hold in the end, and those that steps had beside
@@ -124,7 +124,7 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 	defer func() {
 		if err != nil && !errors.Is(err, errWaited) {
 			for _, d := range deeds[next:] {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+				tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 			}
 		}
 	}()
@@ -141,12 +141,12 @@ func makeRound(ctx context.Context, t Target, lock *hold, deeds []deed, steps []
 			}
 			d := deeds[next]
 			next++
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
+			tell(Event{Step: d.step, Change: d.change, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: Failed})
-				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: err}
+				tell(Event{Step: d.step, Change: d.change, Kind: Failed})
+				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: err}
 			}
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Done})
+			tell(Event{Step: d.step, Change: d.change, Kind: Done})
 			continue
 		}
 		end := next
@@ -175,7 +175,7 @@ func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, 
 	for _, d := range deeds {
 		j := job{script: d.change.Do.(Script)}
 		if t.By != "" {
-			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change, t.By)
 		}
 		jobs = append(jobs, j)
 	}
@@ -189,7 +189,7 @@ func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, 
 	prog, err := newProgram(jobs, lock.script()...)
 	if err != nil {
 		for _, d := range deeds {
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+			tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 		}
 		return nil, at(t.Name, err)
 	}
@@ -204,7 +204,7 @@ func run(ctx context.Context, t Target, lock *hold, deeds []deed, steps []Step, 
 func converse(ctx context.Context, t Target, prog *program, deeds []deed, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
 		if n < len(deeds) {
-			tell(Event{Step: deeds[n].step, Change: deeds[n].change.Summary, Kind: kind, Text: text})
+			tell(Event{Step: deeds[n].step, Change: deeds[n].change, Kind: kind, Text: text})
 		}
 	}
 	out, in := io.Pipe()
@@ -252,7 +252,7 @@ func judge(t Target, deeds []deed, probes []probe, results []result, stray []str
 		e := &StepError{Host: t.Name, Status: r.status, Output: r.output}
 		switch {
 		case n < len(deeds):
-			e.Step, e.Change = deeds[n].step, deeds[n].change.Summary
+			e.Step, e.Change = deeds[n].step, deeds[n].change.String()
 		default:
 			e.Step, e.Change = probes[n-len(deeds)].steps[0], "look"
 		}

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -37,44 +36,6 @@ type Probe struct {
 	Ask func(context.Context, forge.Forge) (Facts, error)
 }
 
-// A Change is one thing to do.
-type Change struct {
-	Summary string // a lower-case imperative sentence, unique in its step; never a secret
-	Detail  string // more to show in a plan, such as a diff
-	Hint    string // what to do where the script fails; may be empty
-	Do      Action // a Script or a Call; nil: see [Later]
-}
-
-// Later is a change that is foreseen, but can be planned only after the
-// changes ahead of it are made and the host is looked at again.
-func Later(format string, args ...any) Change {
-	return Change{Summary: fmt.Sprintf(format, args...)}
-}
-
-// Note is something to tell that needs no change. A hint may stand behind it, as
-// in the text of an error.
-func Note(format string, args ...any) Change {
-	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
-}
-
-// Lasts tells of a credential that is there, and how long it goes on working.
-func Lasts(c Credential) Change { return Change{Summary: c.Name, Do: c} }
-
-// A Credential is one that somebody can use, until it ends.
-type Credential struct {
-	Name string // never the secret itself
-	Ends bool
-	Days int // whole days until then, if it ends
-}
-
-// String returns the name, and how long it lasts.
-func (c Credential) String() string {
-	if !c.Ends {
-		return c.Name + ": no end"
-	}
-	return fmt.Sprintf("%s: %d days left", c.Name, c.Days)
-}
-
 // An Action is what a change does: a [Script] or a [Call].
 type Action interface{ action() }
 
@@ -101,7 +62,7 @@ type Script struct {
 // [secret.Value] that a later script spends.
 type Call func(context.Context, forge.Forge) error
 
-type note struct{}
+type note string
 
 func (Script) action() {}
 func (Call) action()   {}

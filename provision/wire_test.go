@@ -54,7 +54,7 @@ func run1(t *testing.T, h *shellHost, scripts ...Script) (events []string, err e
 	t.Helper()
 	var deeds []deed
 	for i, s := range scripts {
-		deeds = append(deeds, deed{"step", Change{Summary: fmt.Sprint(i), Do: s}})
+		deeds = append(deeds, deed{"step", Change{Object: fmt.Sprint(i), Do: s}})
 	}
 	_, err = run(context.Background(), Target{Name: "h", Host: h}, nil, deeds, nil, func(e Event) {
 		events = append(events, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Change, e.Kind, e.Text)))

@@ -45,8 +45,8 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 			hint += "; and the project has to have the branch " + s.branch
 		}
 		return []provision.Change{{
-			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
-			Hint:    hint,
+			Verb: provision.Clone, Object: s.url, Remark: "to " + home,
+			Hint: hint,
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -112,20 +112,20 @@ func (s checkout) undo(wish) undo {
 		home := "~" + s.user + "/" + s.directory
 		var changes []provision.Change
 		if f.Get("half") != "" {
-			changes = append(changes, asUser(s.user, "remove what is left of an earlier "+home, `rm -rf ".$1.removed"`, s.directory))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: fmt.Sprintf("~%s/.%s.removed", s.user, s.directory), Remark: "(left by an interrupted removal)"}, `rm -rf ".$1.removed"`, s.directory))
 		}
 		switch {
 		case f.Get("there") == "":
 			return changes, nil
 		case losesNothing(f):
 			// It moves away first: half of a clone would look like anything.
-			return append(changes, asUser(s.user, "remove "+home, `
+			return append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: home}, `
 mv "$1" ".$1.removed"
 rm -rf ".$1.removed"
 `, s.directory)), nil
 		}
 		if f.Get("override") != "" {
-			changes = append(changes, asUser(s.user, "remove "+home+"/compose.override.yaml", removeOverride, s.directory))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: home + "/compose.override.yaml"}, removeOverride, s.directory))
 		}
 		if f.Get("made") == "" {
 			return append(changes, provision.Note("%s stays, as somebody else has made it", home)), nil

@@ -76,15 +76,15 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 
 	var changes []provision.Change
 	set := func(base, text string, owner forge.Owner, there, ours bool) {
-		verb, description := "set ", s.ci.description()
+		verb, description := provision.Set, s.ci.description()
 		if there {
-			verb = "update "
+			verb = provision.Update
 		}
 		if !ours {
 			description = "" // stays as it is
 		}
 		changes = append(changes, provision.Change{
-			Summary: verb + s.ci.where(base, owner),
+			Verb: verb, Object: s.ci.where(base, owner),
 			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 				return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
 					Key: s.ci.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.ci.scope, Description: description,
@@ -156,11 +156,11 @@ func (s ciVariables) undo(wish) undo {
 				return nil, err
 			}
 			for _, v := range choose(variables) {
-				facts.Add("ours "+owner.String(), called(v, owner))
+				facts.Add("ours "+owner.String(), keyed(v))
 			}
 			for _, base := range ciBases {
 				if v, ok := c.find(variables, base); ok && !ours(v) {
-					facts.Add("foreign", called(v, owner))
+					facts.Add("foreign "+owner.String(), keyed(v))
 				}
 			}
 		}
@@ -173,12 +173,15 @@ func (s ciVariables) undo(wish) undo {
 				changes = append(changes, unset(owner, what, choose))
 			}
 		}
-		for _, what := range f["foreign"] {
-			note := "%s stays, as somebody else has set it"
-			if strings.HasPrefix(what, c.variables.Key(inventory.KeyVariable)+" ") {
-				note += "; its key opens no gate of " + c.deployment + " on " + c.host + " any more"
+		for _, owner := range c.owners {
+			for _, what := range f["foreign "+owner.String()] {
+				key, scope, _ := strings.Cut(what, " ")
+				note := "%s stays, as somebody else has set it"
+				if key == c.variables.Key(inventory.KeyVariable) {
+					note += "; its key is revoked for " + c.deployment + " on " + c.host
+				}
+				changes = append(changes, provision.Note(note, variableName(owner, key, scope)))
 			}
-			changes = append(changes, provision.Note(note, what))
 		}
 		return append(changes, hidden(f, "variables that say %q", c.description())...), nil
 	}}

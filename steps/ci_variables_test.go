@@ -80,7 +80,7 @@ func TestMovedVariables(t *testing.T) {
 		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target), Description: ours},
 		{Key: "SSH_AUTH", Scope: "by hand", Value: secret.New("key")},
 	}
-	done, err := converge(t, stepOf(t, "", "", "ci-moved frobnicator-production"), f, &host{})
+	done, err := converge(t, stepOf(t, "", "", "stale-variables frobnicator-production"), f, &host{})
 	checkDone(t, done, err,
 		"RemoveVariable group transmogrify SSH_AUTH old", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET old",
 		"RemoveVariable group transmogrify OLD_SSH_AUTH production", "RemoveVariable group transmogrify OLD_SSH_DEPLOY_TARGET production",
@@ -107,7 +107,7 @@ func TestMovedJobs(t *testing.T) {
 			Key: c.prefix + "SSH_DEPLOY_TARGET", Scope: c.scope,
 			Value: secret.New("ssh://deploy-frobnicator@deploy-host.example.com"), Description: "Set by provision for frobnicator-production on web1.",
 		}}
-		step := stepOf(t, "", "", "ci-moved frobnicator-production")
+		step := stepOf(t, "", "", "stale-variables frobnicator-production")
 		facts, err := step.Probe().Ask(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +130,7 @@ func TestVariablesThatNobodySees(t *testing.T) {
 	f := newFake()
 	f.Vars[group] = []forge.Variable{{Key: "SSH_DEPLOY_TARGET", Scope: "production", Hidden: true}}
 	_, err := converge(t, stepOf(t, "", "", "ci-variables frobnicator-production"), f, hostKeys("ssh-ed25519 E"))
-	if want := "SSH_DEPLOY_TARGET of group transmogrify for production is hidden and cannot be compared; delete it"; fmt.Sprint(err) != want {
+	if want := "CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is hidden and cannot be compared; delete it"; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -70,18 +70,18 @@ esac
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch {
 	case len(f["unasked"]) > 0:
-		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, provision.Visible(f.Get("unasked")))}, nil
+		return []provision.Change{provision.Later(provision.Start, "the containers of "+s.deployment, "(if there are none, once docker can be asked: "+provision.Visible(f.Get("unasked"))+")")}, nil
 	case f.Get("deploying") != "":
 		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged\nhint: look again when it has ended", s.deployment)}, nil
 	case len(f["service"])+len(f["good"]) == 0:
 		if f.Get("unversioned") != "" {
 			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet\nhint: its deploy job starts them, with a version", s.deployment)}, nil
 		}
-		return []provision.Change{s.start("start the containers of " + s.deployment)}, nil
+		return []provision.Change{s.start("the containers of "+s.deployment, "")}, nil
 	}
 	stopped, ill := s.judge(f)
 	if len(stopped) > 0 {
-		return []provision.Change{s.start(fmt.Sprintf("start %s of %s again (%s)", count(len(stopped), "service"), s.deployment, list(stopped)))}, nil
+		return []provision.Change{s.start(count(len(stopped), "service")+" of "+s.deployment, "("+list(stopped)+")")}, nil
 	}
 	var notes []provision.Change
 	for _, reason := range ill {
@@ -139,8 +139,8 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 	return stopped, ill
 }
 
-func (s containers) start(summary string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
+func (s containers) start(object, remark string) provision.Change {
+	return provision.Change{Verb: provision.Start, Object: object, Remark: remark, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
 told=$(/bin/sh ` + deployFile + ` ask "$1" - apply start) && status=0 || status=$?
 printf '%s\n' "$told" | grep '^hint: ' || : # before the outcome, which is the last line
 printf '%s\n' "$told" | grep -v '^hint: '
@@ -185,8 +185,8 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 			return nil, provision.Hint(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
 		}
 		var changes []provision.Change
-		down := func(summary string, flags string) {
-			changes = append(changes, asRoot(summary, `
+		down := func(besides, flags string) {
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, `
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 lock=$home/.provision/$4/lock
@@ -204,14 +204,14 @@ done
 		volumes := list(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {
 		case w.given.Volumes && volumes != "":
-			down("remove the containers and networks of "+s.deployment+", and the data in "+volumes, "--volumes")
+			down(", and the data in "+volumes, "--volumes")
 		case w.given.Volumes && there:
-			down("remove the containers and networks of "+s.deployment, "--volumes")
+			down("", "--volumes")
 		case there:
-			down("remove the containers and networks of "+s.deployment, "")
+			down("", "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(fmt.Sprintf("remove %s of %s", count(len(kept), "kept image"), s.deployment), `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: count(len(kept), "kept image") + " of " + s.deployment}, `
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done

@@ -25,7 +25,7 @@ func (s deploys) undo(wish) undo {
 		if f.Get("there") == "" {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.user, "remove ~"+s.user+"/.provision/"+s.deployment, `
+		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: "~" + s.user + "/.provision/" + s.deployment}, `
 rm -rf ".provision/$1"
 rmdir .provision 2>/dev/null || :
 `, s.deployment)}, nil

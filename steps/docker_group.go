@@ -20,7 +20,8 @@ func (dockerGroup) Plan(f provision.Facts) ([]provision.Change, error) {
 	// The packages of Docker make the group themselves, and may be installed
 	// just before this runs.
 	return []provision.Change{{
-		Summary: "make the group docker",
-		Do:      provision.Script{Text: `getent group docker >/dev/null || groupadd --system docker`},
+		Verb:   provision.Create,
+		Object: "system group docker",
+		Do:     provision.Script{Text: `getent group docker >/dev/null || groupadd --system docker`},
 	}}, nil
 }

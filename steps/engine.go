@@ -62,7 +62,7 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		if !s.install {
 			return nil, provision.Hint(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
 		}
-		return []provision.Change{aptInstall("finish the installation of "+list(unfinished)+", which was interrupted", unfinished)}, nil
+		return []provision.Change{aptInstall(list(unfinished), "(finishes an interrupted installation)", unfinished)}, nil
 	}
 	packages, err := s.packages(f, lacks)
 	if err != nil {
@@ -87,14 +87,14 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
 			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
-	return []provision.Change{aptInstall("install "+list(names)+" ("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
+	return []provision.Change{aptInstall(list(names), "("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
 }
 
 // aptInstall installs packages. On a terminal of its own dpkg would outlive an
 // interrupt. What an interrupt leaves half done keeps apt from working, so that
 // is finished first.
-func aptInstall(summary string, packages []string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{Args: packages, Text: `
+func aptInstall(what, remark string, packages []string) provision.Change {
+	return provision.Change{Verb: provision.Install, Object: what, Remark: remark, Do: provision.Script{Args: packages, Text: `
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 dpkg --configure -a || :
 apt-get update -q

@@ -27,11 +27,11 @@ func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(g.text, "755") {
 		return nil, nil
 	}
-	summary := "install " + g.file
+	change := provision.Change{Verb: provision.Install, Object: g.file, Do: install(g.file, g.text, "755")}
 	if f.Get("file") != "" {
-		summary = "replace " + g.file + ", which is another version or was altered"
+		change.Verb, change.Remark = provision.Update, "(another version, or altered)"
 	}
-	return []provision.Change{{Summary: summary, Do: install(g.file, g.text, "755")}}, nil
+	return []provision.Change{change}, nil
 }
 
 // undo removes both programs, where no deployment is left, and the folders
@@ -51,10 +51,10 @@ done
 		}
 		var changes []provision.Change
 		for _, file := range f["there"] {
-			changes = append(changes, asRoot("remove "+file, removeFile, file, "/usr/local/lib/provision"))
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: file}, removeFile, file, "/usr/local/lib/provision"))
 		}
 		if bare := f["bare"]; len(bare) > 0 {
-			changes = append(changes, asRoot("remove what is left of "+list(bare), `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: list(bare), Remark: "(empty directories)"}, `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
 		}
 		return changes, nil
 	}}

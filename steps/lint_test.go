@@ -87,7 +87,7 @@ func everyScript(t *testing.T) []namedScript {
 		changes, _ := c.step.Plan(c.facts)
 		for _, change := range changes {
 			if s, ok := change.Do.(provision.Script); ok {
-				add(change.Summary, s)
+				add(change.String(), s)
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func everyScript(t *testing.T) []namedScript {
 		changes, _ := c.step.Plan(c.facts)
 		for _, change := range changes {
 			if s, ok := change.Do.(provision.Script); ok {
-				add(change.Summary, s)
+				add(change.String(), s)
 			}
 		}
 	}

@@ -33,12 +33,14 @@ func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, nil
 	}
 	return []provision.Change{{
-		Summary: "let docker trust the CA of " + s.registry,
-		Do:      install(s.file(), s.pem, "644"),
+		Verb:   provision.Install,
+		Object: s.file(),
+		Remark: "(CA certificate of " + s.registry + ")",
+		Do:     install(s.file(), s.pem, "644"),
 	}}, nil
 }
 
-// undo trusts the CA of the registry no longer, where nobody needs it.
+// undo removes the certificate, where nobody needs it.
 func (s registryCA) undo(w wish) undo {
 	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
@@ -49,8 +51,8 @@ func (s registryCA) undo(w wish) undo {
 			if f.Get("empty") == "" || !f.Has("carried", w.deployment.Name) {
 				return nil, nil // nobody knows whose folder that is
 			}
-			return []provision.Change{asRoot("remove the empty folder "+path.Dir(s.file()), removeFile, s.file(), "/etc/docker/certs.d")}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "empty directory " + path.Dir(s.file())}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 		}
-		return []provision.Change{asRoot("let docker trust the CA of "+s.registry+" no longer", removeFile, s.file(), "/etc/docker/certs.d")}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: s.file(), Remark: "(CA certificate of " + s.registry + ")"}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 	}}
 }

@@ -128,13 +128,14 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if f.Get("loose") != "" && f.Get("login") != "" {
 		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("let nobody else read ~%s/.docker/config.json", s.user),
-			Do:      provision.Script{User: s.user, Text: `chmod go= .docker/config.json`},
+			Verb:   provision.Chmod,
+			Object: fmt.Sprintf("go= ~%s/.docker/config.json", s.user),
+			Do:     provision.Script{User: s.user, Text: `chmod go= .docker/config.json`},
 		})
 	}
 	if s.kind == "" {
 		if f.Get("digest") != s.digest && s.salt != "" {
-			changes = append(changes, s.login("", s.named))
+			changes = append(changes, s.login(s.named))
 		}
 		return changes, nil
 	}
@@ -153,8 +154,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	for _, id := range unused {
 		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("revoke the %s %d of %s, which nobody holds", s.kind, id, s.owner),
-			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
+			Verb:   provision.Revoke,
+			Object: fmt.Sprintf("unused %s %d of %s", s.kind, id, s.owner),
+			Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
 		})
 	}
 	for _, id := range f["foreign"] {
@@ -166,7 +168,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 // unusable returns an error where a login would not be kept in config.json.
 func (s registryLogin) unusable(f provision.Facts) error {
 	if f.Get("config") == "broken" {
-		return provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+		return provision.Hint(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "repair it, or move it away: apply creates a new one")
 	}
 	store, others := f["store"], f["helper"]
 	if len(others) > 0 {
@@ -236,18 +238,20 @@ func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64,
 // works, so the other is tried before that one goes.
 func (s registryLogin) replace(held heldToken) []provision.Change {
 	why := map[fate]string{
-		retired: fmt.Sprintf(", in place of token %s", held.id),
-		ending:  fmt.Sprintf(", as token %s ends in %d days", held.id, held.days),
-		dead:    fmt.Sprintf(", as token %s is revoked or expired", held.id),
+		retired: fmt.Sprintf("(replaces token %s)", held.id),
+		ending:  fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
+		dead:    fmt.Sprintf("(token %s is revoked or expired)", held.id),
 	}
 	credential := secret.Born(nil)
 	changes := []provision.Change{{
-		Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why[held.fate]),
-		Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
-	}, s.login(" with it", credential)}
+		Verb:   provision.Create,
+		Object: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner),
+		Remark: why[held.fate],
+		Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
+	}, s.login(credential)}
 	if held.fate == retired {
 		changes = append(changes, provision.Change{
-			Summary: "pull with it",
+			Verb: provision.Test, Object: "the new token: docker compose pull",
 			Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 cd "$1"
 docker compose pull --quiet
@@ -289,11 +293,13 @@ func (s registryLogin) hint() string {
 	return fmt.Sprintf("is %s the registry of this GitLab? run again when it answers", s.registry)
 }
 
-func (s registryLogin) login(how string, credential secret.Value) provision.Change {
+func (s registryLogin) login(credential secret.Value) provision.Change {
 	return provision.Change{
-		Summary: fmt.Sprintf("log %s in to %s%s", s.user, s.registry, how),
-		Hint:    s.hint(),
-		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
+		Verb:   provision.DockerLogin,
+		Object: s.registry,
+		Remark: "as " + s.user,
+		Hint:   s.hint(),
+		Do:     provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
 	}
 }
 
@@ -324,7 +330,7 @@ func (s registryLogin) undo(w wish) undo {
 			changes = append(changes, provision.Note("~%s/.docker/config.json is not valid JSON, and stays", s.user))
 		case login == "":
 		case s.made(login, f):
-			changes = append(changes, asUser(s.user, fmt.Sprintf("log %s out of %s", s.user, s.registry), templates.Logout, s.registry, login))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.DockerLogout, Object: s.registry, Remark: "as " + s.user}, templates.Logout, s.registry, login))
 		default:
 			changes = append(changes, provision.Note("the login of %s to %s stays, as somebody else has made it", s.user, s.registry))
 		}
@@ -333,8 +339,11 @@ func (s registryLogin) undo(w wish) undo {
 			if err != nil {
 				return nil, err
 			}
-			changes = append(changes, call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) },
-				"revoke the %s %d of %s", s.kind, id, s.owner))
+			changes = append(changes, provision.Change{
+				Verb:   provision.Revoke,
+				Object: fmt.Sprintf("%s %d of %s", s.kind, id, s.owner),
+				Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
+			})
 		}
 		return append(changes, hidden(f, "a token named %s", s.title)...), nil
 	}}

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"fmt"
 	"slices"
 
 	"provision/inventory"
@@ -102,15 +101,12 @@ func (w wish) others(f provision.Facts) []string {
 	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == w.deployment.Name })
 }
 
-// asUser and asRoot make changes of a script.
-func asUser(user, summary, text string, args ...string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{User: user, Text: text, Args: args}}
+// asUser and asRoot have a change made by a script.
+func asUser(user string, c provision.Change, text string, args ...string) provision.Change {
+	c.Do = provision.Script{User: user, Text: text, Args: args}
+	return c
 }
 
-func asRoot(summary, text string, args ...string) provision.Change {
-	return asUser("", summary, text, args...)
-}
-
-func call(do provision.Call, format string, args ...any) provision.Change {
-	return provision.Change{Summary: fmt.Sprintf(format, args...), Do: do}
+func asRoot(c provision.Change, text string, args ...string) provision.Change {
+	return asUser("", c, text, args...)
 }

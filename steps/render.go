@@ -22,7 +22,7 @@ func GateFiles() []File {
 
 // SettingsFile is what the gate knows of a deployment.
 func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
-	s := settingsOf(wish{inv: inv, deployment: d})
+	s := deploySettingsOf(wish{inv: inv, deployment: d})
 	return File{s.file(), s.text()}
 }
 

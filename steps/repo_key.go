@@ -10,7 +10,7 @@ import (
 // repoKey wants the user to have a key pair to clone with. The private half
 // is made on the host and never leaves it; one that is there is never made
 // again, unless it is to be retired. Then the new pair stands beside it, as
-// id_ed25519.next, until the new one is registered and tried: see repoKeySwap.
+// id_ed25519.next, until the new one is registered and tried: see repoKeySwitch.
 type repoKey struct {
 	user, comment string
 	retire        []string // the public half of a key not to be used any more
@@ -52,16 +52,16 @@ func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	public := f.Get("public")
 	switch {
 	case public == "":
-		return []provision.Change{s.make("make a key pair for "+s.user, "id_ed25519")}, nil
+		return []provision.Change{s.make("an SSH key pair for "+s.user, "", "id_ed25519")}, nil
 	case slices.Contains(s.retire, public) && f.Get("next") == "":
-		return []provision.Change{s.make("make the next key pair for "+s.user+", beside the one in use", "id_ed25519.next")}, nil
+		return []provision.Change{s.make("a new SSH key pair for "+s.user, "(the old one stays active)", "id_ed25519.next")}, nil
 	}
 	return nil, nil
 }
 
-func (s repoKey) make(summary, name string) provision.Change {
+func (s repoKey) make(object, remark, name string) provision.Change {
 	return provision.Change{
-		Summary: summary,
+		Verb: provision.Generate, Object: object, Remark: remark,
 		Do: provision.Script{User: s.user, Args: []string{s.comment, name}, Text: `
 [ -d .ssh ] || mkdir -m 700 .ssh
 new=$(mktemp -u .ssh/key.XXXXXX)
@@ -102,7 +102,7 @@ done
 		if len(f["made"]) == 0 || len(w.others(f)) > 0 {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.user, "remove the key pair of "+s.user, `
+		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: "the SSH key pair of " + s.user}, `
 for key; do
 	rm -f ".ssh/$key.pub"
 	rm -f ".ssh/$key"

@@ -25,21 +25,21 @@ func kinds() []kind {
 		undone(registryCAOf, rootFiles),
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
-		stays(carriedOf, "it makes nothing"),
+		stays(unmanagedOf, "it makes nothing"),
 		undone(userOf, account),
-		undone(settingsOf, memory),
+		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
 		undone(deployKeyOf, inGitLab),
-		stays(repoKeySwapOf, "what it leaves goes with the key pair, see repo-key"),
+		stays(repoKeySwitchOf, "what it leaves goes with the key pair, see repo-key"),
 		undone(registryLoginOf, inGitLab),
-		undone(gitHostOf, account),
+		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
-		stays(ciMovedOf, "it removes, and makes nothing"),
-		stays(otherKeysOf, "it makes nothing"),
-		undone(lookOf, rootFiles),
+		stays(staleVariablesOf, "it removes, and makes nothing"),
+		stays(unrestrictedKeysOf, "it makes nothing"),
+		undone(verifyScriptOf, rootFiles),
 		undone(deploysOf, running),
 		// An image may be missing until CI has pushed one.
 		undone(containersOf, running),
@@ -83,7 +83,7 @@ type Given struct {
 // what it carries is looked at.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	if len(deployments) == 0 {
-		return []provision.Step{carriedOf(wish{inv: inv, host: host})}
+		return []provision.Step{unmanagedOf(wish{inv: inv, host: host})}
 	}
 	var steps []provision.Step
 	for _, k := range kinds() {
@@ -102,7 +102,7 @@ type wish struct {
 	selected   []*inventory.Deployment // those of the host that the run is about, this one among them
 	given      Given
 
-	probing bool // the steps are there for their probes only: see look
+	probing bool // the steps are there for their probes only: see verifyScript
 }
 
 // wishes returns a wish for each deployment.

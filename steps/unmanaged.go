@@ -6,24 +6,24 @@ import (
 	"provision/provision"
 )
 
-// carried looks which deployments the host carries. One that the inventory
-// does not name is spoken of, and left alone.
-type carried struct {
+// unmanaged looks which deployments are installed on the host. One that is not
+// in the inventory is told of, and left alone.
+type unmanaged struct {
 	host  string
 	named []string
 }
 
-func carriedOf(w wish) carried {
-	s := carried{host: w.host.Name}
+func unmanagedOf(w wish) unmanaged {
+	s := unmanaged{host: w.host.Name}
 	for _, d := range w.inv.On(w.host) {
 		s.named = append(s.named, d.Name)
 	}
 	return s
 }
 
-func (carried) Name() string { return "carried" }
+func (unmanaged) Name() string { return "unmanaged" }
 
-func (carried) Probe() provision.Probe {
+func (unmanaged) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
 for file in /etc/provision/deployments/*; do
 	! [ -f "$file" ] || fact deployment "${file##*/}"
@@ -31,11 +31,11 @@ done
 `}}
 }
 
-func (s carried) Plan(f provision.Facts) ([]provision.Change, error) {
+func (s unmanaged) Plan(f provision.Facts) ([]provision.Change, error) {
 	var notes []provision.Change
 	for _, name := range f["deployment"] {
 		if !slices.Contains(s.named, name) {
-			notes = append(notes, provision.Note("the host carries the deployment %s, which the inventory does not name\nhint: put it back, or: provision remove --deployment %[1]s --limit %[2]s INVENTORY", name, s.host))
+			notes = append(notes, provision.Note("%s is installed on this host but not in the inventory\nhint: put it back, or: provision remove --deployment %[1]s --limit %[2]s INVENTORY", name, s.host))
 		}
 	}
 	return notes, nil

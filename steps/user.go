@@ -53,8 +53,8 @@ esac
 }
 
 func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
-	script := func(summary, text string, args ...string) provision.Change {
-		return provision.Change{Summary: summary, Do: provision.Script{Text: text, Args: append([]string{s.name}, args...)}}
+	script := func(verb provision.Verb, object, remark, text string, args ...string) provision.Change {
+		return asRoot(provision.Change{Verb: verb, Object: object, Remark: remark}, text, append([]string{s.name}, args...)...)
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
@@ -64,7 +64,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		// "*" is a password that no one has; the "!" that useradd leaves is a
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
-			script("make the system user "+s.name,
+			script(provision.Create, "system user "+s.name, "",
 				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"`),
 			s.join(),
 		}, nil
@@ -76,7 +76,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	switch made := passwd[4] == madeBy; {
 	case f.Get("home") == "" && made: // useradd was stopped half way, or the disk was full
-		changes = append(changes, script("make the home of "+s.name, `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
+		changes = append(changes, script(provision.Create, "home directory "+home, "", `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
 	case f.Get("home") == "":
 		return nil, provision.Hint(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "choose another user, or make it: mkdir -m 700 %s; chown %s: %s", home, s.name, home)
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
@@ -86,13 +86,13 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, err
 	}
 	if base := path.Base(shell); base == "nologin" || base == "false" {
-		changes = append(changes, script(
-			fmt.Sprintf("give %s the shell /bin/sh, as sshd runs a forced command with the login shell, and %s refuses", s.name, shell),
+		changes = append(changes, script(provision.Set, "login shell of "+s.name,
+			fmt.Sprintf("to /bin/sh (sshd runs a forced command with it, and %s refuses)", shell),
 			keepBefore+`usermod --shell /bin/sh "$1"`, "shell", shell))
 	}
 	switch f.Get("password") {
 	case "!":
-		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password",
+		changes = append(changes, script(provision.Set, "password of "+s.name, "to * (unlocks the account, matches no password)",
 			`set -- "$1" password "$(getent shadow "$1" | cut -d : -f 2)"`+keepBefore+`usermod --password '*' "$1"`))
 	case "set":
 		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
@@ -123,8 +123,10 @@ func (s user) endsWithItsSession(f provision.Facts) bool {
 
 func (s user) join() provision.Change {
 	return provision.Change{
-		Summary: "add " + s.name + " to the group docker",
-		Do:      provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
+		Verb:   provision.Add,
+		Object: s.name,
+		Remark: "to the docker group",
+		Do:     provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
 	}
 }
 
@@ -211,7 +213,7 @@ func (s user) undo(w wish) undo {
 			for _, what := range f["before"] {
 				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
 			}
-			return []provision.Change{asRoot(fmt.Sprintf("give %s back the %s of before", s.name, list(words)), giveBack, s.name)}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: list(words) + " of " + s.name}, giveBack, s.name)}, nil
 		}
 		used := slices.Clone(f["used"])
 		for _, entry := range f["entry"] {
@@ -229,7 +231,7 @@ func (s user) undo(w wish) undo {
 		if len(used) > 0 {
 			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(shorten(used)))}, nil
 		}
-		return []provision.Change{asRoot("remove the user "+s.name, removeUser, s.name)}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "user " + s.name}, removeUser, s.name)}, nil
 	}}
 }
 

@@ -1,0 +1,42 @@
+package steps
+
+import (
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"provision/provision"
+)
+
+// unrestrictedKeys tells which keys log in as a deploy user past the gate. They stay:
+// somebody may want them. But who has one is root, by way of the group docker.
+type unrestrictedKeys struct{ user string }
+
+func unrestrictedKeysOf(w wish) unrestrictedKeys { return unrestrictedKeys{w.deployment.User} }
+
+func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
+
+func (s unrestrictedKeys) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}}
+}
+
+func (s unrestrictedKeys) Plan(f provision.Facts) ([]provision.Change, error) {
+	var notes []provision.Change
+	for _, line := range f["line"] {
+		if len(wordsOf(line)) == 0 {
+			continue
+		}
+		key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil { // sshd may read what we cannot
+			notes = append(notes, provision.Note("unreadable line in ~%s/.ssh/authorized_keys: it may be an unrestricted key (no forced command)", s.user))
+			continue
+		}
+		if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) }) {
+			continue // it opens a gate, whatever else is wrong with it: see ciKey
+		}
+		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + provision.Visible(comment))
+		notes = append(notes, provision.Note("unrestricted key in ~%s/.ssh/authorized_keys (no forced command): %s\nhint: remove its line, if nobody needs it", s.user, name))
+	}
+	return notes, nil
+}
