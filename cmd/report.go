@@ -34,7 +34,7 @@ import (
 // events may come with the same one, and it goes up when one goes away or comes
 // to mean something else.
 
-const outputVersion = 1
+const outputVersion = 2
 
 // A report prints what happens.
 type report struct {
@@ -88,6 +88,9 @@ type line struct {
 	Deployment string   `json:"deployment,omitempty"`
 	Step       string   `json:"step,omitempty"`
 	Change     string   `json:"change,omitempty"`
+	ID         string   `json:"id,omitempty"`
+	Verb       string   `json:"verb,omitempty"`
+	Object     string   `json:"object,omitempty"`
 	Detail     string   `json:"detail,omitempty"`
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
@@ -96,6 +99,12 @@ type line struct {
 	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
+}
+
+// lineOf returns a line that is about a change.
+func lineOf(c provision.Change, l line) line {
+	l.Change, l.ID, l.Verb, l.Object = c.String(), c.ID(l.Step).String(), string(c.Verb), c.Object
+	return l
 }
 
 func (r *report) object(l line) {
@@ -123,7 +132,7 @@ func (r *report) plan(host string, plan provision.Plan) {
 				r.tally.Later++
 			}
 			r.tally.Changes++
-			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
+			r.say(lineOf(c, line{Event: event, Host: host, Step: s.Step, Detail: strings.TrimSuffix(c.Detail, "\n")}))
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
@@ -158,9 +167,9 @@ func (r *report) event(e provision.Event) {
 	defer r.mu.Unlock()
 	switch e.Kind {
 	case provision.Began:
-		r.live.doing(e.Host, e.Step+": "+e.Change)
+		r.live.doing(e.Host, e.Step+": "+e.Change.String())
 		if r.verbose {
-			r.say(line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+			r.say(lineOf(e.Change, line{Event: "began", Host: e.Host, Step: e.Step}))
 		}
 	case provision.Said:
 		if r.verbose {
@@ -168,11 +177,11 @@ func (r *report) event(e provision.Event) {
 		}
 	case provision.Done:
 		r.tally.Changes++
-		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "done", Host: e.Host, Step: e.Step}))
 	case provision.Failed:
-		r.say(line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "failed", Host: e.Host, Step: e.Step}))
 	case provision.NotRun:
-		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "not run", Host: e.Host, Step: e.Step}))
 	case provision.Noted:
 		r.tally.Notes++
 		r.note(e.Host, e.Step, e.Text)
@@ -209,6 +218,7 @@ var colours = map[string]string{"done": green, "failed": red, "wrong": red, "bre
 // say prints one line. What a host or GitLab said may be anywhere in it.
 func (r *report) say(l line) {
 	l.Change, l.By = provision.Visible(l.Change), provision.Visible(l.By)
+	l.ID, l.Object = provision.Visible(l.ID), provision.Visible(l.Object)
 	l.Text, l.Hint, l.Detail = visibleLines(l.Text), visibleLines(l.Hint), visibleLines(l.Detail)
 	if r.json {
 		r.object(l)

@@ -19,11 +19,11 @@ func TestReportIsVisible(t *testing.T) {
 		r := newReport(&out, output)
 		r.plan("web1", provision.Plan{{
 			Step:    "checkout app",
-			Changes: []provision.Change{{Summary: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(hostile)},
+			Changes: []provision.Change{{Verb: provision.Set, Object: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(provision.Set, hostile, hostile)},
 			Notes:   []string{hostile + "\nweb1: forged"},
 		}})
 		for _, kind := range []provision.Kind{provision.Done, provision.Failed, provision.NotRun, provision.Noted} {
-			r.event(provision.Event{Host: "web1", Step: "user app", Change: hostile + "\nweb1: forged", Text: hostile + "\nweb1: forged", Kind: kind})
+			r.event(provision.Event{Host: "web1", Step: "user app", Change: provision.Change{Verb: provision.Set, Object: hostile + "\nweb1: forged"}, Text: hostile + "\nweb1: forged", Kind: kind})
 		}
 		r.fail(&errs, "web1", errors.Join(
 			provision.Hint(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),

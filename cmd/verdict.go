@@ -103,7 +103,7 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 	for _, s := range list {
 		p := by[s.Name()]
 		if stuck && len(p.Changes) > 0 {
-			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
+			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].String())})
 			continue
 		}
 		v := verdict{deployment: deployment, step: s.Name(), notes: p.Notes, plan: p.Changes, credentials: p.Credentials}
@@ -113,7 +113,7 @@ func judge(host, deployment string, list []provision.Step, token bool, plan prov
 			v.unseen = p.Unchecked
 		}
 		for _, c := range p.Changes {
-			v.wrong = append(v.wrong, "apply would "+c.Summary)
+			v.wrong = append(v.wrong, "apply would "+c.String())
 		}
 		if reason := unmet[s.Name()]; reason != "" {
 			v.wrong = append(v.wrong, reason)

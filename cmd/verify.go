@@ -408,7 +408,7 @@ func (v *verification) throughGate(ctx context.Context, f *fleet, d *inventory.D
 		var at *provision.StepError
 		switch {
 		case errors.As(e, &outdated):
-			step, reason = "look "+d.Name, outdated.Error()
+			step, reason = "verify-script "+d.Name, outdated.Error()
 		case errors.As(e, &exit) && exit.Status == 126:
 			step, reason = refusedBy(exit.Stderr, d)
 		}
@@ -433,9 +433,9 @@ func refusedBy(said string, d *inventory.Deployment) (step, reason string) {
 	case strings.HasPrefix(reason, "a nonce has"): // it knows no version of the protocol
 		return "gate", "the gate of the host is older than this program\nhint: upgrade it: provision apply"
 	case strings.HasPrefix(reason, "there is nothing installed"):
-		step = "look "
+		step = "verify-script "
 	default:
-		step = "settings "
+		step = "deploy-settings "
 	}
 	return step + d.Name, "the gate refuses to look: " + strings.TrimSpace(reason)
 }
@@ -446,7 +446,7 @@ func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
 		switch v := &verdicts[i]; {
 		case v.step == "ci-key "+d.Name:
 			v.unseen = append(v.unseen, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
-		case v.step == "ci-moved "+d.Name && v.unseen == nil:
+		case v.step == "stale-variables "+d.Name && v.unseen == nil:
 			v.unseen = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
 		}
 	}

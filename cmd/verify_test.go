@@ -112,8 +112,8 @@ func stepPlan(step string, c ...provision.Change) provision.StepPlan {
 
 func TestJudge(t *testing.T) {
 	list := []provision.Step{named("a"), named("b"), named("c")}
-	change := provision.Change{Summary: "make it", Do: provision.Script{}}
-	later := provision.Later("make the rest")
+	change := provision.Change{Verb: "make", Object: "it", Do: provision.Script{}}
+	later := provision.Later("make", "the rest", "")
 	unmet := &provision.StepError{Host: "h", Step: "b", Err: errors.New("cannot be")}
 	lost := &provision.StepError{Host: "h", Step: "b", Change: "look", Err: errors.New("lost")}
 	for _, tt := range []struct {
@@ -186,9 +186,9 @@ func TestRefusedBy(t *testing.T) {
 		"provision: refused: a nonce has hexadecimal digits\n": {"gate", older},
 		"provision: refused: a nonce has 32 digits":            {"gate", older},
 		"provision: refused: the program that asks is older than this gate: upgrade provision there\n": {
-			"settings app", "the gate refuses to look: the program that asks is older than this gate: upgrade provision there"},
-		"provision: refused: there is nothing installed to look with\n": {"look app", "the gate refuses to look: there is nothing installed to look with"},
-		"provision: refused: no such deployment\n":                      {"settings app", "the gate refuses to look: no such deployment"},
+			"deploy-settings app", "the gate refuses to look: the program that asks is older than this gate: upgrade provision there"},
+		"provision: refused: there is nothing installed to look with\n": {"verify-script app", "the gate refuses to look: there is nothing installed to look with"},
+		"provision: refused: no such deployment\n":                      {"deploy-settings app", "the gate refuses to look: no such deployment"},
 		"a nonce has hexadecimal digits":                                {"", ""},
 		"x provision: refused: a nonce has hexadecimal digits":          {"", ""},
 		"": {"", ""},
@@ -296,7 +296,7 @@ func TestStrict(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(newReport(&out, "text"))
 	v.strict = true
-	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []string{"mind this\nhint: now", "and that"}})
+	v.add("web1", verdict{step: "gate"}, verdict{step: "unmanaged", notes: []string{"mind this\nhint: now", "and that"}})
 	f := anExample(t, "web1")
 	v.print(Env{Stdout: &out, Stderr: &out}, f, nil)
 	if !strings.Contains(out.String(), "2 steps fine, 2 notes that --strict FAILS FOR, ") {
@@ -393,9 +393,9 @@ func TestJUnitOfNotes(t *testing.T) {
 func TestNotesOfOneUser(t *testing.T) {
 	v := newVerification(newReport(io.Discard, "text"))
 	for _, d := range []string{"app", "shop"} {
-		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: []string{"a key"}})
+		v.add("web1", verdict{deployment: d, step: "unrestricted-keys u", notes: []string{"a key"}})
 	}
-	v.add("web2", verdict{deployment: "app", step: "other-keys u", notes: []string{"a key"}})
+	v.add("web2", verdict{deployment: "app", step: "unrestricted-keys u", notes: []string{"a key"}})
 	got := 0
 	for _, verdicts := range v.verdicts {
 		for _, verdict := range verdicts {
