@@ -146,7 +146,7 @@ func TestDeployKey(t *testing.T) {
 	}
 }
 
-const target = "ssh://deploy-frobnicator@deploy-host.example.com"
+const targetURL = "ssh://deploy-frobnicator@deploy-host.example.com"
 
 // Whatever GitLab answers to a look is passed on.
 func TestLooksThatFail(t *testing.T) {

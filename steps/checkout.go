@@ -15,9 +15,9 @@ type checkout struct {
 	url, branch                 string
 }
 
-func checkoutOf(w wish) checkout {
-	d := w.deployment
-	return checkout{d.Name, d.User, d.Directory, gitURL(w.inv.GitLab.SSH, d.Project), d.Branch}
+func checkoutOf(t target) checkout {
+	d := t.deployment
+	return checkout{d.Name, d.User, d.Directory, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch}
 }
 
 func gitURL(server inventory.SSHServer, project string) string {
@@ -106,7 +106,7 @@ fi
 func losesNothing(f provision.Facts) bool { return f.Get("made") != "" && len(f["changed"]) == 0 }
 
 // undo removes the clone, or where it stays what we put into it.
-func (s checkout) undo(wish) undo {
+func (s checkout) undo(target) undo {
 	script := provision.Script{User: s.user, Args: []string{s.directory}, Text: lookAtCheckout}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		home := "~" + s.user + "/" + s.directory

@@ -31,12 +31,12 @@ type ciKey struct {
 	login  func(context.Context, secret.Value) error // see [Given]
 }
 
-func ciKeyOf(w wish) ciKey {
-	d := w.deployment
+func ciKeyOf(t target) ciKey {
+	d := t.deployment
 	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
-	s.retire = w.given.Retire[s.Name()]
-	if w.given.Login != nil {
-		s.login = func(ctx context.Context, key secret.Value) error { return w.given.Login(ctx, d, key) }
+	s.retire = t.given.Retire[s.Name()]
+	if t.given.Login != nil {
+		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
 	}
 	return s
 }
@@ -385,7 +385,7 @@ func (s ciKey) inUse(f provision.Facts) []string {
 }
 
 // undo revokes every CI key of the deployment.
-func (s ciKey) undo(wish) undo {
+func (s ciKey) undo(target) undo {
 	return undo{s.Name(), provision.Probe{Script: s.Probe().Script}, func(f provision.Facts) ([]provision.Change, error) {
 		if !slices.ContainsFunc(f["line"], s.named) {
 			return nil, nil

@@ -13,8 +13,8 @@ import (
 	"provision/provision/secret"
 )
 
-// ciVariables wants CI to know where a deployment is, and which keys its host
-// has. The key that lets CI in is a step of its own, after this one: where
+// ciVariables wants CI variables that say where a deployment is, and which keys
+// its host has. The CI key is a step of its own, after this one: where
 // GitLab cannot keep a variable to one environment, that shows before any
 // secret is there.
 type ciVariables struct{ ci ci }
@@ -23,7 +23,7 @@ type ciVariables struct{ ci ci }
 // itself on another host.
 const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
 
-func ciVariablesOf(w wish) ciVariables { return ciVariables{ciOf(w.deployment)} }
+func ciVariablesOf(t target) ciVariables { return ciVariables{ciOf(t.deployment)} }
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
@@ -132,8 +132,8 @@ func knownLines(text string) []string {
 	return lines
 }
 
-// undo takes away what CI knows, as far as it was set by us.
-func (s ciVariables) undo(wish) undo {
+// undo removes the CI variables that were set by us.
+func (s ciVariables) undo(target) undo {
 	c := s.ci
 	// Without a scope it is a deployment that the inventory does not name:
 	// then what GitLab has to say about a variable is all there is to go by.

@@ -18,7 +18,7 @@ func TestVariables(t *testing.T) {
 	step := stepOf(t, "", "", "ci-variables frobnicator-production")
 	done, err := converge(t, step, f, hostKeys("ssh-rsa R", "ssh-ed25519 E"))
 	checkDone(t, done, err, "SetVariable group transmogrify SSH_DEPLOY_TARGET production", "SetVariable group transmogrify SSH_KNOWN_HOSTS production")
-	for i, want := range []string{target, "deploy-host.example.com ssh-ed25519 E\ndeploy-host.example.com ssh-rsa R\n"} {
+	for i, want := range []string{targetURL, "deploy-host.example.com ssh-ed25519 E\ndeploy-host.example.com ssh-rsa R\n"} {
 		v := f.Vars[group][i]
 		if got := reveal(t, v.Value); got != want || v.File || v.Protected || v.Masked || !v.Raw || v.Description != "Set by provision for frobnicator-production on web1." {
 			t.Errorf("%+v is %q, want %q", v, got, want)
@@ -39,7 +39,7 @@ func TestVariablesByHand(t *testing.T) {
 	f.Vars[group] = []forge.Variable{
 		{Key: "SSH_KNOWN_HOSTS", Scope: "*", Value: secret.New("of another scope")},
 		{Key: "SSH_KNOWN_HOSTS", Scope: "production", Value: secret.New(lines), Description: "by hand"},
-		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target)},
+		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(targetURL)},
 	}
 	step := stepOf(t, "", "", "ci-variables frobnicator-production")
 	for range 2 { // and what was added once is not added again
@@ -60,15 +60,14 @@ func TestVariablesByHand(t *testing.T) {
 // goes; what is
 // another's, or somebody's own, stays.
 func TestMovedVariables(t *testing.T) {
-	const target = "ssh://deploy-frobnicator@deploy-host.example.com"
 	const ours = "Set by provision for frobnicator-production on web1."
 	f := newFake()
 	for _, v := range []struct{ prefix, scope, target, description string }{
-		{"", "production", target, ours},
-		{"", "old", target, ours},
-		{"OLD_", "production", target, ours},
+		{"", "production", targetURL, ours},
+		{"", "old", targetURL, ours},
+		{"OLD_", "production", targetURL, ours},
 		{"", "of a namesake", "ssh://deploy-frobnicator@elsewhere.example.com", ours},
-		{"", "by hand", target, ""},
+		{"", "by hand", targetURL, ""},
 	} {
 		f.Vars[group] = append(f.Vars[group],
 			forge.Variable{Key: v.prefix + "SSH_DEPLOY_TARGET", Scope: v.scope, Value: secret.New(v.target), Description: v.description},
@@ -77,7 +76,7 @@ func TestMovedVariables(t *testing.T) {
 	project := forge.Owner{Kind: forge.ProjectOwner, Path: "transmogrify/frobnicator"}
 	f.Vars[project] = []forge.Variable{
 		{Key: "SSH_AUTH", Scope: "production", Value: secret.New("key"), Description: ours},
-		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target), Description: ours},
+		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(targetURL), Description: ours},
 		{Key: "SSH_AUTH", Scope: "by hand", Value: secret.New("key")},
 	}
 	done, err := converge(t, stepOf(t, "", "", "stale-variables frobnicator-production"), f, &host{})

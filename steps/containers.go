@@ -18,8 +18,8 @@ type containers struct {
 	version                     string // the variable of the version, if CI chooses one
 }
 
-func containersOf(w wish) containers {
-	d := w.deployment
+func containersOf(t target) containers {
+	d := t.deployment
 	return containers{d.Name, d.User, d.Directory, d.Version}
 }
 
@@ -79,7 +79,7 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return []provision.Change{s.start("the containers of "+s.deployment, "")}, nil
 	}
-	stopped, ill := s.judge(f)
+	stopped, ill := s.problems(f)
 	if len(stopped) > 0 {
 		return []provision.Change{s.start(count(len(stopped), "service")+" of "+s.deployment, "("+list(stopped)+")")}, nil
 	}
@@ -90,9 +90,9 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	return notes, nil
 }
 
-// judge tells what is wrong with services: stopped are those that a start can
+// problems tells what is wrong with services: stopped are those that a start can
 // help, and ill those that it cannot.
-func (s containers) judge(f provision.Facts) (stopped, ill []string) {
+func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 	add := func(texts *[]string, service, text string) { // of each service one
 		service = provision.Visible(service) + " "
 		if !slices.ContainsFunc(*texts, func(s string) bool { return strings.HasPrefix(s, service) }) {
@@ -150,7 +150,7 @@ return "$status"
 
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
-func (s containers) undo(w wish) undo {
+func (s containers) undo(t target) undo {
 	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: `
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
@@ -203,9 +203,9 @@ done
 		}
 		volumes := list(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {
-		case w.given.Volumes && volumes != "":
+		case t.given.Volumes && volumes != "":
 			down(", and the data in "+volumes, "--volumes")
-		case w.given.Volumes && there:
+		case t.given.Volumes && there:
 			down("", "--volumes")
 		case there:
 			down("", "")
@@ -217,14 +217,14 @@ for tag; do
 done
 `, kept...))
 		}
-		if volumes != "" && !w.given.Volumes {
-			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", stay(f["volume"]), s.deployment))
+		if volumes != "" && !t.given.Volumes {
+			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", volumesLeft(f["volume"]), s.deployment))
 		}
 		return changes, nil
 	}}
 }
 
-func stay(volumes []string) string {
+func volumesLeft(volumes []string) string {
 	if len(volumes) == 1 {
 		return "the volume " + volumes[0] + " stays"
 	}

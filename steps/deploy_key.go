@@ -11,14 +11,14 @@ import (
 	"provision/provision/forge"
 )
 
-// deployKey wants the key of a user to read a project, and no more than read.
+// deployKey wants the public key of a user as a read-only deploy key of a project.
 type deployKey struct {
 	user, project, title string
 }
 
-func deployKeyOf(w wish) deployKey {
-	d := w.deployment
-	return deployKey{d.User, d.Project, d.User + "@" + w.host.Name}
+func deployKeyOf(t target) deployKey {
+	d := t.deployment
+	return deployKey{d.User, d.Project, d.User + "@" + t.host.Name}
 }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
@@ -99,7 +99,7 @@ func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) err
 }
 
 // undo removes the deploy key of the host from the project.
-func (s deployKey) undo(w wish) undo {
+func (s deployKey) undo(t target) undo {
 	probe := provision.Probe{Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys}}
 	if s.project != "" {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
@@ -120,13 +120,13 @@ func (s deployKey) undo(w wish) undo {
 		}
 	}
 	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
-		for _, d := range w.inv.On(w.host) {
-			if d.Name != w.deployment.Name && d.User == s.user && d.Project == s.project && f.Has("carried", d.Name) {
+		for _, d := range t.inv.On(t.host) {
+			if d.Name != t.deployment.Name && d.User == s.user && d.Project == s.project && f.Has("carried", d.Name) {
 				return nil, nil
 			}
 		}
 		for _, name := range f["carried"] {
-			if name != w.deployment.Name && sameOrigin(f.Get("origin "+name), gitURL(w.inv.GitLab.SSH, s.project)) {
+			if name != t.deployment.Name && sameOrigin(f.Get("origin "+name), gitURL(t.inv.GitLab.SSH, s.project)) {
 				return nil, nil
 			}
 		}

@@ -17,10 +17,10 @@ type deploySettings struct {
 	version, before             string // a variable and a service; either may be ""
 }
 
-func deploySettingsOf(w wish) deploySettings {
-	d := w.deployment
+func deploySettingsOf(t target) deploySettings {
+	d := t.deployment
 	return deploySettings{
-		deployment: d.Name, user: d.User, directory: d.Directory, registry: w.inv.Registry.Host,
+		deployment: d.Name, user: d.User, directory: d.Directory, registry: t.inv.Registry.Host,
 		wait: int(d.Wait.Seconds()), rollback: d.Rollback, keep: d.KeepImages, logs: d.Logs, version: d.Version, before: d.Before,
 	}
 }
@@ -76,7 +76,7 @@ func (s deploySettings) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 // undo removes the file. While it is there, an interrupted removal can go on.
-func (s deploySettings) undo(wish) undo {
+func (s deploySettings) undo(target) undo {
 	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("file") == "" {
 			return nil, nil

@@ -5,7 +5,7 @@ import "provision/provision"
 // dockerGroup wants the group whose members may use Docker's socket.
 type dockerGroup struct{}
 
-func dockerGroupOf(wish) dockerGroup { return dockerGroup{} }
+func dockerGroupOf(target) dockerGroup { return dockerGroup{} }
 
 func (dockerGroup) Name() string { return "docker-group" }
 

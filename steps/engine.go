@@ -16,7 +16,7 @@ type engine struct {
 	install bool // from the packages of the distribution
 }
 
-func engineOf(w wish) engine { return engine{w.host.Engine == inventory.EngineDistribution} }
+func engineOf(t target) engine { return engine{t.host.Engine == inventory.EngineDistribution} }
 
 func (engine) Name() string { return "engine" }
 

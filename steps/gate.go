@@ -15,9 +15,9 @@ const (
 )
 
 // The deploy comes first: a gate of the same version needs it.
-func deployProgramOf(wish) gate { return gate{"deploy-program", deployFile, templates.Deploy} }
+func deployProgramOf(target) gate { return gate{"deploy-program", deployFile, templates.Deploy} }
 
-func gateOf(wish) gate { return gate{"gate", gateFile, templates.Gate} }
+func gateOf(target) gate { return gate{"gate", gateFile, templates.Gate} }
 
 func (g gate) Name() string { return g.name }
 
@@ -36,7 +36,7 @@ func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
 
 // undo removes both programs, where no deployment is left, and the folders
 // that are ours alone.
-func (g gate) undo(w wish) undo {
+func (g gate) undo(t target) undo {
 	script := provision.Script{Text: lookAtCarried + `
 for file in ` + gateFile + ` ` + deployFile + `; do
 	! [ -e "$file" ] || fact there "$file"
@@ -46,7 +46,7 @@ for dir in /etc/provision /usr/local/lib/provision; do
 done
 `}
 	return undo{g.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		var changes []provision.Change

@@ -6,16 +6,16 @@ import (
 	"provision/provision"
 )
 
-// knownHosts wants a user to know the keys of the git server, so that nobody can
+// knownHosts wants the keys of the git server in known_hosts of a user, so that nobody can
 // pose as it: a first connection trusts nothing.
 type knownHosts struct {
 	user, address string   // address as in known_hosts
 	keys          []string // lines "TYPE BASE64"
 }
 
-func knownHostsOf(w wish) knownHosts {
-	g := w.inv.GitLab
-	return knownHosts{w.deployment.User, knownHostsName(g.SSH.Host, g.SSH.Port), g.HostKeys}
+func knownHostsOf(t target) knownHosts {
+	g := t.inv.GitLab
+	return knownHosts{t.deployment.User, knownHostsName(g.SSH.Host, g.SSH.Port), g.HostKeys}
 }
 
 func (s knownHosts) Name() string { return "known-hosts " + s.user }
@@ -85,13 +85,13 @@ mv -f "$new" .ssh/known_hosts
 }
 
 // undo removes the lines that were added here.
-func (s knownHosts) undo(w wish) undo {
+func (s knownHosts) undo(t target) undo {
 	script := provision.Script{User: s.user, Args: []string{s.address}, Text: lookAtOthers + `
 [ -f .ssh/known_hosts ] || return 0
 awk -v address="$1" '$NF == "` + lineMark + `" && ($1 == address || $2 == address)' .ssh/known_hosts | facts line
 `}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(f["line"]) == 0 || len(w.others(f)) > 0 {
+		if len(f["line"]) == 0 || len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: s.hostKeys(len(f["line"])), Remark: "from ~" + s.user + "/.ssh/known_hosts"}, `

@@ -11,7 +11,7 @@ import (
 // what the other steps need is told so before anything is changed.
 type osStep struct{ asUser bool }
 
-func osOf(w wish) osStep { return osStep{w.given.AsUser} }
+func osOf(t target) osStep { return osStep{t.given.AsUser} }
 
 func (osStep) Name() string { return "os" }
 

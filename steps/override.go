@@ -18,8 +18,8 @@ type override struct {
 	source, text                string
 }
 
-func overrideOf(w wish) override {
-	d := w.deployment
+func overrideOf(t target) override {
+	d := t.deployment
 	s := override{deployment: d.Name, user: d.User, directory: d.Directory}
 	if d.Override != nil {
 		s.source, s.text = d.Override.Path, d.Override.Text

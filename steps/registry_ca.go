@@ -14,8 +14,8 @@ type registryCA struct {
 	pem      string
 }
 
-func registryCAOf(w wish) registryCA {
-	return registryCA{w.inv.Registry.Host, string(w.inv.Registry.CA)}
+func registryCAOf(t target) registryCA {
+	return registryCA{t.inv.Registry.Host, string(t.inv.Registry.CA)}
 }
 
 func (s registryCA) wanted() bool { return s.pem != "" }
@@ -41,14 +41,14 @@ func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 // undo removes the certificate, where nobody needs it.
-func (s registryCA) undo(w wish) undo {
+func (s registryCA) undo(t target) undo {
 	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		if f.Get("file") == "" {
-			if f.Get("empty") == "" || !f.Has("carried", w.deployment.Name) {
+			if f.Get("empty") == "" || !f.Has("carried", t.deployment.Name) {
 				return nil, nil // nobody knows whose folder that is
 			}
 			return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "empty directory " + path.Dir(s.file())}, removeFile, s.file(), "/etc/docker/certs.d")}, nil

@@ -41,21 +41,21 @@ const (
 // on apply replaces it.
 const WarnDays = 30
 
-func registryLoginOf(w wish) registryLogin {
-	d := w.deployment
+func registryLoginOf(t target) registryLogin {
+	d := t.deployment
 	s := registryLogin{
-		user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
-		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
+		user: d.User, registry: t.inv.Registry.Host, title: d.User + "@" + t.host.Name,
+		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 	}
-	s.retire = w.given.Retire[s.Name()]
-	if s.renew = w.given.Renew; s.renew == 0 {
+	s.retire = t.given.Retire[s.Name()]
+	if s.renew = t.given.Renew; s.renew == 0 {
 		s.renew = WarnDays
 	}
-	switch credential := w.inv.Registry.Credential; credential.Kind {
+	switch credential := t.inv.Registry.Credential; credential.Kind {
 	case inventory.DeployToken:
 		s.kind = forge.DeployToken
 	case inventory.Named:
-		password, _ := w.given.RegistryPassword.Reveal()
+		password, _ := t.given.RegistryPassword.Reveal()
 		s.named = secret.New(credential.Username + "\n" + password)
 		s.digest, _ = secret.New(credential.Username + ":" + password).Digest(s.salt)
 	default:
@@ -139,7 +139,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return changes, nil
 	}
-	held, unused, err := s.judge(f)
+	held, unused, err := s.decide(f)
 	if err != nil {
 		return nil, err
 	}
@@ -200,9 +200,9 @@ type heldToken struct {
 	days int // until then
 }
 
-// judge decides what becomes of the tokens: of the one that the host holds, and
+// decide returns what becomes of the tokens: of the one that the host holds, and
 // which are of no use to it, at the latest when it holds another.
-func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64, err error) {
+func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
 	login := f.Get("login")
 	held.id = strings.TrimPrefix(strings.TrimPrefix(login, loginPrefix), deployTokenPrefix)
 	if held.id != login {
@@ -262,11 +262,11 @@ docker compose pull --quiet
 }
 
 func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
-	wish := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
+	ask := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
 	if s.kind == forge.AccessToken {
-		wish.Level, wish.Description = forge.Reporter, s.description()
+		ask.Level, ask.Description = forge.Reporter, s.description()
 	}
-	token, err := g.CreateToken(ctx, s.owner, s.kind, wish)
+	token, err := g.CreateToken(ctx, s.owner, s.kind, ask)
 	if err != nil {
 		if s.kind == forge.AccessToken && errors.Is(err, forge.ErrForbidden) {
 			err = provision.Hint(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
@@ -313,7 +313,7 @@ func (s registryLogin) inUse(f provision.Facts) []string {
 
 // undo takes away the login, and then its token, unless another deployment of
 // the user needs them.
-func (s registryLogin) undo(w wish) undo {
+func (s registryLogin) undo(t target) undo {
 	probe := s.Probe()
 	probe.Script.Text = lookAtOthers + templates.Logins
 	probe.Ask = nil
@@ -321,7 +321,7 @@ func (s registryLogin) undo(w wish) undo {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) { return s.askAll(ctx, g) }
 	}
 	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		var changes []provision.Change

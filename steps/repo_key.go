@@ -16,9 +16,9 @@ type repoKey struct {
 	retire        []string // the public half of a key not to be used any more
 }
 
-func repoKeyOf(w wish) repoKey {
-	s := repoKey{user: w.deployment.User, comment: keyMark + w.deployment.User + "@" + w.host.Name}
-	s.retire = w.given.Retire[s.Name()]
+func repoKeyOf(t target) repoKey {
+	s := repoKey{user: t.deployment.User, comment: keyMark + t.deployment.User + "@" + t.host.Name}
+	s.retire = t.given.Retire[s.Name()]
 	return s
 }
 
@@ -89,7 +89,7 @@ func (s repoKey) inUse(f provision.Facts) []string {
 }
 
 // undo removes the pair, if it was made here, and what a rotation has left.
-func (s repoKey) undo(w wish) undo {
+func (s repoKey) undo(t target) undo {
 	script := provision.Script{User: s.user, Text: lookAtOthers + `
 for key in id_ed25519 id_ed25519.next; do
 	case $(ssh-keygen -y -P '' -f ".ssh/$key" 2>/dev/null </dev/null) in
@@ -99,7 +99,7 @@ done
 ! [ -e .ssh/id_ed25519.retired.pub ] || fact made id_ed25519.retired
 `}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(f["made"]) == 0 || len(w.others(f)) > 0 {
+		if len(f["made"]) == 0 || len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: "the SSH key pair of " + s.user}, `

@@ -16,12 +16,12 @@ type repoKeySwitch struct {
 	urls     []string // of these
 }
 
-func repoKeySwitchOf(w wish) repoKeySwitch {
-	s := repoKeySwitch{user: w.deployment.User}
-	for _, d := range w.selected {
+func repoKeySwitchOf(t target) repoKeySwitch {
+	s := repoKeySwitch{user: t.deployment.User}
+	for _, d := range t.selected {
 		if d.User == s.user {
 			s.projects = append(s.projects, d.Project)
-			s.urls = append(s.urls, gitURL(w.inv.GitLab.SSH, d.Project))
+			s.urls = append(s.urls, gitURL(t.inv.GitLab.SSH, d.Project))
 		}
 	}
 	return s

@@ -5,7 +5,7 @@ import "provision/provision"
 // service wants Docker to run, now and after the next boot.
 type service struct{}
 
-func serviceOf(wish) service { return service{} }
+func serviceOf(target) service { return service{} }
 
 func (service) Name() string { return "service" }
 

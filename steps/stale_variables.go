@@ -20,8 +20,8 @@ type staleVariables struct {
 	places []forge.Owner // where variables can have been
 }
 
-func staleVariablesOf(w wish) staleVariables {
-	d := w.deployment
+func staleVariablesOf(t target) staleVariables {
+	d := t.deployment
 	s := staleVariables{ci: ciOf(d)}
 	s.places = append(s.places, s.ci.owners...)
 	for _, owner := range []forge.Owner{{Kind: forge.ProjectOwner, Path: d.Project}, {Kind: forge.GroupOwner, Path: path.Dir(d.Project)}} {

@@ -13,9 +13,9 @@ type unmanaged struct {
 	named []string
 }
 
-func unmanagedOf(w wish) unmanaged {
-	s := unmanaged{host: w.host.Name}
-	for _, d := range w.inv.On(w.host) {
+func unmanagedOf(t target) unmanaged {
+	s := unmanaged{host: t.host.Name}
+	for _, d := range t.inv.On(t.host) {
 		s.named = append(s.named, d.Name)
 	}
 	return s

@@ -9,11 +9,11 @@ import (
 	"provision/provision"
 )
 
-// unrestrictedKeys tells which keys log in as a deploy user past the gate. They stay:
-// somebody may want them. But who has one is root, by way of the group docker.
+// unrestrictedKeys tells which keys of a deploy user have no forced command. They stay:
+// somebody may want them. But who has one is root, by way of the docker group.
 type unrestrictedKeys struct{ user string }
 
-func unrestrictedKeysOf(w wish) unrestrictedKeys { return unrestrictedKeys{w.deployment.User} }
+func unrestrictedKeysOf(t target) unrestrictedKeys { return unrestrictedKeys{t.deployment.User} }
 
 func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
 

@@ -14,7 +14,7 @@ import (
 // key. One who is there already is adopted.
 type user struct{ name string }
 
-func userOf(w wish) user { return user{w.deployment.User} }
+func userOf(t target) user { return user{t.deployment.User} }
 
 func (s user) Name() string { return "user " + s.name }
 
@@ -58,7 +58,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
-		if err := s.admitted(f); err != nil {
+		if err := s.sshdAllows(f); err != nil {
 			return nil, err
 		}
 		// "*" is a password that no one has; the "!" that useradd leaves is a
@@ -82,7 +82,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
 	}
-	if err := s.admitted(f); err != nil {
+	if err := s.sshdAllows(f); err != nil {
 		return nil, err
 	}
 	if base := path.Base(shell); base == "nologin" || base == "false" {
@@ -130,9 +130,9 @@ func (s user) join() provision.Change {
 	}
 }
 
-// admitted returns an error if sshd would not let the user in with a key from
+// sshdAllows returns an error if sshd would not let the user in with a key from
 // ~/.ssh/authorized_keys, see sshd_config(5).
-func (s user) admitted(f provision.Facts) error {
+func (s user) sshdAllows(f provision.Facts) error {
 	options := map[string][]string{}
 	for _, line := range f["sshd"] {
 		option, values, _ := strings.Cut(line, " ")
@@ -194,15 +194,15 @@ done
 
 // undo removes the user, if we made it and nothing else uses it, or gives the
 // user of somebody else back what was changed.
-func (s user) undo(w wish) undo {
-	directory, key := w.deployment.Directory, ciKeyOf(w)
+func (s user) undo(t target) undo {
+	directory, key := t.deployment.Directory, ciKeyOf(t)
 	script := provision.Script{User: s.name, Args: []string{directory}, Text: lookAtAccount + lookAtCheckout}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		passwd := strings.Split(f.Get("passwd"), ":")
 		if len(passwd) < 7 {
 			return nil, nil
 		}
-		if names := w.others(f); len(names) > 0 {
+		if names := t.others(f); len(names) > 0 {
 			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(names))}, nil
 		}
 		if strings.TrimRight(passwd[4], ",") != madeBy {

@@ -9,13 +9,13 @@ import (
 // is still as it should be: the probes of one deployment, as they are here.
 type verifyScript struct{ deployment, text string }
 
-func verifyScriptOf(w wish) verifyScript {
-	d := w.deployment
-	if w.probing {
+func verifyScriptOf(t target) verifyScript {
+	d := t.deployment
+	if t.probing {
 		return verifyScript{deployment: d.Name}
 	}
 	// It has no secrets, and no salts that would differ from run to run.
-	alone := wish{inv: w.inv, host: w.host, deployment: d, selected: []*inventory.Deployment{d}, probing: true}
+	alone := target{inv: t.inv, host: t.host, deployment: d, selected: []*inventory.Deployment{d}, probing: true}
 	var steps []provision.Step
 	for _, k := range kinds() {
 		steps = k.wanted(steps, alone)
@@ -44,7 +44,7 @@ func (s verifyScript) Plan(f provision.Facts) ([]provision.Change, error) {
 	}}, nil
 }
 
-func (s verifyScript) undo(wish) undo {
+func (s verifyScript) undo(target) undo {
 	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("file") == "" {
 			return nil, nil
