@@ -52,3 +52,20 @@ func TestReportIsVisible(t *testing.T) {
 		}
 	}
 }
+
+// What identifies a change is the same in a plan and when it is made, whatever
+// else is said of it.
+func TestChangeInJSON(t *testing.T) {
+	var out bytes.Buffer
+	r := newReport(&out, "json")
+	change := provision.Change{Verb: provision.DockerLogin, Object: "registry.example.com", Remark: "as deploy", Do: provision.Script{}}
+	r.plan("web1", provision.Plan{{Step: "registry-login deploy", Changes: []provision.Change{change}}})
+	change.Remark = "as deploy, again"
+	r.event(provision.Event{Host: "web1", Step: "registry-login deploy", Change: change, Kind: provision.Done})
+	const id = `"id":"registry-login deploy: docker login registry.example.com","verb":"docker login","object":"registry.example.com"`
+	want := `{"version":2,"event":"change","host":"web1","step":"registry-login deploy","change":"docker login registry.example.com as deploy",` + id + "}\n" +
+		`{"version":2,"event":"done","host":"web1","step":"registry-login deploy","change":"docker login registry.example.com as deploy, again",` + id + "}\n"
+	if out.String() != want {
+		t.Errorf("printed\n%swant\n%s", &out, want)
+	}
+}

@@ -11,7 +11,7 @@ import (
 )
 
 // A Step is one thing that a host must have: a user, a login, a checkout.
-// The value is the wish. It holds no connection and keeps no state.
+// The value says what is wanted. It holds no connection and keeps no state.
 type Step interface {
 	// Name is unique on a host. Its first word is the kind of the step:
 	// "user deploy-frobnicator" is a user.
@@ -21,8 +21,9 @@ type Step interface {
 	Probe() Probe
 
 	// Plan returns what is missing. It is pure: the same facts give the same
-	// changes, and nothing is touched. An error means that the wish cannot be
-	// met on this host as it is; then nothing at all is changed there.
+	// changes, and nothing is touched. An error means that what is
+	// wanted cannot be had on this host as it is; then nothing at all is changed
+	// there.
 	Plan(Facts) ([]Change, error)
 }
 
