@@ -71,7 +71,7 @@ mv "$new/clone" "$folder"
 	}
 	if sameOrigin(origin, s.url) {
 		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s\nhint: git diff shows them; bring them into the project, or into the override", home, list(shorten(f["changed"])))}, nil
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s\nhint: git diff shows them; bring them into the project, or into the override", home, joinAnd(shorten(f["changed"])))}, nil
 		}
 		return nil, nil
 	}
@@ -130,7 +130,7 @@ rm -rf ".$1.removed"
 		if f.Get("made") == "" {
 			return append(changes, provision.Note("%s stays, as somebody else has made it", home)), nil
 		}
-		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, list(shorten(f["changed"])))), nil
+		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, joinAnd(shorten(f["changed"])))), nil
 	}}
 }
 
@@ -139,7 +139,7 @@ func shorten(words []string) []string {
 	if len(words) <= most {
 		return words
 	}
-	return append(words[:most:most], count(len(words)-most, "other"))
+	return append(words[:most:most], plural(len(words)-most, "other"))
 }
 
 // sameOrigin tells whether two addresses mean the same project on the same

@@ -251,7 +251,7 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 		case p != public:
 			hand = append(hand, s.set(f, provision.Set, "to the current CI key", owner, s.heldBy(from)))
 		case len(wants) > 0:
-			hand = append(hand, s.set(f, provision.Update, "to be "+list(wants), owner, s.heldBy(owner)))
+			hand = append(hand, s.set(f, provision.Update, "to be "+joinAnd(wants), owner, s.heldBy(owner)))
 		}
 	}
 	first, others := s.standing(f["line"], line, public)

@@ -149,3 +149,26 @@ func TestGroupsWithoutScopes(t *testing.T) {
 		}
 	}
 }
+
+// What somebody has made theirs after the look is not removed any more.
+func TestRemoveAsksWhoseAVariableIs(t *testing.T) {
+	f := newFake()
+	inv, given := inventoryOf(t, "")
+	f.Vars[group] = []forge.Variable{auth("SSH_AUTH", "production", key1.private)}
+	step := removalOf(t, inv, inv.Deployments[0], given, "ci-variables frobnicator-production")
+	facts, err := step.Probe().Ask(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := step.Plan(facts)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("planned %v, %v", changes, err)
+	}
+	f.Vars[group][0].Description = "by hand"
+	if err := changes[0].Do.(provision.Call)(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	if calls := f.Calls(); calls != nil {
+		t.Errorf("it did %q", calls)
+	}
+}

@@ -81,7 +81,7 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	stopped, ill := s.problems(f)
 	if len(stopped) > 0 {
-		return []provision.Change{s.start(count(len(stopped), "service")+" of "+s.deployment, "("+list(stopped)+")")}, nil
+		return []provision.Change{s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")")}, nil
 	}
 	var notes []provision.Change
 	for _, reason := range ill {
@@ -131,7 +131,7 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 		n, _ := strconv.Atoi(words[1])
 		switch {
 		case there[service] < n:
-			add(&stopped, service, fmt.Sprintf("has %s instead of %d", count(there[service], "container"), n))
+			add(&stopped, service, fmt.Sprintf("has %s instead of %d", plural(there[service], "container"), n))
 		case state == "runs" && running[service] < n:
 			add(&stopped, service, "is stopped")
 		}
@@ -201,7 +201,7 @@ for project; do
 done
 `, append([]string{s.user, s.directory, flags, s.deployment}, f["project"]...)...))
 		}
-		volumes := list(f["volume"])
+		volumes := joinAnd(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {
 		case t.given.Volumes && volumes != "":
 			down(", and the data in "+volumes, "--volumes")
@@ -211,7 +211,7 @@ done
 			down("", "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: count(len(kept), "kept image") + " of " + s.deployment}, `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, `
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done
@@ -228,5 +228,5 @@ func volumesLeft(volumes []string) string {
 	if len(volumes) == 1 {
 		return "the volume " + volumes[0] + " stays"
 	}
-	return "the volumes " + list(volumes) + " stay"
+	return "the volumes " + joinAnd(volumes) + " stay"
 }

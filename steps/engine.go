@@ -60,9 +60,9 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if len(lacks) == 0 {
 		if !s.install {
-			return nil, provision.Hint(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
+			return nil, provision.Hint(fmt.Errorf("the installation of %s was interrupted", joinAnd(unfinished)), "finish it: dpkg --configure -a")
 		}
-		return []provision.Change{aptInstall(list(unfinished), "(finishes an interrupted installation)", unfinished)}, nil
+		return []provision.Change{aptInstall(joinAnd(unfinished), "(finishes an interrupted installation)", unfinished)}, nil
 	}
 	packages, err := s.packages(f, lacks)
 	if err != nil {
@@ -81,13 +81,13 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		if packages == nil {
 			hint = "install " + it + " from https://docs.docker.com/engine/install/"
 		}
-		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(names)), "%s", hint)
+		return nil, provision.Hint(fmt.Errorf("the host has no %s", joinAnd(names)), "%s", hint)
 	}
 	if packages == nil {
-		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
+		return nil, provision.Hint(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), joinAnd(names)),
 			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
-	return []provision.Change{aptInstall(list(names), "("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
+	return []provision.Change{aptInstall(joinAnd(names), "("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
 }
 
 // aptInstall installs packages. On a terminal of its own dpkg would outlive an

@@ -54,7 +54,7 @@ done
 			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: file}, removeFile, file, "/usr/local/lib/provision"))
 		}
 		if bare := f["bare"]; len(bare) > 0 {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: list(bare), Remark: "(empty directories)"}, `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: joinAnd(bare), Remark: "(empty directories)"}, `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
 		}
 		return changes, nil
 	}}

@@ -32,7 +32,7 @@ func (s knownHosts) hostKeys(n int) string {
 	if n == 1 {
 		return s.address + "'s host key"
 	}
-	return s.address + "'s " + count(n, "host key")
+	return s.address + "'s " + plural(n, "host key")
 }
 
 func (s knownHosts) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -79,7 +79,7 @@ mv -f "$new" .ssh/known_hosts
 		})
 	}
 	if len(known) > 0 && len(f["key"]) > 0 {
-		changes = append(changes, provision.Note("~%s/.ssh/known_hosts has %s of %s that the inventory does not name", s.user, count(len(known), "other key"), s.address))
+		changes = append(changes, provision.Note("~%s/.ssh/known_hosts has %s of %s that the inventory does not name", s.user, plural(len(known), "other key"), s.address))
 	}
 	return changes, nil
 }

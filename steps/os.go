@@ -36,7 +36,7 @@ func (s osStep) Plan(f provision.Facts) ([]provision.Change, error) {
 			"set become to sudo or doas in the inventory")
 	}
 	if lacks := f["lacks"]; len(lacks) > 0 {
-		return nil, provision.Hint(fmt.Errorf("the host has no %s", list(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
+		return nil, provision.Hint(fmt.Errorf("the host has no %s", joinAnd(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
 	}
 	if init := f.Get("init"); init != "systemd" {
 		return nil, fmt.Errorf("the host is started by %q; only systemd is supported", init)

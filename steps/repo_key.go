@@ -52,14 +52,14 @@ func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	public := f.Get("public")
 	switch {
 	case public == "":
-		return []provision.Change{s.make("an SSH key pair for "+s.user, "", "id_ed25519")}, nil
+		return []provision.Change{s.generate("an SSH key pair for "+s.user, "", "id_ed25519")}, nil
 	case slices.Contains(s.retire, public) && f.Get("next") == "":
-		return []provision.Change{s.make("a new SSH key pair for "+s.user, "(the old one stays active)", "id_ed25519.next")}, nil
+		return []provision.Change{s.generate("a new SSH key pair for "+s.user, "(the old one stays active)", "id_ed25519.next")}, nil
 	}
 	return nil, nil
 }
 
-func (s repoKey) make(object, remark, name string) provision.Change {
+func (s repoKey) generate(object, remark, name string) provision.Change {
 	return provision.Change{
 		Verb: provision.Generate, Object: object, Remark: remark,
 		Do: provision.Script{User: s.user, Args: []string{s.comment, name}, Text: `

@@ -203,7 +203,7 @@ func (s user) undo(t target) undo {
 			return nil, nil
 		}
 		if names := t.others(f); len(names) > 0 {
-			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(names))}, nil
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(names))}, nil
 		}
 		if strings.TrimRight(passwd[4], ",") != madeBy {
 			if len(f["before"]) == 0 {
@@ -213,7 +213,7 @@ func (s user) undo(t target) undo {
 			for _, what := range f["before"] {
 				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
 			}
-			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: list(words) + " of " + s.name}, giveBack, s.name)}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name)}, nil
 		}
 		used := slices.Clone(f["used"])
 		for _, entry := range f["entry"] {
@@ -229,7 +229,7 @@ func (s user) undo(t target) undo {
 			used = append(used, "~/"+directory)
 		}
 		if len(used) > 0 {
-			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(shorten(used)))}, nil
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(shorten(used)))}, nil
 		}
 		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "user " + s.name}, removeUser, s.name)}, nil
 	}}
