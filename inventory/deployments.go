@@ -189,7 +189,7 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 				variables[key] = d
 			} else {
 				r.problem(d.node.own("variables"),
-					fmt.Sprintf("%s has %s for scope %s from %s already", quote(path), d.Variables.Key(KeyVariable), quote(d.Scope), r.where(other.node)),
+					fmt.Sprintf("%s has %s for scope %s from %s already", quote(path), d.Variables.Key(CIKeyVariable), quote(d.Scope), r.where(other.node)),
 					`write another environment, or a prefix here: prefix = "OTHER_"`)
 			}
 		}

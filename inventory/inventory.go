@@ -141,9 +141,9 @@ type Variables struct {
 
 // The variables that CI finds a deployment by, without a prefix.
 const (
-	KeyVariable        = "SSH_AUTH"          // the private half of the CI key
-	TargetVariable     = "SSH_DEPLOY_TARGET" // where the host is
-	KnownHostsVariable = "SSH_KNOWN_HOSTS"   // which keys it has
+	CIKeyVariable        = "SSH_AUTH"          // the private half of the CI key
+	DeployTargetVariable = "SSH_DEPLOY_TARGET" // where the host is
+	KnownHostsVariable   = "SSH_KNOWN_HOSTS"   // which keys it has
 )
 
 // Key returns the name of the variable that is called base without a prefix.

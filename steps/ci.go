@@ -43,7 +43,7 @@ func ciOf(d *inventory.Deployment) ci {
 func (c ci) target() string { return "ssh://" + c.user + "@" + c.address }
 
 // ciBases are the variables of a deployment, without a prefix.
-var ciBases = []string{inventory.KeyVariable, inventory.TargetVariable, inventory.KnownHostsVariable}
+var ciBases = []string{inventory.CIKeyVariable, inventory.DeployTargetVariable, inventory.KnownHostsVariable}
 
 // description marks a variable as ours.
 func (c ci) description() string {

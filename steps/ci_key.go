@@ -64,16 +64,16 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 	facts := provision.Facts{}
 	for _, owner := range s.ci.owners {
 		variables, err := f.Variables(ctx, owner)
-		if _, ok := s.ci.find(variables, inventory.KeyVariable); err != nil && !(ok && errors.Is(err, forge.ErrUnseen)) {
+		if _, ok := s.ci.find(variables, inventory.CIKeyVariable); err != nil && !(ok && errors.Is(err, forge.ErrUnseen)) {
 			return nil, err
 		}
 		name := owner.String()
-		if v, ok := s.ci.find(variables, inventory.TargetVariable); ok {
+		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
 			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target() {
 				facts.Add("ours", name)
 			}
 		}
-		v, ok := s.ci.find(variables, inventory.KeyVariable)
+		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
 		if !ok {
 			continue
 		}
@@ -146,7 +146,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	lines := f["line"]
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
-		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.ci.variables.Key(inventory.KeyVariable)))
+		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s\nhint: Settings > Repository > Protected branches", branch, s.ci.variables.Key(inventory.CIKeyVariable)))
 	}
 
 	// Which key: one that GitLab holds and the host lets in, else one that
@@ -158,7 +158,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		p := f.Get("public " + owner.String())
 		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
-			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.KeyVariable, owner)), takenHint)
+			return nil, provision.Hint(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
 		}
 		if p != "" && !slices.Contains(s.retire, p) && !known && (public == "" || letIn) {
 			public, from, known = p, owner, letIn
@@ -274,7 +274,7 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 // set gives CI the private half, as it needs it. What somebody else has made
 // keeps its description, and so is theirs when the deployment is removed.
 func (s ciKey) set(f provision.Facts, verb provision.Verb, remark string, owner forge.Owner, value keyFrom) provision.Change {
-	return provision.Change{Verb: verb, Object: s.ci.where(inventory.KeyVariable, owner), Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+	return provision.Change{Verb: verb, Object: s.ci.where(inventory.CIKeyVariable, owner), Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		v, err := value(ctx, g)
 		if err != nil {
 			return err
@@ -284,7 +284,7 @@ func (s ciKey) set(f provision.Facts, verb provision.Verb, remark string, owner 
 			description = ""
 		}
 		return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
-			Key: s.ci.variables.Key(inventory.KeyVariable), Value: v, File: true, Protected: true, Raw: true,
+			Key: s.ci.variables.Key(inventory.CIKeyVariable), Value: v, File: true, Protected: true, Raw: true,
 			Scope: s.ci.scope, Description: description,
 		}))
 	})}
@@ -297,7 +297,7 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 		if err != nil {
 			return secret.Value{}, err
 		}
-		v, _ := s.ci.find(variables, inventory.KeyVariable)
+		v, _ := s.ci.find(variables, inventory.CIKeyVariable)
 		text, err := v.Value.Reveal()
 		if err != nil {
 			return secret.Value{}, err

@@ -41,7 +41,7 @@ done
 				if err != nil {
 					return nil, err
 				}
-				for _, base := range []string{inventory.TargetVariable, inventory.KnownHostsVariable} {
+				for _, base := range []string{inventory.DeployTargetVariable, inventory.KnownHostsVariable} {
 					v, ok := s.ci.find(variables, base)
 					if !ok {
 						continue
@@ -93,16 +93,16 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		})
 	}
 	for _, owner := range s.ci.owners {
-		targetIsFile, knownIsFile := f.Has("file "+inventory.TargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
-		target, ours := f.Get(inventory.TargetVariable+" "+owner.String()), f.Has("ours "+inventory.TargetVariable, owner.String())
+		targetIsFile, knownIsFile := f.Has("file "+inventory.DeployTargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
+		target, ours := f.Get(inventory.DeployTargetVariable+" "+owner.String()), f.Has("ours "+inventory.DeployTargetVariable, owner.String())
 		switch {
 		case target == s.ci.target() && !targetIsFile:
 		case target == s.ci.target():
-			set(inventory.TargetVariable, target, owner, true, ours)
+			set(inventory.DeployTargetVariable, target, owner, true, ours)
 		case target == "" || ours:
-			set(inventory.TargetVariable, s.ci.target(), owner, target != "", true)
+			set(inventory.DeployTargetVariable, s.ci.target(), owner, target != "", true)
 		default:
-			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.TargetVariable, owner), provision.Visible(target)), takenHint)
+			return nil, provision.Hint(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), provision.Visible(target)), takenHint)
 		}
 
 		there := f.Get(inventory.KnownHostsVariable + " " + owner.String())
@@ -177,7 +177,7 @@ func (s ciVariables) undo(target) undo {
 			for _, what := range f["foreign "+owner.String()] {
 				key, scope, _ := strings.Cut(what, " ")
 				note := "%s stays, as somebody else has set it"
-				if key == c.variables.Key(inventory.KeyVariable) {
+				if key == c.variables.Key(inventory.CIKeyVariable) {
 					note += "; its key is revoked for " + c.deployment + " on " + c.host
 				}
 				changes = append(changes, provision.Note(note, variableName(owner, key, scope)))

@@ -118,11 +118,11 @@ func TestForget(t *testing.T) {
 		}
 	}
 	for _, d := range inv.Deployments {
-		for _, base := range []string{inventory.KeyVariable, inventory.TargetVariable} {
+		for _, base := range []string{inventory.CIKeyVariable, inventory.DeployTargetVariable} {
 			f.Vars[group] = append(f.Vars[group], forge.Variable{Key: base, Scope: d.Scope, Description: ciOf(d).description()})
 		}
 	}
-	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: inventory.KeyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
+	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: inventory.CIKeyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
 	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: name, Description: "Made by provision for " + name + "."}); err != nil {
 		t.Fatal(err)
 	}

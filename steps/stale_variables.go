@@ -63,14 +63,14 @@ func (s staleVariables) left(owner forge.Owner) func([]forge.Variable) []forge.V
 	wanted := slices.Contains(s.ci.owners, owner)
 	return func(variables []forge.Variable) (left []forge.Variable) {
 		for _, target := range variables {
-			prefix, ok := strings.CutSuffix(target.Key, inventory.TargetVariable)
+			prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
 			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.ci.target() || target.Description != s.ci.description() {
 				continue
 			}
 			if wanted && target.Scope == s.ci.scope && prefix == s.ci.variables.Prefix {
 				continue
 			}
-			for _, base := range []string{inventory.KeyVariable, inventory.KnownHostsVariable, inventory.TargetVariable} {
+			for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 				for _, v := range variables {
 					if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.ci.description() {
 						left = append(left, v)
