@@ -15,7 +15,7 @@ func applyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "apply",
 		Usage:     "make everything that is missing, on the hosts and in GitLab",
-		UsageText: "provision apply [flags] INVENTORY",
+		UsageText: "provision apply [flags] [INVENTORY]",
 		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
 			"If it ends early, what was made stays, and running it again finishes the rest.",
 		Flags:           append(fleetFlags(), lockWaitFlag()),

@@ -12,13 +12,13 @@ func checkCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
 		Usage:     "read an inventory, and say all that is wrong with it",
-		UsageText: "provision check INVENTORY",
+		UsageText: "provision check [INVENTORY]",
 		Description: "Reads the inventory and the files that it names, and nothing else: neither a\n" +
 			"host nor GitLab is asked, and no secret is read.",
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
-			file, err := oneArgument(c, "INVENTORY")
+			file, err := inventoryOf(c, c.Args().Slice())
 			if err != nil {
 				return err
 			}

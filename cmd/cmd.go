@@ -30,7 +30,8 @@ type Env struct {
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
 
-	trace *trace
+	trace     *trace
+	rehearsal Rehearsal // nil: provision-rehearse has it
 }
 
 // The exit codes.
@@ -68,11 +69,15 @@ func init() {
 
 // Main runs the program and returns its exit code. An interrupt ends what is
 // under way, on the hosts too; a second one ends the program at once.
-func Main() int {
+func Main() int { return runProcess(Env{Args: os.Args}) }
+
+// runProcess runs env.Args with the streams and signals of this process.
+func runProcess(env Env) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	return Run(ctx, Env{Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr})
+	env.Stdin, env.Stdout, env.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return Run(ctx, env)
 }
 
 // Run runs one command and returns its exit code.
@@ -92,7 +97,7 @@ func Run(ctx context.Context, env Env) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	}
-	var code exitCode
+	var code ExitCode
 	if errors.As(err, &code) {
 		return int(code)
 	}
@@ -115,9 +120,12 @@ func newApp(env Env) *cli.App {
 	return &cli.App{
 		Name:      "provision",
 		Usage:     "turn bare Linux hosts into least-privilege deployment targets for GitLab",
-		UsageText: "provision COMMAND [flags] INVENTORY",
+		UsageText: "provision COMMAND [flags] [INVENTORY]",
 		Description: "Begin with provision init, which writes an inventory. provision COMMAND --help\n" +
-			"has the flags, an example and the exit codes of a command.",
+			"has the flags, an example and the exit codes of a command.\n\n" +
+			"INVENTORY is the path of the inventory. Without it a command takes the one of\n" +
+			"$PROVISION_INVENTORY, else inventory.toml here or in the nearest folder above,\n" +
+			"if nobody but you and root could have put it there.",
 		Commands: slices.Concat(
 			group("First steps",
 				initCommand(env),
@@ -229,5 +237,5 @@ func oneArgument(c *cli.Context, what string) (string, error) {
 	case 1:
 		return c.Args().First(), nil
 	}
-	return "", usagef("%s is all that stands without a flag: %q is one too many\nhint: provision %s --help shows the flags", what, c.Args().Get(1), c.Command.Name)
+	return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", c.Args().Get(1), c.Command.Name)
 }

@@ -4,7 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
-	"path/filepath"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -194,10 +194,10 @@ func (l commandLine) named(names func(*inventory.Inventory) []string, about stri
 		}
 	}
 	if file == "" {
-		file = "inventory.toml"
-		if found, _ := filepath.Glob("*.toml"); len(found) == 1 {
-			file = found[0]
-		}
+		file = os.Getenv(inventoryVariable)
+	}
+	if file == "" {
+		file, _ = findInventory(l.command.Name)
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"provision/e2e/needs"
 	"provision/inventory"
 )
 
@@ -51,10 +52,7 @@ func beside(t *testing.T) string {
 // shellIn returns a shell whose user is in dir and has provision.
 func shellIn(t *testing.T, dir, shell string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := exec.LookPath(shell)
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := needs.Program(t, shell)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a shell may wait for more to be typed
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, path, args...)
@@ -191,8 +189,10 @@ func TestCompletion(t *testing.T) {
 // After "=" the shells differ: bash completes what is behind it.
 func TestCompletionOfAssignment(t *testing.T) {
 	for shell, want := range map[string]string{"bash": "web2", "zsh": "--limit=web2", "fish": "--limit=web2"} {
-		if got := strings.TrimSpace(completers[shell](t, beside(t), "provision plan --limit=web2")); got != want {
-			t.Errorf("%s: %q, not %q", shell, got, want)
-		}
+		t.Run(shell, func(t *testing.T) {
+			if got := strings.TrimSpace(completers[shell](t, beside(t), "provision plan --limit=web2")); got != want {
+				t.Errorf("%q, not %q", got, want)
+			}
+		})
 	}
 }

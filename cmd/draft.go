@@ -59,7 +59,7 @@ func (d *draft) text() string {
 	if ca != "" {
 		p("ca_file = %s", q(ca))
 	}
-	if d.ssh != d.usualSSH() {
+	if d.ssh != d.defaultSSH() {
 		p("ssh = %s", q(fmt.Sprintf("ssh://%s@%s", d.ssh.User, net.JoinHostPort(d.ssh.Host, strconv.Itoa(d.ssh.Port)))))
 	}
 	p("# Of git over SSH: the hosts trust these and no others.\nhost_keys = [%s]", quotedList(d.git.right))
@@ -96,7 +96,7 @@ func (d *draft) text() string {
 	p("\n[deployments.%s]\nhost = %s\nproject = %s", q(directory+"-"+plainName(d.environment, "production")), q(host), q(d.project))
 	p("# The Unix user that owns it, and the directory in its home, which also names the\n# Compose project.\nuser = %s\ndirectory = %s", q(user), q(directory))
 	p("environment = %s", q(d.environment))
-	p("# Where CI finds its key. For all projects of a group: { group = %s }; the\n# environments of such variables need GitLab Premium.", q(cmp.Or(d.group, "transmogrify")))
+	p("# Where the CI key goes. For all projects of a group: { group = %s }; the\n# environments of such variables need GitLab Premium.", q(cmp.Or(d.group, "transmogrify")))
 	p("variables = { projects = [%s] }", q(d.project))
 	p("# wait = \"120s\"      # how long a deploy waits for health; without it: 5m\n# rollback = true    # a deploy that fails goes back to the last good one")
 	return b.String()

@@ -19,6 +19,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -52,7 +53,7 @@ func lockWaitFlag() cli.Flag {
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
 	o = fleetOptions{limit: c.StringSlice("limit"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
-	if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
+	if o.inventory, err = inventoryOf(c, c.Args().Slice()); err != nil {
 		return o, err
 	}
 	if o.parallel, err = breadth(c.String("parallel")); err != nil {
@@ -158,7 +159,7 @@ func load(env Env, o fleetOptions) (f *fleet, selected *inventory.Inventory, err
 	f = &fleet{inv: inv, parallel: o.parallel, lockWait: o.lockWait, timeout: env.Timeout, ask: newAsker(env), live: newLive(env, o), trace: env.trace}
 	f.ask.pause = f.live.pause
 	f.given.Salt = rand.Text()
-	f.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: f.ask.passphrase, Trace: f.trace.about}
+	f.dialer = &remote.Dialer{Config: &sshconfig.Config{File: o.sshConfig}, Passphrase: f.ask.passphrase, Trace: f.trace.about}
 	return f, selected, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/needs"
 	"provision/e2e/sshtest"
 	"provision/inventory"
 	"provision/provision"
@@ -42,6 +43,7 @@ var bareHost = sshtest.Programs(sshtest.Bare(
 // which JUMP stands for the first host, which is then none of the fleet.
 func newFleet(t *testing.T, n int, answer sshtest.Answer, config string) *fleetTest {
 	t.Helper()
+	needs.Program(t, "ssh")
 	// No agent and no ssh_config of whoever runs this.
 	t.Setenv("SSH_AUTH_SOCK", "")
 	t.Setenv("FLEET_TOKEN", "")

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 func say(t *testing.T, args ...string) (code int, said string) {
@@ -131,11 +133,7 @@ func TestMan(t *testing.T) {
 			}
 		}
 	}
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		t.Skip("NOT TESTED with groff: it is not installed")
-	}
-	command := exec.CommandContext(t.Context(), groff, "-man", "-ww", "-z")
+	command := exec.CommandContext(t.Context(), needs.Program(t, "groff"), "-man", "-ww", "-z")
 	command.Stdin = strings.NewReader(page)
 	if out, err := command.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("groff: %v\n%s", err, out)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -167,6 +168,7 @@ func TestManyHosts(t *testing.T) {
 // A host behind a jump host behind that host cannot be reached, and a plan does
 // not try for ever.
 func TestJumpCycles(t *testing.T) {
+	needs.Program(t, "ssh")
 	t.Setenv("TEST_TOKEN", token)
 	var asked atomic.Int32
 	url := fakeGitLab(t, &asked)

@@ -22,6 +22,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/forge/gitlab"
 	"provision/provision/remote"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
 
@@ -63,7 +64,7 @@ func initCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "ca-file", Usage: "certificates of a private CA, for GitLab and the registry, in `FILE`"},
 			&cli.StringFlag{Name: "token-env", Value: "GITLAB_TOKEN", Usage: "the `NAME` of the environment variable with the token of GitLab"},
 			&cli.StringFlag{Name: "identity", Category: groupHosts, Usage: "a key to log in to the host with, in `FILE`"},
-			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "the `FINGERPRINT` of a key that is right, SHA256:…; may be repeated"},
+			&cli.StringSliceFlag{Name: "accept-host-key", Category: groupHosts, Usage: "the `FINGERPRINT` of a host key to accept, SHA256:…; may be repeated"},
 			&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "read `FILE` in place of ~/.ssh/config"},
 		},
 		HideHelpCommand: true,
@@ -93,8 +94,9 @@ type draft struct {
 	initOptions
 	env       Env
 	ask       *asker
-	dialer    *remote.Dialer
-	unchecked []string // what could not be looked at, and why
+	config    *sshconfig.Config
+	dialer    *remote.Dialer // to ask servers for their keys
+	unchecked []string       // what could not be looked at, and why
 
 	token  secret.Value   // zero: GitLab is not asked
 	client *gitlab.Client // nil: likewise
@@ -110,14 +112,15 @@ type draft struct {
 
 func runInit(ctx context.Context, env Env, o initOptions) error {
 	d := &draft{initOptions: o, env: env, ask: newAsker(env)}
-	d.dialer = &remote.Dialer{SSHConfig: o.sshConfig, Passphrase: d.ask.passphrase}
+	d.config = &sshconfig.Config{File: o.sshConfig}
+	d.dialer = &remote.Dialer{Config: d.config, Passphrase: d.ask.passphrase}
 	defer d.dialer.Close()
 	err := d.fill(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("interrupted; nothing is written")
+		return errors.New("interrupted; no file written")
 	case err == io.EOF:
-		return errors.New("the answers have ended; nothing is written")
+		return errors.New("unexpected end of input; no file written")
 	case err != nil:
 		return err
 	}
@@ -133,7 +136,7 @@ func runInit(ctx context.Context, env Env, o initOptions) error {
 	if err := writeNew(o.file, text); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s is written: %s\n", visibleLines(o.file), sizeOf(inv))
+	fmt.Fprintf(env.Stdout, "wrote %s: %s\n", visibleLines(o.file), sizeOf(inv))
 	for _, what := range d.unchecked {
 		fmt.Fprintf(env.Stdout, "not checked: %s\n", visibleLines(what))
 	}
@@ -153,8 +156,8 @@ func writeNew(name, text string) error {
 	return f.Close()
 }
 
-// fill has all questions answered. What no flag says is asked for; each answer
-// is looked at before the next question.
+// fill answers all questions. What no flag says is asked for; each answer is
+// checked before the next question.
 func (d *draft) fill(ctx context.Context) error {
 	asked := []question{
 		{flag: "gitlab", text: "where is GitLab?", otherwise: "https://gitlab.com", answer: &d.gitlab, read: d.readGitLab, look: d.lookAtGitLab},
@@ -195,13 +198,13 @@ func (d *draft) fill(ctx context.Context) error {
 	if err := d.askRegistry(ctx, registry); err != nil {
 		return err
 	}
-	if err := d.vouch(ctx, &d.git); err != nil {
+	if err := d.confirmHostKey(ctx, &d.git); err != nil {
 		return err
 	}
-	return d.vouch(ctx, &d.machine)
+	return d.confirmHostKey(ctx, &d.machine)
 }
 
-// answer has a question answered by who is at the terminal, unless a flag has.
+// answer asks a question at the terminal, unless a flag has answered it.
 func (d *draft) answer(ctx context.Context, q question) error {
 	if *q.answer == "" {
 		return d.ask.put(ctx, q)
@@ -209,7 +212,7 @@ func (d *draft) answer(ctx context.Context, q question) error {
 	return q.try(ctx)
 }
 
-// keyed reads an answer as the value of a key of the inventory.
+// keyed checks an answer as the value of a key of the inventory.
 func keyed(table, key string, answer *string) func() error {
 	return func() error { return wrong(inventory.Wrong(table, key, *answer)) }
 }
@@ -254,13 +257,13 @@ func (d *draft) readGitLab() error {
 	if err := wrong(inventory.Wrong("gitlab", "url", d.gitlab)); err != nil {
 		return err
 	}
-	d.ssh = d.usualSSH()
-	d.sshAt(d.gitSSH)
+	d.ssh = d.defaultSSH()
+	d.setGitServer(d.gitSSH)
 	return nil
 }
 
-// usualSSH is where one would think that git is served over SSH.
-func (d *draft) usualSSH() inventory.SSHServer {
+// defaultSSH is where git is served over SSH if nothing else is said.
+func (d *draft) defaultSSH() inventory.SSHServer {
 	server := inventory.SSHServer{User: "git", Port: 22}
 	if u, err := url.Parse(d.gitlab); err == nil {
 		server.Host = u.Hostname()
@@ -275,10 +278,10 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 		return d.lookAtGit(ctx)
 	}
 	err := d.connect(ctx)
-	if stranger(err) && d.caFile == "" && d.ask.terminal() {
+	if unknownCA(err) && d.caFile == "" && d.ask.terminal() {
 		fmt.Fprintf(d.env.Stderr, "%s shows a certificate of a CA that this machine does not trust\n", visibleLines(d.gitlab))
 		failed := d.ask.put(ctx, question{text: "which file has the certificate of that CA?", answer: &d.caFile, read: d.readCA, look: func(ctx context.Context) error {
-			if err = d.connect(ctx); stranger(err) {
+			if err = d.connect(ctx); unknownCA(err) {
 				return mistake{fmt.Errorf("%s shows a certificate of another CA than that", d.gitlab)}
 			}
 			return nil
@@ -290,13 +293,15 @@ func (d *draft) lookAtGitLab(ctx context.Context) error {
 			d.caFile, d.ca = "", nil
 		}
 	}
-	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || stranger(err) {
+	if err == nil || errors.Is(err, forge.ErrUnauthorized) || errors.Is(err, forge.ErrForbidden) || unknownCA(err) {
 		return err // neither another token nor another --ca-file is asked for
 	}
 	return mistake{err}
 }
 
-func stranger(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+// unknownCA reports whether a server showed a certificate of a CA that is not
+// trusted here.
+func unknownCA(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
 
 func (d *draft) readCA() error {
 	if rest, ok := strings.CutPrefix(d.caFile, "~/"); ok { // of a flag the shell has made a path
@@ -344,18 +349,18 @@ func (d *draft) lookAtProject(ctx context.Context) error {
 		return err
 	}
 	d.project, d.group = p.Path, p.Group
-	belongs := "in group " + p.Group
+	where := "in group " + p.Group
 	if p.Group == "" {
-		belongs = "and belongs to a person"
+		where = "of a user, in no group"
 	} else if _, err := d.client.Group(ctx, p.Group); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.env.Stdout, visibleLines(fmt.Sprintf("project %s is there, %s", p.Path, belongs)))
+	fmt.Fprintln(d.env.Stdout, visibleLines(fmt.Sprintf("found project %s %s", p.Path, where)))
 	if p.Level != 0 && p.Level < forge.Maintainer {
 		d.unchecked = append(d.unchecked, fmt.Sprintf("whether your token may do all: of project %s it should be Maintainer, and of its group Owner", p.Path))
 	}
 	if d.gitSSH == "" {
-		d.sshAt(p.SSHURL)
+		d.setGitServer(p.SSHURL)
 	}
 	d.registry = cmp.Or(d.registry, p.Registry)
 	return d.lookAtGit(ctx)
@@ -378,7 +383,7 @@ func (d *draft) askRegistry(ctx context.Context, q question) error {
 }
 
 func (d *draft) readGitSSH() error {
-	if !d.sshAt(d.gitSSH) {
+	if !d.setGitServer(d.gitSSH) {
 		return errors.New("that is no place of git over SSH\nhint: write it like ssh://git@git.example.com:2222")
 	}
 	return nil
@@ -386,9 +391,9 @@ func (d *draft) readGitSSH() error {
 
 var scpLike = regexp.MustCompile(`^([^@/]+)@([^:/]+):`)
 
-// sshAt reads where git is served over SSH from the URL of a clone; false if it
-// is none over SSH.
-func (d *draft) sshAt(clone string) bool {
+// setGitServer reads where git is served over SSH from the URL of a clone; false if
+// it is none over SSH.
+func (d *draft) setGitServer(clone string) bool {
 	if m := scpLike.FindStringSubmatch(clone); m != nil {
 		d.ssh = inventory.SSHServer{User: m[1], Host: m[2], Port: 22}
 	} else if u, err := url.Parse(clone); err == nil && u.Scheme == "ssh" && u.Hostname() != "" {
@@ -456,7 +461,7 @@ type server struct {
 // nothing is known of it, for the best. The error is a mistake where there is no
 // way to it.
 func (d *draft) lookAt(ctx context.Context, s *server) error {
-	known, err := d.dialer.KnownHostKeys(s.host, s.port)
+	known, err := d.config.KnownHostKeys(ctx, s.host, s.port)
 	if err != nil {
 		return err
 	}
@@ -493,9 +498,9 @@ func (d *draft) lookAt(ctx context.Context, s *server) error {
 	return nil
 }
 
-// vouch shows the keys of a server, and asks whether they are right, unless some
-// are known to be. The others are left out then: nobody has vouched for them.
-func (d *draft) vouch(ctx context.Context, s *server) error {
+// confirmHostKey shows the keys of a server, and asks whether they are right, unless
+// some are known to be. Then the others are left out: nobody has confirmed them.
+func (d *draft) confirmHostKey(ctx context.Context, s *server) error {
 	io.WriteString(d.env.Stdout, s.shown)
 	if len(s.right) > 0 {
 		return nil
@@ -504,17 +509,17 @@ func (d *draft) vouch(ctx context.Context, s *server) error {
 	case others && !d.ask.terminal():
 		return usagef("%s: %s shows no key that --accept-host-key names\nhint: somebody may be listening in, or it is the fingerprint of another host: compare (%s)", s.what, s.host, s.source)
 	case !d.ask.terminal():
-		return usagef("%s: nobody has said that the key of %s is right\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
+		return usagef("%s: the host key of %s is not confirmed\nhint: compare its fingerprint (%s), and give the right one with --accept-host-key SHA256:…", s.what, s.host, s.source)
 	case others:
-		fmt.Fprintln(d.env.Stderr, "none of that is named by --accept-host-key: somebody may be listening in")
+		fmt.Fprintln(d.env.Stderr, "none of these keys is named by --accept-host-key: somebody may be listening in")
 	}
-	fmt.Fprintf(d.env.Stderr, "compare that with what its owner says: %s\n", visibleLines(s.source))
-	fine, err := d.ask.confirm(ctx, "is it right?")
+	fmt.Fprintf(d.env.Stderr, "compare the fingerprint with a source you trust: %s\n", visibleLines(s.source))
+	fine, err := d.ask.confirm(ctx, "is the fingerprint correct?")
 	if err != nil {
 		return err
 	}
 	if !fine {
-		return fmt.Errorf("%s: the key of %s is not confirmed; nothing is written\n"+
+		return fmt.Errorf("%s: the key of %s is not confirmed; no file written\n"+
 			"hint: ask its owner for the fingerprint; with your answers so far: %s --accept-host-key SHA256:…", s.what, s.host, d.again())
 	}
 	s.right = s.unknown

@@ -79,7 +79,7 @@ const (
 	whichScope    = "which environment of GitLab is that? [production] "
 	whichCA       = "which file has the certificate of that CA? "
 	whichRegistry = "which registry has the images? (what their names begin with) [registry.127.0.0.1] "
-	areTheyRight  = "is it right? [y/N] "
+	areTheyRight  = "is the fingerprint correct? [y/N] "
 	gitShows      = "the git server 127.0.0.1 shows:\n"
 	hostShows     = "the host 127.0.0.1 shows:\n"
 )
@@ -138,12 +138,12 @@ func TestInitAsks(t *testing.T) {
 			whichCA+key+"\n", "holds something else than certificates\n",
 			whichCA+ca+"\n"+whichProject+"frobnicator\n\"frobnicator\" has no namespace\n",
 			whichProject+"transmogrify/frobnicater\nlook up project transmogrify/frobnicater: ", "\n  hint: there is a project transmogrify/frobnicator\n",
-			whichProject, "\nproject transmogrify/frobnicator is there, in group transmogrify\n",
+			whichProject, "\nfound project transmogrify/frobnicator in group transmogrify\n",
 			whichHost+"\nthis takes an answer\n",
 			whichHost+"admin@"+noSuchName+"\nthe host: connect to "+noSuchName+":22: there is no host of this name (no such host)\n  hint: check the address",
 			whichHost+"a b\n\"a b\" is no address\n",
 			whichHost+host+"\n"+whichScope+"/\n\"/\" is no environment of GitLab\n",
-			whichScope+"staging\n"+gitShows, areTheyRight+"what\nanswer y or n\n"+areTheyRight+"y\n"+hostShows, areTheyRight+"yes\n", " is written: ")
+			whichScope+"staging\n"+gitShows, areTheyRight+"what\nanswer y or n\n"+areTheyRight+"y\n"+hostShows, areTheyRight+"yes\n", "wrote ")
 	})
 	t.Run("another GitLab", func(t *testing.T) {
 		p, code, file := initialise(t, nil, web.URL, ca, noSuchName, bare, ca, b.project, host, "", "y", "y")
@@ -242,7 +242,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("the keys are not right", func(t *testing.T) {
 		for n := 5; n < 7; n++ {
 			p, code, _ := initialise(t, nil, append(answers[:n:n], "")...)
-			if p.order(t, areTheyRight+"\nprovision: the ", "the key of 127.0.0.1 is not confirmed; nothing is written\n  hint: ",
+			if p.order(t, areTheyRight+"\nprovision: the ", "the key of 127.0.0.1 is not confirmed; no file written\n  hint: ",
 				"provision init --gitlab https://"+bare+" --ca-file "+ca+" --project "+b.project+" --host "+host+" --environment production --accept-host-key SHA256:…\n"); code != 1 {
 				t.Errorf("exit code %d", code)
 			}
@@ -251,7 +251,7 @@ func TestInitAsks(t *testing.T) {
 	t.Run("the answers end", func(t *testing.T) {
 		for n := range answers {
 			p, code, _ := initialise(t, nil, answers[:n]...)
-			if !strings.Contains(p.read.String(), "; nothing is written\n") || code != 1 {
+			if !strings.Contains(p.read.String(), "; no file written\n") || code != 1 {
 				t.Errorf("after %q: exit code %d\n%s", answers[:n], code, &p.read)
 			}
 		}
@@ -270,7 +270,7 @@ func TestInitAsks(t *testing.T) {
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = p.File, p, p
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // of 0, the standard input
 			cmd.Run()
-			if !strings.HasSuffix(p.read.String(), " \nprovision: interrupted; nothing is written\n") || cmd.ProcessState.ExitCode() != 1 {
+			if !strings.HasSuffix(p.read.String(), " \nprovision: interrupted; no file written\n") || cmd.ProcessState.ExitCode() != 1 {
 				t.Errorf("after %q: %v\n%s", answers[:n], cmd.ProcessState, &p.read)
 			}
 			unwritten(t, file)

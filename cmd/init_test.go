@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/needs"
 	"provision/inventory"
 )
 
@@ -89,6 +90,7 @@ type beginning struct {
 // this registry.
 func begin(t *testing.T, config *tls.Config, registry string) *beginning {
 	t.Helper()
+	needs.Program(t, "ssh")
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -178,7 +180,7 @@ func TestInit(t *testing.T) {
 
 	t.Run("with all that is needed", func(t *testing.T) {
 		code, said, file := initialise(right...)
-		if code != 0 || !strings.Contains(said, "project transmogrify/frobnicator is there, in group transmogrify") ||
+		if code != 0 || !strings.Contains(said, "found project transmogrify/frobnicator in group transmogrify") ||
 			!strings.HasSuffix(said, fmt.Sprintf("next: provision check %s, then provision plan %[1]s\n", file)) {
 			t.Fatalf("exit code %d\n%s", code, said)
 		}
@@ -217,10 +219,10 @@ func TestInit(t *testing.T) {
 			t.Error("the file is overwritten")
 		}
 	})
-	t.Run("nobody vouches for the keys", func(t *testing.T) {
+	t.Run("nobody confirms the keys", func(t *testing.T) {
 		before := b.came.Load()
 		code, said, file := initialise()
-		if code != 2 || !strings.Contains(said, "the git server: nobody has said that the key of 127.0.0.1 is right\n  hint: ") || !strings.Contains(said, "--accept-host-key") {
+		if code != 2 || !strings.Contains(said, "the git server: the host key of 127.0.0.1 is not confirmed\n  hint: ") || !strings.Contains(said, "--accept-host-key") {
 			t.Errorf("exit code %d\n%s", code, said)
 		}
 		// sshd(8) keeps those out who come often and do not log in.

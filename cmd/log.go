@@ -25,7 +25,7 @@ func logCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "log",
 		Usage:     "show what was changed on hosts, and what deploy keys asked for there",
-		UsageText: "provision log [flags] INVENTORY",
+		UsageText: "provision log [flags] [INVENTORY]",
 		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
 			"who did; what the gate let deploy keys do, and what it refused. What a key was\n" +
 			"refused in one go, as verify is, is one line; --verbose shows each. It needs\n" +

@@ -31,11 +31,13 @@ func writeMan(w io.Writer, app *cli.App) {
 	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	p(`.TH PROVISION 1 "" "provision %s" "User Commands"`, roff(version()))
 	p(".SH NAME\nprovision \\- %s", roff(app.Usage))
-	p(".SH SYNOPSIS\n.B provision\n.I COMMAND\n[flags]\n.I INVENTORY")
+	p(".SH SYNOPSIS\n.B provision\n.I COMMAND\n[flags]\n[\n.I INVENTORY\n]")
 	p(".SH DESCRIPTION")
 	p("%s", roff("An inventory is a TOML file that says which hosts there are, and what is deployed on them. "+
 		"Flags stand before or after it."))
-	p("%s", roff(strings.ReplaceAll(app.Description, "\n", " ")))
+	for paragraph := range strings.SplitSeq(app.Description, "\n\n") {
+		p(".PP\n%s", roff(strings.ReplaceAll(paragraph, "\n", " ")))
+	}
 	p(".SH COMMANDS")
 	for _, c := range app.VisibleCommands() {
 		p(".SS %s", roff(c.UsageText))

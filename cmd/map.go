@@ -16,7 +16,7 @@ func mapCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "map",
 		Usage:     "draw who can do what, and what each credential opens if it is stolen",
-		UsageText: "provision map [flags] INVENTORY",
+		UsageText: "provision map [flags] [INVENTORY]",
 		Description: "Reads the inventory and nothing else: neither a host nor GitLab is asked. GitLab\n" +
 			"draws mermaid in its own pages, in a block of code ```mermaid; dot is for\n" +
 			"Graphviz.",
@@ -27,7 +27,7 @@ func mapCommand(env Env) *cli.Command {
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
-			file, err := oneArgument(c, "INVENTORY")
+			file, err := inventoryOf(c, c.Args().Slice())
 			if err != nil {
 				return err
 			}

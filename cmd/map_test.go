@@ -20,7 +20,7 @@ func TestMap(t *testing.T) {
 		{"--limit frobnicator-staging " + example, exitFine, "gate frobnicator-staging", "gate frobnicator-production"},
 		{example + " --format png", exitUsage, `--format is mermaid, svg, dot, not "png"`, "\nflowchart"},
 		{example + " --limit web9", exitUsage, `no host or deployment is called "web9"`, "flowchart"},
-		{"", exitUsage, "INVENTORY is missing", "flowchart"},
+		{"", exitUsage, "there is no inventory.toml here or in a folder above", "flowchart"},
 		{"no-such-file.toml", exitUsage, "no-such-file.toml", "flowchart"},
 		{"../cmd/map.go", exitUsage, "map.go:", "flowchart"},
 	} {

@@ -478,7 +478,7 @@ func (p *page) credentials(v *verification, f *fleet, deployments []*inventory.D
 	for _, d := range deployments {
 		for _, owner := range append(slices.Clone(d.Variables.Projects), d.Variables.Group) {
 			if owner != "" {
-				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key("SSH_AUTH"), owner, d.Scope)})
+				add(provision.Credential{Name: fmt.Sprintf("%s of %s for %s", d.Variables.Key(inventory.CIKeyVariable), owner, d.Scope)})
 			}
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"provision/e2e/needs"
 	"provision/inventory"
 	"provision/provision"
 )
@@ -72,10 +72,7 @@ func aPage(t *testing.T) (file, last string) {
 // The page in a browser: it works as it stands, asks for nothing, and takes
 // nothing that is said for markup.
 func TestPage(t *testing.T) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("SKIPPED, THE PAGE OF VERIFY: there is no chromium here: apt-get install chromium")
-	}
+	chromium := needs.Program(t, "chromium")
 	file, last := aPage(t)
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write the page of the commands anew")
 const commandsHead = `# Commands
 
 What ` + "`provision COMMAND --help`" + ` prints. Flags stand before or after the arguments. What the
-commands are for, with examples of what they print, is in the [README](../README.md#commands)
+commands are for, with examples of what they print, is in the [guide](guide.md)
 and in [operations](operations.md).
 `
 

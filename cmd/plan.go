@@ -19,7 +19,7 @@ func planCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:            "plan",
 		Usage:           "look at the hosts and at GitLab, and say what apply would change",
-		UsageText:       "provision plan [flags] INVENTORY",
+		UsageText:       "provision plan [flags] [INVENTORY]",
 		Description:     "Changes nothing, anywhere. Some changes can be planned only after others are\nmade; they are listed as later.",
 		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if anything is missing"}),
 		HideHelpCommand: true,

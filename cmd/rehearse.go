@@ -1,14 +1,39 @@
 package cmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"provision/inventory"
 )
 
-type rehearseOptions struct {
-	inventory string // "" is the example
-	keep      bool
+// A Rehearsal carries out the command rehearse, with env as it was started in.
+type Rehearsal func(ctx context.Context, env Env, o RehearseOptions) error
+
+// RehearseOptions are what the command line says of a rehearsal.
+type RehearseOptions struct {
+	Inventory *inventory.Inventory // the example, where none is named
+	Keep      bool                 // leave everything up at the end, until an interrupt
+}
+
+// ExitCode is the exit code of a command that has said why.
+type ExitCode int
+
+func (e ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// Rehearse is Main of the program provision-rehearse, whose arguments are
+// those of the command rehearse: r carries it out.
+func Rehearse(r Rehearsal) int {
+	return runProcess(Env{Args: append([]string{"provision", "rehearse"}, os.Args[1:]...), rehearsal: r})
 }
 
 func rehearseCommand(env Env) *cli.Command {
@@ -19,25 +44,74 @@ func rehearseCommand(env Env) *cli.Command {
 		Description: "Boots the hosts of the inventory (or of the example that comes with the program)\n" +
 			"in namespaces of this machine, with a registry and a stand-in for GitLab, and\n" +
 			"runs plan, apply, a deploy as CI does it, and apply again. It needs root on a\n" +
-			"Debian machine. Nothing outside is touched, and nothing is left.",
+			"Debian machine, and the program provision-rehearse, which comes with this one.\n" +
+			"Nothing outside is touched, and nothing is left.",
 		Flags:           []cli.Flag{&cli.BoolFlag{Name: "keep", Usage: "leave everything up at the end, until an interrupt, and say how to reach it"}},
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
-			o := rehearseOptions{keep: c.Bool("keep")}
+			file := ""
 			if c.NArg() > 0 {
 				var err error
-				if o.inventory, err = oneArgument(c, "INVENTORY"); err != nil {
+				if file, err = oneArgument(c, "INVENTORY"); err != nil {
 					return err
 				}
 			}
-			return runRehearse(c.Context, env, o)
+			if env.rehearsal == nil {
+				return becomeRehearsal(env.Args[slices.Index(env.Args, c.Command.Name)+1:])
+			}
+			return runRehearsal(c.Context, env, file, c.Bool("keep"))
 		},
 	}
 }
 
-// exitCode is the code of the same program inside the lab, which has printed
-// everything there is to say.
-type exitCode int
+// becomeRehearsal puts provision-rehearse in the place of this process, whose
+// streams and signals it gets. It returns only where that fails.
+func becomeRehearsal(args []string) error {
+	if runtime.GOOS != "linux" {
+		return errors.New("a rehearsal needs Linux\nhint: run it on a Debian machine, as root")
+	}
+	program, err := FindProgram("provision-rehearse")
+	if err != nil {
+		return err
+	}
+	err = syscall.Exec(program, append([]string{program}, args...), os.Environ())
+	return fmt.Errorf("%s: %w", program, err)
+}
 
-func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+// FindProgram returns where another program of the project is: beside the
+// running one, else on $PATH.
+func FindProgram(name string) (string, error) {
+	self, err := os.Executable() // Linux resolves its links
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	for _, candidate := range []string{filepath.Join(dir, name), name} {
+		if found, err := exec.LookPath(candidate); err == nil {
+			return found, nil
+		}
+	}
+	return "", fmt.Errorf("%[1]s is not installed: it is neither in %[2]s nor on $PATH\nhint: it comes in the archive of %[3]s: install -m 755 %[1]s %[2]s", name, dir, filepath.Base(self))
+}
+
+// runRehearsal reads the inventory, or the example in the place of none, and
+// rehearses it.
+func runRehearsal(ctx context.Context, env Env, file string, keep bool) error {
+	if file == "" {
+		dir, err := os.MkdirTemp("", "provision-example-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if err := os.CopyFS(dir, inventory.Example); err != nil {
+			return err
+		}
+		file = filepath.Join(dir, "example.toml")
+	}
+	inv, err := inventory.Load(file)
+	if err != nil {
+		return usageError{err}
+	}
+	return env.rehearsal(ctx, env, RehearseOptions{Inventory: inv, Keep: keep})
+}

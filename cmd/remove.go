@@ -26,7 +26,7 @@ func removeCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "remove",
 		Usage:     "undo a deployment, on its hosts and in GitLab",
-		UsageText: "provision remove --deployment NAME|--gone HOST [flags] INVENTORY",
+		UsageText: "provision remove --deployment NAME|--gone HOST [flags] [INVENTORY]",
 		Description: "Takes away what apply has made, and nothing else: what others use, or somebody\n" +
 			"else has made, stays, and is reported. Data in volumes stays without --volumes;\n" +
 			"images and installed packages stay. If it ends early, run it again.\n\n" +
@@ -52,7 +52,7 @@ func removeCommand(env Env) *cli.Command {
 			o := removeOptions{fleet, c.String("deployment"), c.String("gone"), c.Bool("volumes"), c.Bool("yes")}
 			switch {
 			case o.deployment == "" && o.gone == "":
-				return usagef("--deployment is missing\nhint: provision remove --deployment NAME %s", o.inventory)
+				return usagef("--deployment is missing\nhint: provision remove --deployment NAME %s", pasted(o.inventory))
 			case o.gone != "" && (o.deployment != "" || o.volumes || len(o.limit) > 0):
 				return usagef("--gone is about all that one host has in GitLab, and nothing else: leave out --deployment, --volumes and --limit")
 			}

@@ -15,6 +15,7 @@ import (
 type renderOptions struct {
 	what        string
 	inventory   string
+	inCI        string // the same, as jobs of CI name it
 	deployments []string
 	hosts       []string
 	ci          ciOptions
@@ -33,7 +34,7 @@ func renderCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "render",
 		Usage:     "print the jobs for CI, or what apply would put on a host",
-		UsageText: "provision render [flags] ci|gate|override|authorized-key|config INVENTORY",
+		UsageText: "provision render [flags] ci|gate|override|authorized-key|config [INVENTORY]",
 		Description: "Reads the inventory and nothing else: neither a host nor GitLab is asked.\n\n" +
 			"  ci              the deploy jobs, to include in .gitlab-ci.yml\n" +
 			"  gate            the program that a deploy key runs, and what it knows\n" +
@@ -63,19 +64,15 @@ func renderCommand(env Env) *cli.Command {
 
 func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 	o := renderOptions{
-		what: c.Args().Get(0), inventory: c.Args().Get(1), deployments: c.StringSlice("deployment"), hosts: c.StringSlice("host"),
+		what: c.Args().Get(0), deployments: c.StringSlice("deployment"), hosts: c.StringSlice("host"),
 		ci: ciOptions{where: c.String("in"), component: c.Bool("component"), verify: c.Bool("verify"), image: c.String("image"), parallel: c.Int("parallel")},
 	}
 	_, known := renderings[o.what]
 	switch {
-	case c.NArg() > 2:
-		return o, usagef("two arguments are enough: %q is one too many", c.Args().Get(2))
 	case o.what == "":
-		return o, usagef("what to render is missing\nhint: provision render ci INVENTORY; provision render --help shows what else there is")
+		return o, usagef("what to render is missing\nhint: provision render ci; provision render --help shows what else there is")
 	case !known && o.what != "ci":
 		return o, usagef("there is nothing called %q to render\nhint: provision render --help shows what there is", o.what)
-	case o.inventory == "":
-		return o, usagef("INVENTORY is missing\nhint: provision render %s INVENTORY", o.what)
 	case o.ci.parallel != 0 && !o.ci.verify:
 		return o, usagef("--parallel is for render ci --verify")
 	case c.IsSet("parallel") && (o.ci.parallel < 1 || o.ci.parallel > maxParallel):
@@ -88,7 +85,12 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 			return o, usagef("--%s is for render ci", flag)
 		}
 	}
-	return o, nil
+	var err error
+	o.inventory, err = inventoryOf(c, c.Args().Tail())
+	if o.inCI = o.inventory; c.NArg() < 2 {
+		o.inCI = inProject(o.inventory)
+	}
+	return o, err
 }
 
 func runRender(env Env, o renderOptions) error {
@@ -101,7 +103,7 @@ func runRender(env Env, o renderOptions) error {
 		return err
 	}
 	if o.what == "ci" {
-		return renderCI(env.Stdout, o.inventory, deployments, o.ci)
+		return renderCI(env.Stdout, o.inCI, deployments, o.ci)
 	}
 	files := renderings[o.what](inv, deployments)
 	if len(files) == 0 {

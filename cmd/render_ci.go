@@ -230,7 +230,7 @@ func (c ciFile) job(hosts []*inventory.Deployment) (*yaml.Node, error) {
 	if d.Variables.Prefix != "" {
 		variables = append(variables, "PROVISION_PREFIX", d.Variables.Prefix)
 	}
-	several := d.Scope != d.Environment && d.Environment != ""
+	several := d.Listed()
 	if c.verify && !several {
 		variables = append(variables, "PROVISION_DEPLOYMENT", d.Name) // else the environment tells
 	}

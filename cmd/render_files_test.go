@@ -12,7 +12,7 @@ func TestRenderUsage(t *testing.T) {
 	for _, c := range []struct{ inventory, args, want string }{
 		{one, "", "there is nothing called \"fleet/inventory.toml\" to render\n"},
 		{one, "cd", "there is nothing called \"cd\" to render\n"},
-		{one, "ci more", "two arguments are enough: \"fleet/inventory.toml\" is one too many\n"},
+		{one, "ci more", "unexpected argument \"fleet/inventory.toml\"\n"},
 		{one, "gate --component", "--component is for render ci\n"},
 		{one, "config --in acme", "--in is for render ci\n"},
 		{one, "ci --parallel 2", "--parallel is for render ci --verify\n"},

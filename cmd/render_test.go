@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"provision/cmd"
+	"provision/e2e/needs"
 )
 
 const fleetHead = `
@@ -110,9 +111,7 @@ func renderJobs(t *testing.T, deployments string, args ...string) (header map[st
 
 func lintScript(t *testing.T, name, script string) {
 	t.Helper()
-	if _, err := exec.LookPath("shellcheck"); err != nil {
-		t.Skip("NOT LINTED: shellcheck is not installed (apt-get install shellcheck)")
-	}
+	needs.Program(t, "shellcheck")
 	c := exec.Command("shellcheck", "--shell=sh", "--exclude=SC2034", "-") // not every job has a use for all variables
 	c.Stdin = strings.NewReader(script)
 	if out, err := c.CombinedOutput(); err != nil {

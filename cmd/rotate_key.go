@@ -26,7 +26,7 @@ func rotateCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "rotate-key",
 		Usage:     "replace the credentials of deployments, without a failed deployment",
-		UsageText: "provision rotate-key [flags] INVENTORY",
+		UsageText: "provision rotate-key [flags] [INVENTORY]",
 		Description: "Every credential gets a successor beside it, which is tried before the old one\n" +
 			"goes. If it ends early, both work; run it again, or apply, to end with one. What\n" +
 			"else is missing on those hosts is made as well, as apply would.",

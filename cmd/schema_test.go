@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -90,9 +91,7 @@ func merged[A, B any](a map[string]A, b map[string]B) map[string]bool {
 // xmllint fails the test unless a JUnit report is as its schema says.
 func xmllint(t *testing.T, file string) {
 	t.Helper()
-	if _, err := exec.LookPath("xmllint"); err != nil {
-		t.Skip("SKIPPED, THE SCHEMA OF JUNIT: there is no xmllint here: apt-get install libxml2-utils")
-	}
+	needs.Program(t, "xmllint")
 	if out, err := exec.Command("xmllint", "--noout", "--schema", filepath.FromSlash("../docs/schema/junit.xsd"), file).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -24,6 +24,7 @@ func terminalOf(out io.Writer) *os.File {
 const (
 	red   = "31"
 	green = "32"
+	dim   = "2"
 )
 
 // paint colours text that is written to out, where that shows colours and

@@ -35,7 +35,7 @@ func verifyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "prove that deployments are as they should be, without rights of an admin",
-		UsageText: "provision verify [flags] INVENTORY",
+		UsageText: "provision verify [flags] [INVENTORY]",
 		Description: "Logs in with the deploy key, looks through the gate, and then tries everything\n" +
 			"that this key must not do. The key is --key, else the file $SSH_AUTH of a CI job,\n" +
 			"else what GitLab holds, if the token of the inventory is there; at a terminal\n" +
@@ -217,12 +217,12 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 	}
 	file, from := o.key, "--key"
 	if file == "" {
-		file, from = os.Getenv("SSH_AUTH"), "$SSH_AUTH"
+		file, from = os.Getenv(inventory.CIKeyVariable), "$SSH_AUTH"
 	}
 	switch {
 	case o.asAdmin:
 		if !hasToken {
-			f.forge = job.Job{Some: true}
+			f.forge = job.Nothing
 		}
 		return nil, nil
 	case file != "":
@@ -237,7 +237,7 @@ func (f *fleet) credentials(ctx context.Context, env Env, o *verifyOptions) (key
 	case f.ask.terminal():
 		fmt.Fprintln(env.Stderr, "provision: there is no deploy key here (--key, $SSH_AUTH) and no token of GitLab: looking as an admin")
 		o.asAdmin = true
-		f.forge = job.Job{Some: true}
+		f.forge = job.Nothing
 		return nil, nil
 	}
 	return nil, usagef("there is no deploy key to verify with\nhint: give --key FILE, or run in a job that has the variable SSH_AUTH, or set the token of GitLab, or use --as admin")
@@ -267,22 +267,22 @@ func (f *fleet) keyFromGitLab(ctx context.Context, d *inventory.Deployment) (sec
 		return secret.Value{}, err
 	}
 	for _, v := range variables {
-		if v.Key == d.Variables.Key("SSH_AUTH") && v.Scope == d.Scope {
+		if v.Key == d.Variables.Key(inventory.CIKeyVariable) && v.Scope == d.Scope {
 			return v.Value, nil
 		}
 	}
-	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key("SSH_AUTH"), d.Scope), "apply makes the key")
+	return secret.Value{}, provision.Hint(fmt.Errorf("%s has no variable %s for %s", owner, d.Variables.Key(inventory.CIKeyVariable), d.Scope), "apply makes the key")
 }
 
 // jobOf is what a job of CI knows of GitLab, besides the key.
 func jobOf(d *inventory.Deployment, key secret.Value) job.Job {
 	j := job.Job{Given: []forge.Variable{{
-		Key: d.Variables.Key("SSH_AUTH"), Value: key, File: true, Protected: true, Raw: true, Scope: d.Scope,
+		Key: d.Variables.Key(inventory.CIKeyVariable), Value: key, File: true, Protected: true, Raw: true, Scope: d.Scope,
 	}}}
-	for _, base := range []string{"SSH_KNOWN_HOSTS", "SSH_DEPLOY_TARGET"} {
+	for _, base := range []string{inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 		text := os.Getenv(d.Variables.Key(base))
 		if text == "" {
-			j.Some = true
+			j.Incomplete = true
 			continue
 		}
 		j.Given = append(j.Given, forge.Variable{Key: d.Variables.Key(base), Value: secret.New(text), Scope: d.Scope})

@@ -78,17 +78,17 @@ func TestShardOf(t *testing.T) {
 
 func TestFlagsOfVerifyAndRotate(t *testing.T) {
 	for _, tt := range []struct{ args, says string }{
-		{"verify", "INVENTORY is missing"},
+		{"verify", "there is no inventory.toml here or in a folder above"},
 		{"verify --as root x.toml", `--as is ci or admin, not "root"`},
 		{"verify x.toml --as admin --key file", "leave out --as admin or --key"},
 		{"verify --renew 0 x.toml", "--renew wants a number of days, at least 1"},
 		{"verify --shard 3/2 x.toml", `--shard is "3/2"; write K/N with K from 1 to N`},
 		{"verify --output xml x.toml", `--output is text or json, not "xml"`},
 		{"verify --parallel 0 x.toml", "--parallel wants a number of hosts"},
-		{"verify x.toml y.toml", `"y.toml" is one too many`},
+		{"verify x.toml y.toml", `unexpected argument "y.toml"`},
 		{"verify x.toml --junit", "the flag --junit wants a value"},
 		{"verify no-such-file.toml", "no-such-file.toml"},
-		{"rotate-key", "INVENTORY is missing"},
+		{"rotate-key", "there is no inventory.toml here or in a folder above"},
 		{"rotate-key x.toml --only ssh-key", `--only is ci-key, registry-token, repo-key, not "ssh-key"`},
 		{"rotate-key x.toml --lock-wait soon", "lock-wait"},
 	} {
@@ -200,7 +200,7 @@ func TestRefusedBy(t *testing.T) {
 }
 
 func TestOwnToken(t *testing.T) {
-	for _, f := range []forge.Forge{nil, job.Job{Some: true}} {
+	for _, f := range []forge.Forge{nil, job.Nothing} {
 		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
 			t.Errorf("%#v: %v", f, got)
 		}

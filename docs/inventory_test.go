@@ -31,8 +31,13 @@ deployed on them; [inventory/example.toml](../inventory/example.toml) shows all 
 comments, and is the best one to begin from. Paths in it start beside the file.
 
 All mistakes are told at once, each with its place and what to write instead.
-` + "`provision check INVENTORY`" + ` reads it without the network. For editors there is a JSON Schema:
+` + "`provision check`" + ` reads it without the network. For editors there is a JSON Schema:
 ` + "`provision schema`" + ` prints it, and a first line ` + "`#:schema ./provision.schema.json`" + ` names it.
+
+A command that is given no inventory takes the one of ` + "`" + `$PROVISION_INVENTORY` + "`" + `, else
+` + "`" + `inventory.toml` + "`" + ` in the folder where it runs or in the nearest one above, and says which. As an
+inventory can name commands to run, one that was found so counts only if nobody but you
+and root could have put it there.
 
 Keys in **bold** have to be there.
 `

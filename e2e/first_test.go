@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/e2e/needs"
 )
 
 // The first five minutes: init writes an inventory, and it works as it is.
@@ -26,7 +28,7 @@ func TestInit(t *testing.T) {
 	}
 	args := []string{"provision", "init", "--gitlab", w.Inventory.GitLab.URL, "--project", "transmogrify/frobnicator",
 		"--host", host.User + "@" + host.Address, "--ca-file", ca, "--identity", host.Identity, file}
-	run(t.Context(), args...).exits(t, 2).says(t, "nobody has said that the key of ", "--accept-host-key")
+	run(t.Context(), args...).exits(t, 2).says(t, "the host key of ", " is not confirmed\n", "--accept-host-key")
 	for _, key := range append(host.HostKeys, w.Inventory.GitLab.HostKeys...) {
 		public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key))
 		if err != nil {
@@ -34,7 +36,7 @@ func TestInit(t *testing.T) {
 		}
 		args = append(args, "--accept-host-key", ssh.FingerprintSHA256(public))
 	}
-	run(t.Context(), args...).exits(t, 0).says(t, "project transmogrify/frobnicator is there, in group transmogrify", "next: provision check "+file)
+	run(t.Context(), args...).exits(t, 0).says(t, "found project transmogrify/frobnicator in group transmogrify", "next: provision check "+file)
 	run(t.Context(), "provision", "check", file).exits(t, 0).says(t, "1 host, 1 deployment")
 	run(t.Context(), "provision", "plan", "--exit-code", file).exits(t, 3)
 	run(t.Context(), "provision", "apply", file).exits(t, 0).says(t, "start the containers of frobnicator-production")
@@ -44,6 +46,7 @@ func TestInit(t *testing.T) {
 // The package installs, with all that comes with the program.
 func TestPackage(t *testing.T) {
 	t.Parallel()
+	needs.Lab(t, noLab)
 	if out, err := exec.CommandContext(t.Context(), "make", "-C", "..", "package").CombinedOutput(); err != nil {
 		t.Fatalf("make package: %v\n%s", err, out)
 	}
@@ -70,8 +73,10 @@ func TestPackage(t *testing.T) {
 	// The hosts of the lab leave out what nobody reads there.
 	out := w.sh(t, "web1", `dpkg --path-include='/usr/share/*' -i /root/provision.deb >/dev/null
 		provision version
+		provision-rehearse --help | grep 'provision rehearse -'
 		for f in man/man1/provision.1.gz bash-completion/completions/provision zsh/vendor-completions/_provision \
-			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright; do
+			fish/vendor_completions.d/provision.fish provision/provision.schema.json doc/provision/copyright \
+			doc/provision/LICENSE doc/provision/THIRD_PARTY_NOTICES doc/provision/CHANGELOG.md; do
 			test -s "/usr/share/$f" || echo "$f is missing"
 		done
 		stat -c %a /
@@ -79,7 +84,8 @@ func TestPackage(t *testing.T) {
 		dpkg -P provision >/dev/null
 		[ -e /usr/bin/provision ] || echo gone`)
 	lines := strings.Split(out, "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "provision ") || !strings.Contains(lines[0], "(commit ") || lines[1] != "755" || lines[2] != "gone" {
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "provision ") || !strings.Contains(lines[0], "(commit ") ||
+		!strings.Contains(lines[1], "provision rehearse - ") || lines[2] != "755" || lines[3] != "gone" {
 		t.Errorf("it prints:\n%s", out)
 	}
 }

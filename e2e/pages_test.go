@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/needs"
 	"provision/e2e/pages"
 	"provision/e2e/rehearsal"
 	"provision/inventory"
@@ -62,7 +63,7 @@ func TestPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"docs/how-it-works.md", "README.md"} // of bare hosts
+	names := []string{"docs/how-it-works.md", "README.md", "docs/guide.md"} // of bare hosts
 	for _, p := range all {
 		name, err := filepath.Rel("..", p.Path)
 		if err != nil {
@@ -128,6 +129,7 @@ type reader struct {
 // newReader makes the world of an inventory, and the machine of its admin.
 func newReader(t *testing.T, dir, file string) *reader {
 	t.Helper()
+	needs.Lab(t, noLab)
 	inv, err := inventory.Load(file)
 	if err != nil {
 		t.Fatal(err)

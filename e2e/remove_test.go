@@ -262,7 +262,8 @@ func TestRemoveInterrupted(t *testing.T) {
 		w.apply(t)
 		kills := 0
 		for {
-			command, out, _ := w.process(t, "remove", "--deployment", "app", "--yes")
+			// The host may notice the end of the one before a moment later.
+			command, out, errors := w.process(t, "remove", "--deployment", "app", "--yes", "--lock-wait", "1m")
 			command.Stdout = nil
 			pipe, err := command.StdoutPipe()
 			if err != nil {
@@ -283,7 +284,7 @@ func TestRemoveInterrupted(t *testing.T) {
 			err = command.Wait()
 			if !killed {
 				if err != nil {
-					t.Fatalf("%v\n%s", err, out)
+					t.Fatalf("%v\n%s%s", err, out, errors)
 				}
 				break
 			}

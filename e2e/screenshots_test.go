@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/e2e/rehearsal"
 	"provision/e2e/screen"
 	"provision/inventory"
@@ -21,6 +22,7 @@ func TestScreenshots(t *testing.T) {
 	if *screenshots == "" {
 		t.Skip("-screenshots FOLDER draws them")
 	}
+	needs.Lab(t, noLab)
 	w := &world{dir: t.TempDir()}
 	if err := os.CopyFS(w.dir, inventory.Example); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"provision/cmd"
 	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
+	"provision/e2e/needs"
 	"provision/e2e/rehearsal"
 	"provision/inventory"
 )
@@ -76,6 +77,7 @@ var worlds atomic.Int64
 // newWorld makes the world of an inventory. Each option changes how it is made.
 func newWorld(t *testing.T, text string, options ...func(*rehearsal.Options)) *world {
 	t.Helper()
+	needs.Lab(t, noLab)
 	w := &world{dir: t.TempDir()}
 	text = strings.ReplaceAll(text, "WORLD", fmt.Sprintf("w%d.example.com", worlds.Add(1)))
 	file := filepath.Join(w.dir, "inventory.toml")

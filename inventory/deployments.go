@@ -5,66 +5,79 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// placed is a deployment with the table that it comes from.
+// A deploymentTable is a deployment before it is on a host, with the places of
+// what several keys say together. They are nil where a key is absent, and may be
+// those of defaults.
+type deploymentTable struct {
+	Deployment
+	overridePath string // of the file, not of this key
+
+	host, hosts, user, directory, environment, variables, override, parameters *node
+}
+
+// A placed is a deployment on one host, with its table.
 type placed struct {
 	*Deployment
-	node *node
+	table *deploymentTable
+	node  *node
 }
 
 // deployments reads [deployments.NAME] with [defaults.deployment], and makes
 // one for each host of each.
-func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
-	def := defaults.sub("deployment")
-	def.partial = true
-	r.deployment(def)
-	r.overridePath(def)
-	defaultParameters := r.parameters(def.get("parameters"))
+func (r *reader) deployments(doc document, inv *Inventory) []*Deployment {
+	defaults := r.open(doc.defaults.deployment, &deploymentSection.section)
+	defaults.partial = true
+	def := r.deployment(defaults)
+	defaultParameters := r.parameters(def.parameters)
 
 	names := make([]string, len(inv.Hosts))
 	hosts := make(map[string]*Host, len(inv.Hosts))
 	for i, h := range inv.Hosts {
 		names[i], hosts[h.Name] = h.Name, h
 	}
-	if n := t.get("hosts"); n == nil || n.table == nil {
+	if doc.hosts == nil || doc.hosts.table == nil {
 		hosts = nil // which is a problem already
 	}
 	var all []placed
-	for _, n := range r.namedTables(t.get("deployments"), "deployments") {
-		own := r.open(n, "deployment")
-		full := r.inherit(own, def, "host", "hosts")
+	for _, n := range r.namedTables(doc.deployments, "deployments") {
+		full := r.inherit(r.open(n, &deploymentSection.section), defaults)
 		d := r.deployment(full)
-		d.TokenGroup = inv.Registry.Group
-		if d.TokenGroup == "" {
-			d.TokenGroup = namespace(d.Project)
+		d.TokenGroup = cmp.Or(inv.Registry.Group, namespace(d.Project))
+		ownParameters := d.parameters
+		if n.own(ownParameters) == n {
+			ownParameters = nil
 		}
-		parameters := r.parameters(own.get("parameters")).over(defaultParameters)
-		chosen := full.hosts(hosts, names)
+		parameters := r.parameters(ownParameters).over(defaultParameters)
+		chosen := full.hosts(d, hosts, names)
 		several := len(chosen) > 1
-		if several && full.get("environment") == nil {
-			r.problem(n.own("hosts"), "several hosts need an environment, to have variables of their own each", `write environment = "production" beside it`)
+		if several && d.environment == nil {
+			r.problem(n.own(d.hosts), "several hosts need an environment, to have variables of their own each", `write environment = "production" beside it`)
 		}
 		for _, h := range chosen {
-			one := *d
+			one := d.Deployment
 			one.Host, one.Scope = h, d.Environment
 			switch {
-			case full.get("environment") == nil && !several:
+			case d.environment == nil && !several:
 				one.Scope = "*"
-			case d.Environment != "" && full.get("hosts") != nil: // also of one, so that no host that comes or goes renames it
+			case d.Environment != "" && d.hosts != nil: // also of one, so that no host that comes or goes renames it
 				one.Scope += "/" + h.Name
 			}
 			if len(one.Scope) > maxEnvironment {
-				r.problem(n.own("environment"), "is too long with the name of the host: "+quote(one.Scope), "GitLab takes 255 characters")
+				r.problem(n.own(d.environment), "is too long with the name of the host: "+quote(one.Scope), "GitLab takes 255 characters")
 			}
 			one.Parameters = parameters.values()
-			one.Override = r.override(full, &one, parameters)
-			all = append(all, placed{&one, n})
+			one.Override = r.overrideOf(d, &one, parameters)
+			all = append(all, placed{&one, d, n})
 		}
-		r.unused(own.get("parameters"), full.get("override") != nil, len(chosen) > 0)
+		if len(chosen) > 0 { // else nobody has looked
+			r.unused(ownParameters, anOverride(d.override != nil))
+		}
 	}
-	r.unused(def.get("parameters"), true, len(all) > 0)
+	if len(all) > 0 {
+		r.unused(def.parameters, withOverride)
+	}
 	r.collisions(all, inv)
 
 	deployments := make([]*Deployment, len(all))
@@ -75,50 +88,39 @@ func (r *reader) deployments(t, defaults *table, inv *Inventory) []*Deployment {
 }
 
 // deployment reads what all hosts of a deployment share.
-func (r *reader) deployment(t *table) *Deployment {
-	d := &Deployment{
-		Name:        t.name,
-		Project:     t.need("project", `write project = "transmogrify/frobnicator", the one that holds the compose.yaml`),
-		User:        t.need("user", `write user = "deploy-user"`),
-		Environment: t.string("environment"),
-		Branch:      t.string("branch"),
-		Rollback:    t.bool("rollback"),
-		KeepImages:  t.int("keep_images"),
-		Logs:        t.int("logs"),
-		Version:     t.string("version"),
-		Before:      t.string("before"),
-	}
-	d.Wait, _ = time.ParseDuration(cmp.Or(t.string("wait"), defaultWait)) // held to its rule
-	directory := d.Project[strings.LastIndexByte(d.Project, '/')+1:]
-	if what, _ := composeName(directory); what != "" {
-		directory = "frobnicator"
-	}
-	d.Directory = t.need("directory", "write directory = "+strconv.Quote(directory)+", which also names the Compose project")
-
-	group := namespace(d.Project)
-	if group == "" {
-		group = "transmogrify"
-	}
-	if t.get("variables") == nil {
-		t.missing("variables", "write variables = { group = "+quote(group)+" }, or { projects = […] }")
-		return d
-	}
-	v := t.sub("variables")
-	d.Variables = Variables{
-		Group:    v.string("group"),
-		Projects: v.strings("projects"),
-		Prefix:   v.string("prefix"),
-	}
-	if v.node.table != nil && (v.get("group") == nil) == (v.get("projects") == nil) {
-		r.problem(v.node, "must have either group or projects", "write variables = { group = "+quote(group)+" }, or { projects = […] }")
+func (r *reader) deployment(t *table) *deploymentTable {
+	d := &deploymentTable{Deployment: Deployment{Name: t.name}}
+	deploymentSection.fill(t, d)
+	if v := d.variables; v != nil && v.table != nil {
+		var given []string
+		for _, name := range variablesSection.alternatives() {
+			if v.table[name] != nil {
+				given = append(given, name)
+			}
+		}
+		if len(given) != 1 {
+			r.problem(v, "must have either group or projects", variablesHint(d))
+		}
 	}
 	return d
 }
 
+func directoryHint(d *deploymentTable) string {
+	directory := d.Project[strings.LastIndexByte(d.Project, '/')+1:]
+	if what, _ := composeName(directory); what != "" {
+		directory = "frobnicator"
+	}
+	return "write directory = " + strconv.Quote(directory) + ", which also names the Compose project"
+}
+
+func variablesHint(d *deploymentTable) string {
+	return "write variables = { group = " + quote(cmp.Or(namespace(d.Project), "transmogrify")) + " }, or { projects = […] }"
+}
+
 // hosts reads host or hosts; known are all hosts, nil if they cannot be read,
 // and names their names.
-func (t *table) hosts(known map[string]*Host, names []string) []*Host {
-	one, many := t.get("host"), t.get("hosts")
+func (t *table) hosts(d *deploymentTable, known map[string]*Host, names []string) []*Host {
+	one, many := d.host, d.hosts
 	example := "web1"
 	if len(names) > 0 {
 		example = names[0]
@@ -157,12 +159,12 @@ func (t *table) hosts(known map[string]*Host, names []string) []*Host {
 		return "", ""
 	}
 	if one != nil {
-		if h := known[t.string("host", rule)]; h != nil {
+		if h := known[t.one(one, rule)]; h != nil {
 			hosts = append(hosts, h)
 		}
 		return hosts
 	}
-	for _, name := range t.strings("hosts", rule) {
+	for _, name := range t.list(many, rule) {
 		hosts = append(hosts, known[name])
 	}
 	return hosts
@@ -188,7 +190,7 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 			if other, ok := variables[key]; !ok {
 				variables[key] = d
 			} else {
-				r.problem(d.node.own("variables"),
+				r.problem(d.node.own(d.table.variables),
 					fmt.Sprintf("%s has %s for scope %s from %s already", quote(path), d.Variables.Key(CIKeyVariable), quote(d.Scope), r.where(other.node)),
 					`write another environment, or a prefix here: prefix = "OTHER_"`)
 			}
@@ -198,9 +200,9 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 			if other, ok := directories[key]; !ok {
 				directories[key] = d
 			} else if other.User == d.User {
-				r.problem(d.node.own("directory"), fmt.Sprintf("%s on host %s belongs to %s already", quote(d.Directory), d.Host.Name, r.where(other.node)), "write another one")
+				r.problem(d.node.own(d.table.directory), fmt.Sprintf("%s on host %s belongs to %s already", quote(d.Directory), d.Host.Name, r.where(other.node)), "write another one")
 			} else {
-				r.problem(d.node.own("directory"), fmt.Sprintf("host %s has a Compose project %s of another user already, from %s", d.Host.Name, quote(d.Directory), r.where(other.node)), "write another one: the directory names the project")
+				r.problem(d.node.own(d.table.directory), fmt.Sprintf("host %s has a Compose project %s of another user already, from %s", d.Host.Name, quote(d.Directory), r.where(other.node)), "write another one: the directory names the project")
 			}
 		}
 		if d.User != "" && d.TokenGroup != "" && inv.Registry.Credential.Kind != Named {
@@ -208,7 +210,7 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 			if other, ok := users[key]; !ok {
 				users[key] = d
 			} else if !strings.EqualFold(other.TokenGroup, d.TokenGroup) {
-				r.problem(d.node.own("user"),
+				r.problem(d.node.own(d.table.user),
 					fmt.Sprintf("%s on host %s would need two logins to the registry, for group %s and for group %s of %s, and docker keeps one", quote(d.User), d.Host.Name, quote(d.TokenGroup), quote(other.TokenGroup), r.where(other.node)),
 					"write another user, or a group above both as registry.group")
 			}

@@ -131,6 +131,10 @@ type Deployment struct {
 	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 
+// Listed reports whether the file gives the deployment a list of hosts, so that
+// each host has variables in a scope of its own.
+func (d *Deployment) Listed() bool { return d.Environment != "" && d.Scope != d.Environment }
+
 // Variables says where the variables of CI live and how they are called.
 // Either Group is set or Projects has at least one element.
 type Variables struct {
@@ -139,11 +143,11 @@ type Variables struct {
 	Prefix   string
 }
 
-// The variables that CI finds a deployment by, without a prefix.
+// The variables of CI, as they are called without a prefix; see [Variables.Key].
 const (
-	CIKeyVariable        = "SSH_AUTH"          // the private half of the CI key
-	DeployTargetVariable = "SSH_DEPLOY_TARGET" // where the host is
-	KnownHostsVariable   = "SSH_KNOWN_HOSTS"   // which keys it has
+	CIKeyVariable        = "SSH_AUTH"          // a file: the private key, which is the CI key
+	KnownHostsVariable   = "SSH_KNOWN_HOSTS"   // lines of known_hosts; no file
+	DeployTargetVariable = "SSH_DEPLOY_TARGET" // ssh://USER@HOST:PORT; no file
 )
 
 // Key returns the name of the variable that is called base without a prefix.

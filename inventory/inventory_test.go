@@ -146,12 +146,12 @@ override = "override.yaml"
 	}
 	var got []string
 	for _, d := range inv.Deployments {
-		got = append(got, fmt.Sprintf("%s %s %s %s %s %q", d.Name, d.Host.Name, d.Scope, d.TokenGroup, d.Variables.Key("SSH_AUTH"), d.Override.Text))
+		got = append(got, fmt.Sprintf("%s %s %s %t %s %s %q", d.Name, d.Host.Name, d.Scope, d.Listed(), d.TokenGroup, d.Variables.Key("SSH_AUTH"), d.Override.Text))
 	}
 	want := []string{
-		`shop web1 staging acme SSH_AUTH "ports:\n  - \"true:80\" # @{port}\nname: shop\n"`,
-		`blog web1 staging/web1 acme/infra BLOG_SSH_AUTH "ports:\n  - \"80:80\" # @{port}\nname: blog\n"`,
-		`blog web2 staging/web2 acme/infra BLOG_SSH_AUTH "ports:\n  - \"80:80\" # @{port}\nname: blog\n"`,
+		`shop web1 staging false acme SSH_AUTH "ports:\n  - \"true:80\" # @{port}\nname: shop\n"`,
+		`blog web1 staging/web1 true acme/infra BLOG_SSH_AUTH "ports:\n  - \"80:80\" # @{port}\nname: blog\n"`,
+		`blog web2 staging/web2 true acme/infra BLOG_SSH_AUTH "ports:\n  - \"80:80\" # @{port}\nname: blog\n"`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("deployments (-want +got):\n%s", diff)

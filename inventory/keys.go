@@ -1,175 +1,197 @@
 package inventory
 
 import (
-	"regexp"
 	"slices"
+	"time"
 )
 
-// A key is one that may stand in a table of the file. The reader holds its
-// value to the form; [Schema] tells both to editors.
-type key struct {
-	name  string
-	about string // in sentences, for editors
-	form  form
+// Here stands each key of the file, once: its name, what it means, what its
+// value looks like, and the field that it fills. [Schema], the suggestions for
+// wrong keys and docs/inventory.md are made from this.
+
+// A document is the whole file. What depends on other tables is read after them.
+type document struct {
+	gitlab      GitLab
+	registry    Registry
+	defaults    defaults
+	hosts       *node
+	deployments *node
 }
 
-// A form says what the value of a key looks like.
-type form struct {
-	kind    kind
-	of      string                // of a table, or of named ones: which of keys
-	words   []string              // one of these; the first is the default
-	rule    rule                  // of a string, or of each of a list
-	pattern func() *regexp.Regexp // fits whatever rule lets pass, and often more; an editor can know no more
-	never   func() *regexp.Regexp // fits nothing that rule lets pass
-	least   int                   // of an integer: the smallest, and the largest
-	most    int
-	absent  any // what holds where the key is absent; of words it is the first
-}
+type defaults struct{ host, deployment *node }
 
-// A kind of value.
-type kind int
-
-const (
-	aString     kind = iota
-	aList            // of strings, none of them twice
-	anArgv           // of strings
-	aBool            // true or false
-	anInt            // from least to most
-	aTable           // one of keys
-	someTables       // each with a name of its own
-	someValues       // a table of strings, integers and booleans
-	aCredential      // one of the words, or a table
+var documentSection = fields(section{name: "inventory"},
+	bind("gitlab", "The GitLab that holds the projects and runs the pipelines.",
+		tableOf(gitlabSection, GitLab{SSH: SSHServer{User: "git", Port: 22}, Token: Secret{Env: "GITLAB_TOKEN"}}),
+		func(d *document, g GitLab) { d.gitlab = g }).mustHave(),
+	bind("registry", "The container registry that the images are pulled from.",
+		tableOf(registrySection, Registry{Credential: Credential{Kind: GroupAccessToken}}),
+		func(d *document, r Registry) { d.registry = r }).mustHave(),
+	bind("defaults", "What every host and every deployment has that does not say otherwise.",
+		tableOf(defaultsSection, defaults{}),
+		func(d *document, all defaults) { d.defaults = all }).orEmpty(),
+	bind("hosts", "The hosts, by a name of your choice: [hosts.NAME].",
+		asIs(shape{kind: someTables, section: &hostSection.section}),
+		func(d *document, n *node) { d.hosts = n }).must(`write [hosts.web1] with address = "…"`),
+	bind("deployments", "What runs on the hosts, by a name of your choice: [deployments.NAME]. Each is one Compose project of one user.",
+		asIs(shape{kind: someTables, section: &deploymentSection.section}),
+		func(d *document, n *node) { d.deployments = n }),
 )
 
-// keys are all keys of the file, by the table that they stand in.
-var keys = map[string][]key{
-	"inventory": {
-		{"gitlab", "The GitLab that holds the projects and runs the pipelines.", form{kind: aTable, of: "gitlab"}},
-		{"registry", "The container registry that the images are pulled from.", form{kind: aTable, of: "registry"}},
-		{"defaults", "What every host and every deployment has that does not say otherwise.", form{kind: aTable, of: "defaults"}},
-		{"hosts", "The hosts, by a name of your choice: [hosts.NAME].", form{kind: someTables, of: "host"}},
-		{"deployments", "What runs on the hosts, by a name of your choice: [deployments.NAME]. Each is one Compose project of one user.", form{kind: someTables, of: "deployment"}},
-	},
-	"defaults": {
-		{"host", "Every host has these keys, unless its own table has them.", form{kind: aTable, of: "host defaults"}},
-		{"deployment", "Every deployment has these keys, unless its own table has them. Of parameters each stands for itself; all else is taken as a whole.", form{kind: aTable, of: "deployment"}},
-	},
-	"gitlab": {
-		{"url", "Where GitLab is, with the path if it lives below one: https://example.com/gitlab. Plain http:// is for this machine alone.",
-			form{rule: gitlabURL, pattern: pattern(`^[Hh][Tt][Tt][Pp][Ss]?://[^@#?]+$`)}},
-		{"token", "Where the admin's token is found; it needs the scope api. Without it: the environment's GITLAB_TOKEN.", form{kind: aTable, of: "secret"}},
-		{"ca_file", "A file with the certificates of a private CA, in PEM.", form{}},
-		{"ssh", "Where git is served over SSH, if not by git@ at port 22 of the host of the url: ssh://git@git.example.com:2222.",
-			form{rule: gitOverSSH, pattern: pattern(`^[Ss][Ss][Hh]://.+$`)}},
-		{"host_keys", "The keys of git over SSH. The hosts trust these and no others: take them from GitLab's page Help > Instance configuration, or from /etc/ssh/*.pub on the server.", hostKeys},
-	},
-	"registry": {
-		{"host", "The registry as it stands in the names of images, with the port if there is one.",
-			form{rule: registryHost, pattern: pattern(`^[^/@A-Z]+$`)}},
-		{"ca_file", "A file with the certificates of a private CA, in PEM.", form{}},
-		{"credential", "What the hosts log in with: a group access token or a deploy token of their own, which can do nothing but read images, or a login of yours. GitLab.com has group access tokens from Premium on.",
-			form{kind: aCredential, of: "credential", words: []string{string(GroupAccessToken), string(DeployToken)}}},
-		{"group", "The group whose token reads the images. Without it: for each deployment the group that its project lives in.", group},
-	},
-	"credential": {
-		{"username", "The user name to log in with.", form{}},
-		{"password", "Where the password is found.", form{kind: aTable, of: "secret"}},
-	},
-	"secret": {
-		{"env", "The name of an environment variable that holds the secret.", form{rule: envName, pattern: envForm}},
-		{"file", "A file that holds the secret, and that not everybody can read.", form{}},
-		{"command", "A program and its arguments, which prints the secret. There is no shell.", form{kind: anArgv}},
-	},
-	"host": slices.Concat([]key{
-		{"address", `A host name or an IP address, with a port if it is not 22; a name from ~/.ssh/config; or "local", this machine.`,
-			form{rule: hostAddress, pattern: addressForm}},
-		{"ci_address", "What the runners of CI call the host, if it is not the address.", form{rule: hostAddress, pattern: addressForm}},
-	}, shared),
-	"host defaults": shared,
-	"deployment": {
-		{"host", "The host that it runs on.", form{pattern: nameForm}},
-		{"hosts", "The hosts that it runs on, each with a key and with variables of its own, in the environment with the name of the host behind it: production/web1. A list of one host is a list, too.", form{kind: aList, pattern: nameForm}},
-		{"project", "The full path of the GitLab project that holds the compose.yaml.",
-			form{rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
-		{"user", "The Unix user that owns the deployment. It is made if it is not there.", form{rule: unixUser, pattern: unixUserForm, never: pattern(`^root$`)}},
-		{"directory", "Where the project is cloned to, in the home of the user. It is also the name of the Compose project.", form{rule: composeName, pattern: directoryForm}},
-		{"environment", "The environment in GitLab that CI's variables are meant for. Without it they are meant for all.",
-			form{rule: environment, pattern: environmentForm, never: pattern(`^/|/$`)}},
-		{"branch", "The branch that is deployed. Without it: the default branch of the project.", form{rule: branch, never: badBranch}},
-		{"variables", "Where the variables of CI go: to a group or to projects. Environments of variables of a group need GitLab Premium; those of projects are in every tier.",
-			form{kind: aTable, of: "variables"}},
-		{"override", "A file that becomes the compose.override.yaml of the deployment. In it @{port} stands for the parameter port.", form{}},
-		{"parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.", form{kind: someValues}},
-		{"wait", "How long a deploy waits for every service to be healthy (or to run, where it has no health check), from 1s to 1h. Default: 5m.",
-			form{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`), absent: defaultWait}},
-		{"rollback", "Whether a deploy that fails goes back to the images and the override of the last good deploy.", form{kind: aBool}},
-		{"keep_images", "How many versions of each service's image stay on the host after a good deploy: the running one, and the ones before it. Default: 2.",
-			form{kind: anInt, least: 1, most: 100, absent: 2}},
-		{"logs", "How many lines of the logs of a service that failed are printed in the job of the deploy. Logs of containers may hold secrets. Default: 0, none.",
-			form{kind: anInt, least: 0, most: 1000, absent: 0}},
-		{"version", "The variable in compose.yaml that names the version, like TAG of ${TAG}. With it CI may ask for a version, like deploy 1.4.2, or for a digest, like deploy sha256:….",
-			form{rule: versionVariable, pattern: envForm, never: takenVariable}},
-		{"before", "The Compose service that a deploy runs to its end with the pulled image before anything is replaced: a migration. If it fails, the old version runs on untouched.",
-			form{rule: composeService, pattern: serviceForm}},
-	},
-	"variables": {
-		{"group", "A group: all its projects see the variables.", group},
-		{"projects", "Projects that see the variables.", form{kind: aList, rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}},
-		{"prefix", "Stands before the names of the variables, to keep apart what would have the same name and environment.", form{rule: variablePrefix, pattern: prefixForm}},
-	},
-}
+var defaultsSection = fields(section{name: "defaults"},
+	bind("host", "Every host has these keys, unless its own table has them.",
+		asIs(shape{kind: aTable, section: &hostDefaultsSection.section}),
+		func(d *defaults, n *node) { d.host = n }).orEmpty(),
+	bind("deployment", "Every deployment has these keys, unless its own table has them. Of parameters each stands for itself; all else is taken as a whole.",
+		asIs(shape{kind: aTable, section: &deploymentSection.section}),
+		func(d *defaults, n *node) { d.deployment = n }).orEmpty(),
+)
 
-// defaultWait is the wait of a deployment that has none.
-const defaultWait = "5m"
+var gitlabSection = fields(section{name: "gitlab"},
+	bind("url", "Where GitLab is, with the path if it lives below one: https://example.com/gitlab. Plain http:// is for this machine alone.",
+		parsed(shape{rule: gitlabURL, pattern: pattern(`^[Hh][Tt][Tt][Pp][Ss]?://[^@#?]+$`)}, knownURL),
+		func(g *GitLab, u serverAddress) { g.URL, g.SSH.Host = u.url, u.host }).must(`write url = "https://git.example.com"`),
+	bind("token", "Where the admin's token is found; it needs the scope api. Without it: the environment's GITLAB_TOKEN.",
+		secretFrom(`{ env = "GITLAB_TOKEN" }, { file = "…" } or { command = ["…"] }`),
+		func(g *GitLab, s Secret) { g.Token = s }),
+	bind("ca_file", "A file with the certificates of a private CA, in PEM.", certificates,
+		func(g *GitLab, pem []byte) { g.CA = pem }),
+	bind("ssh", "Where git is served over SSH, if not by git@ at port 22 of the host of the url: ssh://git@git.example.com:2222.",
+		parsed(shape{rule: gitOverSSH, pattern: pattern(`^[Ss][Ss][Hh]://.+$`)}, func(s string) SSHServer { server, _, _ := sshServer(s); return server }),
+		func(g *GitLab, s SSHServer) { g.SSH = s }),
+	bind("host_keys", "The keys of git over SSH. The hosts trust these and no others: take them from GitLab's page Help > Instance configuration, or from /etc/ssh/*.pub on the server.",
+		hostKeys,
+		func(g *GitLab, keys []string) { g.HostKeys = keys }).must(`write host_keys = ["ssh-ed25519 AAAA…"], the keys of git over SSH from a source you trust`),
+)
+
+var registrySection = fields(section{name: "registry"},
+	bind("host", "The registry as it stands in the names of images, with the port if there is one.",
+		stringOf(shape{rule: registryHost, pattern: pattern(`^[^/@A-Z]+$`)}),
+		func(r *Registry, s string) { r.Host = s }).must(`write host = "registry.example.com"`),
+	bind("ca_file", "A file with the certificates of a private CA, in PEM.", certificates,
+		func(r *Registry, pem []byte) { r.CA = pem }),
+	bind("credential", "What the hosts log in with: a group access token or a deploy token of their own, which can do nothing but read images, or a login of yours. GitLab.com has group access tokens from Premium on.",
+		credential,
+		func(r *Registry, c Credential) { r.Credential = c }),
+	bind("group", "The group whose token reads the images. Without it: for each deployment the group that its project lives in.",
+		stringOf(group),
+		func(r *Registry, s string) { r.Group = s }),
+)
+
+var credentialSection = fields(section{name: "credential"},
+	bind("username", "The user name to log in with.", stringOf(shape{}),
+		func(c *Credential, s string) { c.Username = s }).must(`write username = "…"`),
+	bind("password", "Where the password is found.", secretFrom(anySecret),
+		func(c *Credential, s Secret) { c.Password = s }).must("write password = "+anySecret),
+)
+
+var secretSection = fields(section{name: "secret", either: exactlyOne},
+	bind("env", "The name of an environment variable that holds the secret.", stringOf(shape{rule: envName, pattern: envForm}),
+		func(s *Secret, name string) { s.Env = name }).or(),
+	bind("file", "A file that holds the secret, and that not everybody can read.", filePath,
+		func(s *Secret, path string) { s.File = path }).or(),
+	bind("command", "A program and its arguments, which prints the secret. There is no shell.", argv,
+		func(s *Secret, words []string) { s.Command = words }).or(),
+)
+
+var hostSection = fields(section{name: "host", named: true}, slices.Concat([]key[hostTable]{
+	bind("address", `A host name or an IP address, with a port if it is not 22; a name from ~/.ssh/config; or "local", this machine.`,
+		parsed(shape{rule: hostAddress, pattern: addressForm}, placeOf),
+		func(h *hostTable, a hostPlace) { h.Local, h.Address, h.Port = a.local, a.host, a.port }).
+		must(`write address = "host", "host:port" or "local"`).at(func(h *hostTable) **node { return &h.address }),
+	bind("ci_address", "What the runners of CI call the host, if it is not the address.",
+		parsed(shape{rule: runnersAddress, pattern: addressForm}, placeOf),
+		func(h *hostTable, a hostPlace) { h.CIAddress, h.CIPort = a.host, a.port }).at(func(h *hostTable) **node { return &h.ciAddress }),
+}, shared)...)
+
+var hostDefaultsSection = fields(section{name: "host defaults", perHost: []string{"address", "ci_address"}}, shared...)
 
 // shared are the keys of a host that may also stand in the defaults.
-var shared = []key{
-	{"user", "The login of the admin. Without it: what ~/.ssh/config says, else your own name.", form{rule: login, pattern: loginForm}},
-	{"host_keys", "The keys of the host. Without them those in your known_hosts count. A CA that signs keys of hosts is written \"@cert-authority ssh-ed25519 AAAA…\".", hostKeys},
-	{"become", "How the login gets the rights of root.", words(BecomeSudo, BecomeDoas, BecomeNone)},
-	{"become_password", "Where the password for that is found. Without it, it is asked for where one is needed.", form{kind: aTable, of: "secret"}},
-	{"identity", "A key file to log in with, besides the keys of the agent and of ~/.ssh/config.", form{}},
-	{"engine", "Docker, Compose and git are present, or else that is an error; or they are installed from the packages of the distribution.",
-		words(EnginePresent, EngineDistribution)},
+var shared = []key[hostTable]{
+	bind("user", "The login of the admin. Without it: what ~/.ssh/config says, else your own name.", stringOf(shape{rule: login, pattern: loginForm}),
+		func(h *hostTable, s string) { h.User = s }),
+	bind("host_keys", "The keys of the host. Without them those in your known_hosts count. A CA that signs keys of hosts is written \"@cert-authority ssh-ed25519 AAAA…\".", hostKeys,
+		func(h *hostTable, keys []string) { h.HostKeys = keys }),
+	bind("become", "How the login gets the rights of root.", word(BecomeSudo, BecomeDoas, BecomeNone),
+		func(h *hostTable, b Become) { h.Become = b }),
+	bind("become_password", "Where the password for that is found. Without it, it is asked for where one is needed.", secretFrom(anySecret),
+		func(h *hostTable, s Secret) { h.BecomePassword = s }),
+	bind("identity", "A key file to log in with, besides the keys of the agent and of ~/.ssh/config.", filePath,
+		func(h *hostTable, path string) { h.Identity = path }),
+	bind("engine", "Docker, Compose and git are present, or else that is an error; or they are installed from the packages of the distribution.",
+		word(EnginePresent, EngineDistribution),
+		func(h *hostTable, e Engine) { h.Engine = e }),
 }
+
+var deploymentSection = fields(section{name: "deployment", named: true, inherits: true, either: atMostOne},
+	bind("host", "The host that it runs on.", asIs(shape{pattern: nameForm}),
+		func(d *deploymentTable, n *node) { d.host = n }).or(),
+	bind("hosts", "The hosts that it runs on, each with a key and with variables of its own, in the environment with the name of the host behind it: production/web1. A list of one host is a list, too.",
+		asIs(shape{kind: aList, pattern: nameForm}),
+		func(d *deploymentTable, n *node) { d.hosts = n }).or(),
+	bind("project", "The full path of the GitLab project that holds the compose.yaml.", stringOf(project),
+		func(d *deploymentTable, s string) { d.Project = s }).must(`write project = "transmogrify/frobnicator", the one that holds the compose.yaml`),
+	bind("user", "The Unix user that owns the deployment. It is made if it is not there.",
+		stringOf(shape{rule: unixUser, pattern: unixUserForm, never: pattern(`^root$`)}),
+		func(d *deploymentTable, s string) { d.User = s }).must(`write user = "deploy-user"`).at(func(d *deploymentTable) **node { return &d.user }),
+	bind("directory", "Where the project is cloned to, in the home of the user. It is also the name of the Compose project.",
+		stringOf(shape{rule: composeName, pattern: directoryForm}),
+		func(d *deploymentTable, s string) { d.Directory = s }).mustAs(directoryHint).at(func(d *deploymentTable) **node { return &d.directory }),
+	bind("environment", "The environment in GitLab that CI's variables are meant for. Without it they are meant for all.",
+		stringOf(shape{rule: environment, pattern: environmentForm, never: pattern(`^/|/$`)}),
+		func(d *deploymentTable, s string) { d.Environment = s }).at(func(d *deploymentTable) **node { return &d.environment }),
+	bind("branch", "The branch that is deployed. Without it: the default branch of the project.", stringOf(shape{rule: branch, never: badBranch}),
+		func(d *deploymentTable, s string) { d.Branch = s }),
+	bind("variables", "Where the variables of CI go: to a group or to projects. Environments of variables of a group need GitLab Premium; those of projects are in every tier.",
+		tableOf(variablesSection, Variables{}),
+		func(d *deploymentTable, v Variables) { d.Variables = v }).mustAs(variablesHint).at(func(d *deploymentTable) **node { return &d.variables }),
+	bind("override", "A file that becomes the compose.override.yaml of the deployment. In it @{port} stands for the parameter port.", filePath,
+		func(d *deploymentTable, path string) { d.overridePath = path }).at(func(d *deploymentTable) **node { return &d.override }),
+	bind("parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.",
+		asIs(shape{kind: someValues}),
+		func(d *deploymentTable, n *node) { d.parameters = n }),
+	bind("wait", "How long a deploy waits for every service to be healthy (or to run, where it has no health check), from 1s to 1h. Default: 5m.",
+		parsed(shape{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`), absent: "5m"},
+			func(s string) time.Duration { d, _ := time.ParseDuration(s); return d }),
+		func(d *deploymentTable, wait time.Duration) { d.Wait = wait }),
+	bind("rollback", "Whether a deploy that fails goes back to the images and the override of the last good deploy.", boolean,
+		func(d *deploymentTable, b bool) { d.Rollback = b }),
+	bind("keep_images", "How many versions of each service's image stay on the host after a good deploy: the running one, and the ones before it. Default: 2.",
+		integer(1, 100, 2),
+		func(d *deploymentTable, n int) { d.KeepImages = n }),
+	bind("logs", "How many lines of the logs of a service that failed are printed in the job of the deploy. Logs of containers may hold secrets. Default: 0, none.",
+		integer(0, 1000, 0),
+		func(d *deploymentTable, n int) { d.Logs = n }),
+	bind("version", "The variable in compose.yaml that names the version, like TAG of ${TAG}. With it CI may ask for a version, like deploy 1.4.2, or for a digest, like deploy sha256:….",
+		stringOf(shape{rule: versionVariable, pattern: envForm, never: takenVariable}),
+		func(d *deploymentTable, s string) { d.Version = s }),
+	bind("before", "The Compose service that a deploy runs to its end with the pulled image before anything is replaced: a migration. If it fails, the old version runs on untouched.",
+		stringOf(shape{rule: composeService, pattern: serviceForm}),
+		func(d *deploymentTable, s string) { d.Before = s }),
+)
+
+var variablesSection = fields(section{name: "variables", either: exactlyOne},
+	bind("group", "A group: all its projects see the variables.", stringOf(group),
+		func(v *Variables, s string) { v.Group = s }).or(),
+	bind("projects", "Projects that see the variables.", stringsOf(project),
+		func(v *Variables, all []string) { v.Projects = all }).or(),
+	bind("prefix", "Stands before the names of the variables, to keep apart what would have the same name and environment.",
+		stringOf(shape{rule: variablePrefix, pattern: prefixForm}),
+		func(v *Variables, s string) { v.Prefix = s }),
+)
 
 var (
 	addressForm = pattern(`^(` + hostName + `|\[[^\]]+\])(:[0-9]+)?$`)
-	hostKeys    = form{kind: aList, rule: publicKey, pattern: pattern(`^(@cert-authority +)?[^ ]+ +[A-Za-z0-9+/]+=*( .*)?$`), never: pattern(`PRIVATE KEY`)}
-	group       = form{rule: groupPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)*$`), never: badPath}
+	group       = shape{rule: groupPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)*$`), never: badPath}
+	project     = shape{rule: projectPath, pattern: pattern(`^` + pathPart + `(/` + pathPart + `)+$`), never: badPath}
 )
-
-func words[T ~string](all ...T) form {
-	var f form
-	for _, word := range all {
-		f.words = append(f.words, string(word))
-	}
-	return f
-}
-
-// names returns the keys of a table.
-func names(of string) []string {
-	var all []string
-	for _, k := range keys[of] {
-		all = append(all, k.name)
-	}
-	return all
-}
 
 // Wrong says what is wrong with a string as the value of a key that has a rule,
 // and what to write instead; what is "" if nothing is. It is for those who write
-// inventories, and knows tables by what they are about: "gitlab", "host".
+// inventories, and knows tables by what they are about: "gitlab", "host". It
+// panics where there is no such key.
 func Wrong(table, key, value string) (what, hint string) {
-	f, _ := formOf(table, key)
-	return f.rule(value)
-}
-
-// formOf returns the form of a key of a table; false if it has no such key.
-func formOf(of, name string) (form, bool) {
-	for _, k := range keys[of] {
-		if k.name == name {
-			return k.form, true
-		}
-	}
-	return form{}, false
+	s := documentSection.find(table)
+	i := slices.Index(s.names(), key)
+	return s.entries[i].rule(value)
 }

@@ -39,93 +39,58 @@ func Parse(name string, data []byte, dir string) (*Inventory, error) {
 }
 
 func (r *reader) inventory(root *node) *Inventory {
-	t := r.open(root, "inventory")
-	inv := &Inventory{
-		GitLab:   gitlab(t.sub("gitlab")),
-		Registry: registry(t.sub("registry")),
-	}
-	defaults := t.sub("defaults")
-	inv.Hosts = r.hosts(t, defaults)
-	inv.Deployments = r.deployments(t, defaults, inv)
+	var d document
+	documentSection.fill(r.open(root, &documentSection.section), &d)
+	inv := &Inventory{GitLab: d.gitlab, Registry: d.registry}
+	inv.Hosts = r.hosts(d)
+	inv.Deployments = r.deployments(d, inv)
 	return inv
-}
-
-func gitlab(t *table) GitLab {
-	g := GitLab{SSH: SSHServer{User: "git", Port: 22}, Token: Secret{Env: "GITLAB_TOKEN"}}
-	if u, _, _ := serverURL(t.need("url", `write url = "https://git.example.com"`)); u != nil {
-		g.URL, g.SSH.Host = u.String(), u.Hostname()
-	}
-	if n := t.get("token"); n != nil {
-		g.Token = t.secret(n, `{ env = "GITLAB_TOKEN" }, { file = "…" } or { command = ["…"] }`)
-	}
-	g.CA = t.certificates("ca_file")
-	if t.get("ssh") != nil {
-		g.SSH, _, _ = sshServer(t.string("ssh"))
-	}
-	if t.get("host_keys") == nil {
-		t.missing("host_keys", `write host_keys = ["ssh-ed25519 AAAA…"], the keys of git over SSH from a source you trust`)
-	}
-	g.HostKeys = t.hostKeys("host_keys")
-	return g
-}
-
-func registry(t *table) Registry {
-	reg := Registry{
-		Host:       t.need("host", `write host = "registry.example.com"`),
-		CA:         t.certificates("ca_file"),
-		Credential: Credential{Kind: GroupAccessToken},
-		Group:      t.string("group"),
-	}
-	const hint = `write "group-access-token", "deploy-token" or { username = "…", password = { env = "…" } }`
-	switch n := t.get("credential"); {
-	case n == nil:
-	case n.table != nil:
-		c := t.open(n, "credential")
-		reg.Credential.Kind = Named
-		reg.Credential.Username = c.need("username", `write username = "…"`)
-		if n := c.get("password"); n != nil {
-			reg.Credential.Password = c.secret(n, anySecret)
-		} else {
-			c.missing("password", "write password = "+anySecret)
-		}
-	case n.value == string(GroupAccessToken) || n.value == string(DeployToken):
-		reg.Credential.Kind = CredentialKind(n.value.(string))
-	default:
-		// Not repeated: the credential itself may stand here.
-		t.problem(n, "is none of the known credentials", hint)
-	}
-	return reg
 }
 
 const anySecret = `{ env = "…" }, { file = "…" } or { command = ["…"] }`
 
-// secret reads a reference; instead says how to write one.
-func (r *reader) secret(n *node, instead string) Secret {
-	if n.table == nil {
-		r.problem(n, "a secret never stands in the inventory", "write "+instead)
-		return Secret{}
-	}
-	t := r.open(n, "secret")
-	s := Secret{Env: t.string("env"), File: r.path(t.string("file")), dir: r.dir}
-	if n := t.get("command"); n != nil {
-		for _, item := range r.items(n) {
-			s.Command = append(s.Command, r.one(item))
+// secretFrom is a reference to a secret; instead says how to write one.
+func secretFrom(instead string) form[Secret] {
+	return form[Secret]{shape{kind: aTable, section: &secretSection.section}, func(t *table, n *node) Secret {
+		if n.table == nil {
+			t.problem(n, "a secret never stands in the inventory", "write "+instead)
+			return Secret{}
 		}
-	}
-	if len(n.table) != 1 {
-		r.problem(n, "a secret comes from exactly one place", "write "+instead)
-	}
-	return s
+		s := tableOf(secretSection, Secret{dir: t.dir}).read(t, n)
+		if len(n.table) != 1 {
+			t.problem(n, "a secret comes from exactly one place", "write "+instead)
+		}
+		return s
+	}}
 }
 
-// hostKeys reads public keys, and returns them without their comments.
-func (t *table) hostKeys(key string) []string {
-	read := t.strings(key)
-	for i, s := range read {
-		read[i], _, _ = hostKey(s)
-	}
-	return read
+// credential is a word for what is made for the hosts, or a login.
+var credential = form[Credential]{
+	shape{kind: aCredential, section: &credentialSection.section, words: []string{string(GroupAccessToken), string(DeployToken)}},
+	func(t *table, n *node) Credential {
+		if n.table != nil {
+			return tableOf(credentialSection, Credential{Kind: Named}).read(t, n)
+		}
+		if n.value != string(GroupAccessToken) && n.value != string(DeployToken) {
+			// Not repeated: the credential itself may stand here.
+			t.problem(n, "is none of the known credentials", `write "group-access-token", "deploy-token" or { username = "…", password = { env = "…" } }`)
+			return Credential{}
+		}
+		return Credential{Kind: CredentialKind(n.value.(string))}
+	},
 }
+
+// hostKeys are public keys, of which the comments are cut.
+var hostKeys = func() form[[]string] {
+	lines := stringsOf(shape{rule: publicKey, pattern: pattern(`^(@cert-authority +)?[^ ]+ +[A-Za-z0-9+/]+=*( .*)?$`), never: pattern(`PRIVATE KEY`)})
+	return form[[]string]{lines.shape, func(t *table, n *node) []string {
+		keys := lines.read(t, n)
+		for i, line := range keys {
+			keys[i], _, _ = hostKey(line)
+		}
+		return keys
+	}}
+}()
 
 // A file is one that the inventory names, with what is wrong with it.
 type file struct {
@@ -146,20 +111,19 @@ func (r *reader) named(path string) file {
 	return f
 }
 
-// certificates reads a file of PEM certificates; nil if none is named or it
-// is wrong.
-func (t *table) certificates(key string) []byte {
-	name := t.string(key)
+// certificates is the path of a file of PEM certificates; nil if that is wrong.
+var certificates = form[[]byte]{read: func(t *table, n *node) []byte {
+	name := t.one(n)
 	if name == "" {
 		return nil
 	}
 	f := t.named(t.path(name))
 	if what, hint := f.certificates(name); what != "" {
-		t.problem(t.get(key), what, hint)
+		t.problem(n, what, hint)
 		return nil
 	}
 	return f.data
-}
+}}
 
 // certificates says what is wrong with a file of certificates.
 func (f file) certificates(name string) (what, hint string) {

@@ -99,15 +99,12 @@ func goodPlaceholder(name string) (what, hint string) {
 	return "", ""
 }
 
-// overridePath returns the path of the file that an override is made from, or "".
-func (r *reader) overridePath(t *table) string { return r.path(t.string("override")) }
-
-// override makes the override of a deployment; nil if it has none, or its file
+// overrideOf makes the override of a deployment; nil if it has none, or its file
 // is wrong.
-func (r *reader) override(t *table, d *Deployment, given parameters) *Override {
-	path := r.overridePath(t)
+func (r *reader) overrideOf(t *deploymentTable, d *Deployment, given parameters) *Override {
+	path := t.overridePath
 	if path == "" {
-		if t.get("override") != nil {
+		if t.override != nil {
 			r.excuse(given)
 		}
 		return nil
@@ -115,8 +112,7 @@ func (r *reader) override(t *table, d *Deployment, given parameters) *Override {
 	f := r.named(path)
 	if f.err != nil {
 		r.excuse(given)
-		n := t.get("override")
-		r.problem(n, "file "+quote(n.value.(string))+": "+f.err.Error(), "")
+		r.problem(t.override, "file "+quote(t.override.value.(string))+": "+f.err.Error(), "")
 		return nil
 	}
 	src := newText(string(f.data))
@@ -138,7 +134,7 @@ func (r *reader) override(t *table, d *Deployment, given parameters) *Override {
 		value, ok := builtins[name]
 		_, lost := given[""]
 		switch {
-		case name == "environment" && t.get(name) == nil:
+		case name == "environment" && t.environment == nil:
 			wrong(offset, "has no environment to fill in", `write environment = "…" in its table`)
 		case ok:
 			return value, true
@@ -198,20 +194,24 @@ func unprintable(s string) int {
 	return strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' })
 }
 
-// unused reports parameters in n that no override has a place for. Where there
-// is no host for the deployment nobody has looked.
-func (r *reader) unused(n *node, override, looked bool) {
-	if n == nil || n.table == nil || !looked {
+// An anOverride says whether there is an override to fill.
+type anOverride bool
+
+const withOverride anOverride = true
+
+// unused reports parameters in n that no override has a place for.
+func (r *reader) unused(n *node, override anOverride) {
+	if n == nil || n.table == nil {
 		return
 	}
 	for _, child := range n.children() {
 		what, _ := goodPlaceholder(child.name)
 		switch {
 		case what != "" || slices.Contains(builtin, child.name) || r.filled[child]:
-		case !override:
-			r.problem(child, "fills nothing, as there is no override", `write override = "overrides/production.yaml" beside parameters`)
-		default:
+		case override == withOverride:
 			r.problem(child, "fills nothing in the override", "write "+opening+child.name+"} there, or delete it here")
+		default:
+			r.problem(child, "fills nothing, as there is no override", `write override = "overrides/production.yaml" beside parameters`)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func scan(src string) (root *place, end int, deep bool) {
 
 func (s *scanner) file(root *place) {
 	table := root
-	for s.blank(true); s.i < len(s.src); s.blank(true) {
+	for s.blankLines(); s.i < len(s.src); s.blankLines() {
 		ok := false
 		if s.src[s.i] == '[' {
 			table, ok = s.header(root)
@@ -81,7 +81,7 @@ func (s *scanner) pair(table *place) bool {
 	if !ok || !s.accept('=') {
 		return false
 	}
-	s.blank(false)
+	s.blank()
 	return s.value(p)
 }
 
@@ -92,14 +92,14 @@ func (s *scanner) key(table *place) (*place, bool) {
 			s.deep = true
 			return nil, false
 		}
-		s.blank(false)
+		s.blank()
 		start := s.i
 		part, ok := s.keyPart()
 		if !ok {
 			return nil, false
 		}
 		table = table.last().child(part, start)
-		s.blank(false)
+		s.blank()
 		if s.i >= len(s.src) || s.src[s.i] != '.' {
 			return table, true
 		}
@@ -151,7 +151,16 @@ func (s *scanner) value(p *place) bool {
 			return false
 		}
 		s.i++
-		ok := s.list(p, c == '[')
+		ok := false
+		if c == '[' {
+			ok = s.list(']', func() bool {
+				item := &place{offset: s.i}
+				p.items = append(p.items, item)
+				return s.value(item)
+			})
+		} else {
+			ok = s.list('}', func() bool { return s.pair(p) })
+		}
 		s.depth--
 		return ok
 	}
@@ -160,29 +169,18 @@ func (s *scanner) value(p *place) bool {
 	return s.i > start
 }
 
-// list reads the inside and the end of an array, or of an inline table.
-func (s *scanner) list(p *place, array bool) bool {
-	end := byte('}')
-	if array {
-		end = ']'
-	}
+// list reads the inside of an array or of an inline table, one by one, and the
+// end of it.
+func (s *scanner) list(end byte, one func() bool) bool {
 	for {
-		s.blank(true)
+		s.blankLines()
 		if s.accept(end) {
 			return true
 		}
-		ok := false
-		if array {
-			item := &place{offset: s.i}
-			p.items = append(p.items, item)
-			ok = s.value(item)
-		} else {
-			ok = s.pair(p)
-		}
-		if !ok {
+		if !one() {
 			return false
 		}
-		s.blank(true)
+		s.blankLines()
 		if s.accept(end) {
 			return true
 		}
@@ -227,13 +225,19 @@ func (s *scanner) bare(until string) {
 	}
 }
 
-// blank skips white space and, where lines is true, ends of lines and comments.
-func (s *scanner) blank(lines bool) {
+// blank skips white space within a line.
+func (s *scanner) blank() {
+	for s.i < len(s.src) && (s.src[s.i] == ' ' || s.src[s.i] == '\t') {
+		s.i++
+	}
+}
+
+// blankLines skips white space, ends of lines and comments.
+func (s *scanner) blankLines() {
 	for ; s.i < len(s.src); s.i++ {
-		switch c := s.src[s.i]; {
-		case c == ' ' || c == '\t':
-		case lines && (c == '\n' || c == '\r'):
-		case lines && c == '#':
+		switch s.src[s.i] {
+		case ' ', '\t', '\n', '\r':
+		case '#':
 			s.bare("\n")
 			s.i--
 		default:

@@ -37,7 +37,7 @@ type schema struct {
 // whatever [Load] does; but it looks at each value by itself, so it cannot find
 // all that [Load] finds.
 func Schema() []byte {
-	s := tableSchema("inventory")
+	s := documentSection.schema()
 	s.Schema = "http://json-schema.org/draft-07/schema#"
 	s.Title = "an inventory of provision"
 	var b bytes.Buffer
@@ -50,34 +50,31 @@ func Schema() []byte {
 	return b.Bytes()
 }
 
-// What a table must have, whatever stands in the defaults.
-var required = map[string][]string{
-	"inventory":  {"gitlab", "registry", "hosts"},
-	"gitlab":     {"url", "host_keys"},
-	"registry":   {"host"},
-	"credential": {"username", "password"},
-	"host":       {"address"},
+func (s *section) schema() *schema {
+	table := &schema{Type: "object", AdditionalProperties: false, Properties: map[string]*schema{}}
+	for _, e := range s.entries {
+		p := e.shape.schema()
+		p.Description = e.about
+		table.Properties[e.name] = p
+		if e.required {
+			table.Required = append(table.Required, e.name)
+		}
+	}
+	either := s.alternatives()
+	switch {
+	case s.either == atMostOne:
+		table.Not = &schema{Required: either}
+	case s.either == exactlyOne && len(either) == len(s.entries):
+		table.MinProperties, table.MaxProperties = 1, 1
+	case s.either == exactlyOne:
+		for _, name := range either {
+			table.OneOf = append(table.OneOf, &schema{Required: []string{name}})
+		}
+	}
+	return table
 }
 
-func tableSchema(of string) *schema {
-	s := &schema{Type: "object", AdditionalProperties: false, Required: required[of], Properties: map[string]*schema{}}
-	for _, k := range keys[of] {
-		p := k.form.schema()
-		p.Description = k.about
-		s.Properties[k.name] = p
-	}
-	switch of {
-	case "secret": // which comes from one place
-		s.MinProperties, s.MaxProperties = 1, 1
-	case "variables":
-		s.OneOf = []*schema{{Required: []string{"group"}}, {Required: []string{"projects"}}}
-	case "deployment":
-		s.Not = &schema{Required: []string{"host", "hosts"}}
-	}
-	return s
-}
-
-func (f form) schema() *schema {
+func (f shape) schema() *schema {
 	word := f.word()
 	switch f.kind {
 	case aList:
@@ -89,19 +86,19 @@ func (f form) schema() *schema {
 	case anInt:
 		return &schema{Type: "integer", Default: f.absent, Minimum: &f.least, Maximum: &f.most}
 	case aTable:
-		return tableSchema(f.of)
+		return f.section.schema()
 	case someTables:
-		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm().String()}, AdditionalProperties: tableSchema(f.of)}
+		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm().String()}, AdditionalProperties: f.section.schema()}
 	case someValues:
 		return &schema{Type: "object", AdditionalProperties: &schema{Type: []string{"string", "integer", "boolean"}}}
 	case aCredential:
-		return &schema{OneOf: []*schema{word, tableSchema(f.of)}, Default: word.Default}
+		return &schema{OneOf: []*schema{word, f.section.schema()}, Default: word.Default}
 	}
 	return word
 }
 
 // word is the schema of a string.
-func (f form) word() *schema {
+func (f shape) word() *schema {
 	if f.words != nil {
 		return &schema{Type: "string", Enum: f.words, Default: f.words[0]}
 	}

@@ -1,15 +1,16 @@
 #!/bin/sh
-# deb.sh VERSION ARCHITECTURE PROGRAM DIRECTORY: packs a built program as a
-# Debian package. It takes nothing but dpkg-deb and gzip, and the same input
-# gives the same bytes: SOURCE_DATE_EPOCH is the time of all files.
+# deb.sh VERSION ARCHITECTURE BUILT DIRECTORY: packs what is in the directory
+# BUILT, both programs and THIRD_PARTY_NOTICES, as a Debian package. It takes
+# nothing but dpkg-deb and gzip, and the same input gives the same bytes:
+# SOURCE_DATE_EPOCH is the time of all files.
 #
-# The man page and the completion scripts come from NATIVE, the same program
-# built for this machine (by default the program itself).
+# The man page and the completion scripts come from NATIVE, provision as it is
+# built for this machine (by default that of BUILT).
 set -eu
 umask 022
 maintainer='The maintainers of provision <maintainers@provision.invalid>'
-version=$1 architecture=$2 program=$3 directory=$4
-native=${NATIVE:-$program}
+version=$1 architecture=$2 built=$3 directory=$4
+native=${NATIVE:-$built/provision}
 : "${SOURCE_DATE_EPOCH:?}"
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
@@ -19,7 +20,7 @@ share=$root/usr/share
 doc=$share/doc/provision
 mkdir -p "$root/DEBIAN" "$root/usr/bin" "$doc" "$share/man/man1" "$share/provision" \
 	"$share/bash-completion/completions" "$share/zsh/vendor-completions" "$share/fish/vendor_completions.d"
-install -m 755 "$program" "$root/usr/bin/provision"
+install -m 755 "$built/provision" "$built/provision-rehearse" "$root/usr/bin/"
 here=$(dirname "$0")
 "$here/texts.sh" "$native" "$root/texts"
 mv "$root/texts/provision.1.gz" "$share/man/man1/"
@@ -28,12 +29,12 @@ mv "$root/texts/provision.zsh" "$share/zsh/vendor-completions/_provision"
 mv "$root/texts/provision.fish" "$share/fish/vendor_completions.d/"
 mv "$root/texts/provision.schema.json" "$share/provision/"
 rmdir "$root/texts"
-install -m 644 "$here/../inventory/example.toml" "$here/../README.md" "$here/../SECURITY.md" "$doc/"
-install -m 644 "$here/copyright" "$doc/copyright"
+install -m 644 "$here/../inventory/example.toml" "$here/../README.md" "$here/../SECURITY.md" \
+	"$here/../CHANGELOG.md" "$here/../LICENSE" "$here/copyright" "$built/THIRD_PARTY_NOTICES" "$doc/"
 gzip -9n >"$doc/changelog.gz" <<END
 provision ($version) unstable; urgency=medium
 
-  * What changed is in the history of the source.
+  * What changed is in CHANGELOG.md.
 
  -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
 END

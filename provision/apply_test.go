@@ -23,7 +23,7 @@ type world struct {
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{&shellHost{argv: shells["dash"]}, t.TempDir(), map[string]bool{}}
+	return &world{&shellHost{argv: sh}, t.TempDir(), map[string]bool{}}
 }
 
 // file is a change that makes a file.
@@ -428,7 +428,7 @@ func TestHostAndGitLabTogether(t *testing.T) {
 			return Facts{"gitlab": {"3"}}, nil
 		},
 	}
-	h := &shellHost{argv: shells["dash"]}
+	h := &shellHost{argv: sh}
 	seen, err := Look(t.Context(), Target{Name: "h", Host: h}, []Step{both})
 	if err != nil || fmt.Sprint(seen) != "map[a:map[gitlab:[3] host:[1 2]]]" {
 		t.Errorf("saw %v, error %v", seen, err)

@@ -22,7 +22,7 @@ func lockIn(t *testing.T, owner string, wait time.Duration) (Target, string) {
 }
 
 func targetWith(file, owner string, wait time.Duration) Target {
-	h := &shellHost{argv: shells["dash"], replace: []string{"/run/provision.lock", file}}
+	h := &shellHost{argv: sh, replace: []string{"/run/provision.lock", file}}
 	return Target{Name: "h", Host: h, Lock: &Lock{Hold: h.Run, Owner: owner, Wait: wait}}
 }
 

@@ -11,9 +11,13 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/provision/forge"
 	"provision/provision/secret"
 )
+
+// sh is the shell of this machine, for tests that are not about shells.
+var sh = []string{"sh", "-s"}
 
 var shells = map[string][]string{
 	"dash":    {"dash", "-s"},
@@ -25,9 +29,7 @@ var shells = map[string][]string{
 func eachShell(t *testing.T, f func(t *testing.T, h *shellHost)) {
 	for name, argv := range shells {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(argv[0]); err != nil {
-				t.Skipf("NOT TESTED under %s: it is not installed (apt-get install dash bash busybox-static mksh)", name)
-			}
+			needs.Program(t, argv[0])
 			f(t, &shellHost{argv: argv})
 		})
 	}
@@ -138,7 +140,7 @@ func TestCutAnywhereChangesNothing(t *testing.T) {
 	}
 	end := bytes.LastIndex(p.text, []byte("\nprovision")) + len("\nprovision")
 	for n := range end {
-		cmd := exec.Command("dash", "-s")
+		cmd := exec.Command(sh[0], sh[1:]...)
 		cmd.Stdin = strings.NewReader(string(p.text[:n]))
 		got, _ := cmd.Output()
 		if strings.Contains(string(got), "ran") {
@@ -177,7 +179,7 @@ func TestLook(t *testing.T) {
 }
 
 func TestProbeThatFails(t *testing.T) {
-	h := &shellHost{argv: shells["dash"]}
+	h := &shellHost{argv: sh}
 	_, err := Look(context.Background(), Target{Name: "h", Host: h}, []Step{fixed{name: "a", probe: Script{Text: "echo cannot look; exit 2"}}})
 	var e *StepError
 	if !errors.As(err, &e) || err.Error() != "h: a: look: cannot look" || e.Status != 2 {

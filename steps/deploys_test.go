@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -83,9 +84,7 @@ esac`)
 // Of the images that deployments have kept, those of one go, whatever the
 // others are called.
 func TestRemoveKeptImages(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: the script runs as root")
-	}
+	needs.Root(t)
 	digest := strings.Repeat("0123456789abcdef", 4)
 	tags := []string{"a.b_" + digest, "aXb_" + digest, "a.b_c_" + digest, "x.a.b_" + digest, "a.b_" + digest[1:], "a.b_" + digest + "0", "a.b_" + digest[:63] + "g",
 		"a.b", "a.bb_" + digest, "A.B_" + digest, "a.b_" + digest[:63] + "0", "latest"}
@@ -149,9 +148,7 @@ func TestRemoveDeploysScripts(t *testing.T) {
 
 // Both programs go with the last deployment, and with them their folder.
 func TestRemoveGateScripts(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: the script runs as root")
-	}
+	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		for _, file := range []string{gateFile, deployFile} {
 			if err := os.WriteFile(s.dir+file, nil, 0o755); err != nil {

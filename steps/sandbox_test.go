@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/provision"
 	"provision/provision/forge/forgetest"
 	"provision/templates"
@@ -189,11 +190,7 @@ func (s *sandbox) apply(t *testing.T, f *forgetest.Fake, steps ...provision.Step
 func eachSandbox(t *testing.T, f func(t *testing.T, s *sandbox)) {
 	for _, shell := range []string{"dash", "bash", "busybox"} {
 		t.Run(shell, func(t *testing.T) {
-			path, err := exec.LookPath(shell)
-			if err != nil {
-				t.Skipf("NOT TESTED under %s: it is not installed (apt-get install dash bash busybox-static)", shell)
-			}
-			f(t, newSandbox(t, path))
+			f(t, newSandbox(t, needs.Program(t, shell)))
 		})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/e2e/needs"
 	"provision/provision"
 )
 
@@ -56,9 +57,7 @@ esac`)
 // TestApplyInASandbox makes all that a deployment needs of its user, from bare,
 // and once more: the scripts leave behind what their probes look for.
 func TestApplyInASandbox(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: files of root can only be made by root")
-	}
+	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		s.gitServer(t)
 		s.stubDocker(t)

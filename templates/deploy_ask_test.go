@@ -252,8 +252,9 @@ func TestDeployKilled(t *testing.T) {
 		if status, outcome, _ := a.end(t); status != 1 || outcome != "provision: the deploy was ended from outside before it was done; run the job again\n" {
 			t.Errorf("it ended with %d, %s", status, outcome)
 		}
+		// The pull of the one that was killed may hold the lock a moment longer.
 		status, outcome, said := d.ask(t, "deploy")
-		if status != 0 || outcome != firstGood || !strings.HasPrefix(said, "provision: the deploy before this one was ended from outside before it was done\n") {
+		if status != 0 || outcome != firstGood || !strings.Contains(said, "provision: the deploy before this one was ended from outside before it was done\n") {
 			t.Errorf("the next one ended with %d, %s, and was told %s", status, outcome, said)
 		}
 	})

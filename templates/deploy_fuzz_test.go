@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // FuzzServices has the parser and encoding/json read the same projects, as
@@ -54,7 +56,9 @@ func FuzzServices(f *testing.F) {
 			}
 			want += line
 		}
+		needs.Program(t, "dash")
 		for name, awk := range awks {
+			needs.Program(t, awk[0])
 			for _, text := range texts {
 				cmd := exec.Command("dash", "-c", "awk() { "+strings.Join(awk, " ")+` "$@"; }`+"\n"+project+"services")
 				cmd.Env = []string{"PATH=" + real, "LC_ALL=C"}

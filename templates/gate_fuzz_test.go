@@ -2,12 +2,13 @@ package templates
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 var versionForm = regexp.MustCompile(`^deploy (sha256:[0-9a-f]{64}|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$`)
@@ -28,9 +29,7 @@ func FuzzGate(f *testing.F) {
 			t.Skip("no environment can hold that")
 		}
 		for name, shell := range shells {
-			if _, err := exec.LookPath(shell[0]); err != nil {
-				t.Fatalf("%s is not installed (apt-get install dash bash busybox-static)", name)
-			}
+			needs.Program(t, shell[0])
 			g := newGate(t, newBox(t, shell))
 			g.file(t, filepath.Join(g.settings, "look-web"), "echo looked\n")
 			g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nversion=TAG\n")

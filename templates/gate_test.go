@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // A gateBox has the gate, the settings of one deployment "web", a key that may
@@ -111,9 +113,7 @@ const (
 func eachGate(t *testing.T, f func(t *testing.T, g *gateBox)) {
 	for name, shell := range shells {
 		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(shell[0]); err != nil {
-				t.Skipf("NOT TESTED under %s: it is not installed (apt-get install dash bash busybox-static)", name)
-			}
+			needs.Program(t, shell[0])
 			f(t, newGate(t, newBox(t, shell)))
 		})
 	}

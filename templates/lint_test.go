@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"mvdan.cc/sh/v3/syntax"
+
+	"provision/e2e/needs"
 )
 
 // checks that do not fit, and why.
@@ -53,9 +55,7 @@ func lint(t *testing.T, script string) {
 	if _, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(script), ""); err != nil {
 		t.Errorf("no POSIX shell: %v", err)
 	}
-	if _, err := exec.LookPath("shellcheck"); err != nil {
-		t.Skip("NOT LINTED: shellcheck is not installed (apt-get install shellcheck)")
-	}
+	needs.Program(t, "shellcheck")
 	args := []string{"--shell=sh", "--format=gcc"}
 	for check := range disabled {
 		args = append(args, "--exclude="+check)

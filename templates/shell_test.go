@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // A box is a home directory of its own and a shell to run scripts in there.
@@ -26,17 +30,31 @@ var (
 	awks   = map[string][]string{"mawk": {"mawk"}, "gawk": {"gawk"}, "busybox awk": {"busybox", "awk"}}
 )
 
+// testedAwks returns all awks or, with -short, one of those that are installed,
+// picked at random: what most of these tests take is the time of awk.
+func testedAwks() map[string][]string {
+	if !testing.Short() {
+		return awks
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(awks)), func(name string) bool {
+		_, err := exec.LookPath(awks[name][0])
+		return err != nil
+	})
+	if len(names) == 0 {
+		return awks // each is skipped
+	}
+	name := names[rand.IntN(len(names))]
+	return map[string][]string{name: awks[name]}
+}
+
 // eachShell runs f under each shell with the awk of the system, and under dash
-// with each awk.
+// with each of [testedAwks].
 func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
 	run := func(name string, shell, awk []string) {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range [][]string{shell, awk} {
-				if command == nil {
-					continue
-				}
-				if _, err := exec.LookPath(command[0]); err != nil {
-					t.Skipf("NOT TESTED with %s: it is not installed (apt-get install dash bash busybox-static mawk gawk)", name)
+				if command != nil {
+					needs.Program(t, command[0])
 				}
 			}
 			b := newBox(t, shell)
@@ -49,7 +67,7 @@ func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
 	for name, shell := range shells {
 		run(name, shell, nil)
 	}
-	for name, awk := range awks {
+	for name, awk := range testedAwks() {
 		run(name, shells["dash"], awk)
 	}
 }

@@ -81,7 +81,7 @@ func pathOf(inv *inventory.Inventory, d *inventory.Deployment) Path {
 	p := Path{
 		owner(d.Variables),
 		{
-			Kind: "variable", Name: d.Variables.Key("SSH_AUTH"), Lines: []string{"for " + scope(d.Scope)},
+			Kind: "variable", Name: d.Variables.Key(inventory.CIKeyVariable), Lines: []string{"for " + scope(d.Scope)},
 			Stolen: fmt.Sprintf("deploys %s on %s again; no shell, no file", d.Name, d.Host.Name),
 		},
 		{

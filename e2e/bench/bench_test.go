@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,7 +19,105 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/cmd"
+	"provision/e2e/lab"
+	"provision/e2e/needs"
 )
+
+// programVariable makes this test binary the program that is measured.
+const programVariable = "PROVISION_BENCH_PROGRAM"
+
+var (
+	theLab *lab.Lab
+	noLab  error // why theLab is nil
+)
+
+func TestMain(m *testing.M) {
+	runItself()
+	if os.Getenv(programVariable) != "" {
+		os.Exit(cmd.Main())
+	}
+	if noLab = needs.CheckLab(lab.Check); noLab != nil {
+		os.Exit(m.Run())
+	}
+	l, code, err := lab.Enter(context.Background(), os.Stderr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if l == nil {
+		os.Exit(code)
+	}
+	theLab = l
+	code = m.Run()
+	if err := l.Close(); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}
+
+// Every part measures something. How long it takes does not matter.
+func TestParts(t *testing.T) {
+	needs.Lab(t, noLab)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(programVariable, "yes")
+	for flag, value := range map[*int]int{rounds: 1, many: 5} {
+		before := *flag
+		t.Cleanup(func() { *flag = before })
+		*flag = value
+	}
+	b, err := newBench(t.Context(), theLab, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := run(b, parts)
+	if err := errors.Join(err, b.Close()); err != nil {
+		t.Error(err)
+	}
+	for _, r := range rows {
+		t.Logf("%s: %s %s %s", r.what, r.ours, r.floor, r.compared)
+		if r.ours == "" {
+			t.Errorf("%s: nothing is measured", r.what)
+		}
+	}
+}
+
+// A part that cannot be measured fails the run, and has a row.
+func TestNotMeasured(t *testing.T) {
+	rows, err := run(nil, []part{
+		{"first", func(*bench) ([]row, error) { return nil, errors.New("no host") }},
+		{"second", func(*bench) ([]row, error) { return []row{{what: "second", ours: "1 s"}}, nil }},
+	})
+	if err == nil || err.Error() != "first: not measured: no host" {
+		t.Errorf("the run ends with %v", err)
+	}
+	if len(rows) != 2 || rows[0].ours != "not measured" || rows[1].ours != "1 s" {
+		t.Errorf("the rows are %+v", rows)
+	}
+}
+
+// The addresses of a fleet are free when it is closed.
+func TestFleetCloses(t *testing.T) {
+	f := &fleet{}
+	for range 2 {
+		if _, err := f.listen("127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := &fleet{}
+	for _, e := range f.hosts {
+		if _, err := again.listen(e.address); err != nil {
+			t.Error(err)
+		}
+	}
+	again.Close()
+}
 
 // A host that is asked what another one was asked before gives the same answer,
 // with the marks of who asks and a login of its own.

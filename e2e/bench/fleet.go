@@ -42,6 +42,8 @@ type fleet struct {
 	silent atomic.Bool  // nobody answers a program, until its sender gives up
 	asked  atomic.Int64 // programs that arrived
 
+	opened []io.Closer
+
 	mu      sync.Mutex
 	answers map[string]*answer
 }
@@ -67,32 +69,43 @@ type answer struct {
 	err    error
 }
 
-// theFleet returns the fleet, converged.
-func (b *bench) theFleet() (*fleet, error) {
-	if b.fleet != nil {
-		return b.fleet, nil
+// Close ends the servers.
+func (f *fleet) Close() error {
+	var errs []error
+	for _, c := range f.opened {
+		errs = append(errs, c.Close())
 	}
+	return errors.Join(errs...)
+}
+
+// newFleet returns the fleet, converged.
+func (b *bench) newFleet() (*fleet, error) {
 	f := &fleet{answers: map[string]*answer{}}
+	if err := b.converge(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	b.opened = append(b.opened, f)
+	return f, nil
+}
+
+func (b *bench) converge(f *fleet) error {
 	if err := b.dialWeb1(f); err != nil {
-		return nil, err
+		return err
 	}
 	config, d := b.world.Inventory, b.world.Inventory.Deployments[0]
 	web1 := b.world.Hosts["web1"]
-	key, _ := b.world.GitLab.Variable(group, "SSH_AUTH", d.Environment)
+	key, _ := b.world.GitLab.Variable(group, "SSH_AUTH", d.Scope)
+	const environment = "fleet"
 	var hosts []*inventory.Host
-	var deployments []*inventory.Deployment
 	for i := range *many {
 		name, address := fmt.Sprintf("h%04d", i), fmt.Sprintf("127.1.%d.%d", i/250, 1+i%250)
 		e, err := f.listen(net.JoinHostPort(address, "22"))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		h := with(config.Hosts[0], name, address)
 		h.CIAddress, h.HostKeys = "", []string{e.line()}
 		hosts = append(hosts, h)
-		one := *d
-		one.Host, one.Environment = h, "fleet"
-		deployments = append(deployments, &one)
 
 		// GitLab's side of it.
 		id, _ := b.world.GitLab.AddDeployToken(group, d.User+"@"+name, "", time.Time{}, "read_registry")
@@ -107,19 +120,21 @@ func (b *bench) theFleet() (*fleet, error) {
 			{Key: "SSH_KNOWN_HOSTS", Value: secret.New(strings.Join(known, "\n") + "\n")},
 			{Key: "SSH_DEPLOY_TARGET", Value: secret.New("ssh://" + d.User + "@" + address)},
 		} {
-			v.Raw, v.Scope, v.Description = true, "fleet/"+name, "Set by provision for "+d.Name+" on "+name+"."
+			v.Raw, v.Scope, v.Description = true, environment+"/"+name, "Set by provision for "+d.Name+" on "+name+"."
 			b.world.GitLab.AddVariable(group, v)
 		}
 	}
 	var err error
-	if f.inventory, err = b.write("many", hosts, deployments); err != nil {
-		return nil, err
+	if f.inventory, err = b.write("many", hosts, onHosts(*d, environment, hosts...)); err != nil {
+		return err
 	}
 	if _, err := b.command(0, b.program, "plan", "--exit-code", "--parallel", width, f.inventory); err != nil {
-		return nil, fmt.Errorf("the fleet is not converged: %w", err)
+		return fmt.Errorf("the fleet is not converged: %w", err)
 	}
-	b.fleet = f
-	return f, nil
+	if n := f.asked.Load(); n < int64(*many) {
+		return fmt.Errorf("%d hosts were sent %d programs", *many, n)
+	}
+	return nil
 }
 
 // dialWeb1 makes the ways to the host that answers for all.
@@ -144,6 +159,7 @@ func (b *bench) dialWeb1(f *fleet) error {
 	if err != nil {
 		return err
 	}
+	f.opened = append(f.opened, client)
 	f.run = func(command string, program []byte) ([]byte, int, error) { return runOn(client, command, program) }
 	f.gate = func(nonce string) (string, error) {
 		d := b.world.Inventory.Deployments[0]
@@ -169,6 +185,7 @@ func (f *fleet) listen(address string) (*endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.opened = append(f.opened, l)
 	e.address = l.Addr().String()
 	go func() {
 		for {

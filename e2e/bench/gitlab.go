@@ -17,7 +17,7 @@ func (b *bench) requests() ([]row, error) {
 			one := *d
 			if i > 0 {
 				one.Name, one.User = fmt.Sprintf("app%d", i), fmt.Sprintf("user%d", i)
-				one.Directory, one.Environment = one.Name, one.Name
+				one.Directory, one.Environment, one.Scope = one.Name, one.Name, one.Name
 			}
 			if p := i % projects; p > 0 {
 				one.Project = fmt.Sprintf("%s/project%d", group, p)

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,23 +41,13 @@ var (
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case loginsCommand:
-			if err := logins(os.Args[2:]); err != nil {
-				log.Fatal(err)
-			}
-			return
-		case measureCommand:
-			os.Exit(measure(os.Args[2:]))
-		}
-	}
+	runItself()
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [flags] PROVISION")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	parts, err := regexp.Compile(*only)
+	chosen, err := regexp.Compile(*only)
 	if flag.NArg() != 1 || err != nil || *rounds < 1 || *many < 2 {
 		flag.Usage()
 		os.Exit(2)
@@ -72,9 +63,31 @@ func main() {
 	if l == nil {
 		os.Exit(code)
 	}
-	err = run(context.Background(), l, program, parts)
-	if err := errors.Join(err, l.Close()); err != nil {
+	start := time.Now()
+	b, err := newBench(context.Background(), l, program)
+	if err != nil {
 		log.Fatal(err)
+	}
+	rows, err := run(b, slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !chosen.MatchString(p.name) }))
+	printTable(rows, time.Since(start))
+	if err := errors.Join(err, b.Close(), l.Close()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// runItself ends the process where it is one that the bench runs itself as.
+func runItself() {
+	if len(os.Args) < 2 {
+		return
+	}
+	switch os.Args[1] {
+	case loginsCommand:
+		if err := logins(os.Args[2:]); err != nil {
+			log.Fatal(err)
+		}
+		os.Exit(0)
+	case measureCommand:
+		os.Exit(measure(os.Args[2:]))
 	}
 }
 
@@ -98,29 +111,21 @@ var parts = []part{
 	{"pyinfra", (*bench).pyinfra},
 }
 
-func run(ctx context.Context, l *lab.Lab, program string, chosen *regexp.Regexp) error {
-	begin := time.Now()
-	b, err := newBench(ctx, l, program)
-	if err != nil {
-		return err
-	}
-	defer b.world.Close()
-	var rows []row
+// run measures parts. For one that cannot be measured there is a row that says
+// why, and an error.
+func run(b *bench, parts []part) (rows []row, err error) {
+	var failed []error
 	for _, p := range parts {
-		if !chosen.MatchString(p.name) {
-			continue
-		}
 		start := time.Now()
 		some, err := p.run(b)
 		if err != nil {
-			log.Printf("%s: %v", p.name, err)
+			failed = append(failed, fmt.Errorf("%s: not measured: %w", p.name, err))
 			some = append(some, row{what: p.name, ours: "not measured", why: err})
 		}
 		log.Printf("%s: %.0f s", p.name, time.Since(start).Seconds())
 		rows = append(rows, some...)
 	}
-	printTable(rows, program, time.Since(begin))
-	return nil
+	return rows, errors.Join(failed...)
 }
 
 // A row is one line of the table.
@@ -131,7 +136,7 @@ type row struct {
 	why                         error // why there is nothing
 }
 
-func printTable(rows []row, program string, took time.Duration) {
+func printTable(rows []row, took time.Duration) {
 	fmt.Printf("%s, %d cores, Linux %s, %s; commit %s; medians; all of it took %.0f s.\n\n",
 		cpu(), runtime.NumCPU(), strings.TrimSpace(read("/proc/sys/kernel/osrelease")), runtime.Version(), commit(), took.Seconds())
 	fmt.Println("| what | measured | floor | compared | target | met |")

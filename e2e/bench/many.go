@@ -104,15 +104,27 @@ func (b *bench) interrupt() ([]row, error) {
 		if err := cmd.Start(); err != nil {
 			return nil, err
 		}
+		ended := make(chan struct{})
+		go func() {
+			cmd.Wait()
+			close(ended)
+		}()
 		for f.asked.Load() < int64(min(n, *many)) {
-			time.Sleep(time.Millisecond)
+			select {
+			case <-ended:
+				return nil, fmt.Errorf("plan ended before it was interrupted: %v", cmd.ProcessState)
+			case <-time.After(time.Millisecond):
+			}
 		}
 		start := time.Now()
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			return nil, err
 		}
-		cmd.Wait() // which fails, as it should
+		<-ended
 		times = append(times, time.Since(start))
+		if code := cmd.ProcessState.ExitCode(); code != 1 {
+			return nil, fmt.Errorf("plan ended with %d when it was interrupted", code)
+		}
 	}
 	took := median(times)
 	return []row{{

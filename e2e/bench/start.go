@@ -20,9 +20,8 @@ func (b *bench) start() ([]row, error) {
 		host.CIAddress = ""
 		hosts = append(hosts, host)
 		one := *d
-		one.Host, one.Name = host, fmt.Sprintf("app%03d", i/10) // each is on ten hosts
-		one.Environment = one.Name
-		deployments = append(deployments, &one)
+		one.Name = fmt.Sprintf("app%03d", i/10) // each is on ten hosts
+		deployments = append(deployments, onHosts(one, one.Name, host)...)
 	}
 	large, err := b.write("large", hosts, deployments)
 	if err != nil {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"provision/e2e/lab"
@@ -66,49 +69,65 @@ type bench struct {
 	identity, known string // files of OpenSSH
 	slow, slower    string // the names by which web1 is far away
 	near, far       string // inventories of web1
-	fleet           *fleet // made when it is first needed
+
+	theFleet func() (*fleet, error) // makes it when it is first called
+	opened   []io.Closer
 }
 
-func newBench(ctx context.Context, l *lab.Lab, program string) (b *bench, err error) {
-	b = &bench{ctx: ctx, lab: l, program: program, slow: "slow." + domain, slower: "slower." + domain}
+func newBench(ctx context.Context, l *lab.Lab, program string) (*bench, error) {
+	b := &bench{ctx: ctx, lab: l, program: program, slow: "slow." + domain, slower: "slower." + domain}
+	b.theFleet = sync.OnceValues(b.newFleet)
+	if err := b.furnish(); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// Close ends what the bench has started, and removes its files.
+func (b *bench) Close() error {
+	if b.world != nil {
+		b.opened = append(b.opened, b.world)
+	}
+	errs := []error{os.RemoveAll(b.dir)}
+	for _, c := range b.opened {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// furnish makes web1, converges it, and makes the ways to it.
+func (b *bench) furnish() (err error) {
 	if b.dir, err = os.MkdirTemp("/run", "bench-"); err != nil {
-		return nil, err
+		return err
 	}
 	if b.self, err = os.Executable(); err != nil {
-		return nil, err
+		return err
 	}
 	b.env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "CI_") || strings.HasPrefix(v, "SSH_") || strings.HasPrefix(v, "GITLAB_")
 	})
 	file := filepath.Join(b.dir, "inventory.toml")
 	if err := os.WriteFile(file, []byte(theInventory), 0o644); err != nil {
-		return nil, err
+		return err
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	python := func(_ string, o *lab.Options) { o.Packages = append(o.Packages, "python3") } // for Ansible
-	if b.world, err = rehearsal.New(ctx, l, inv, rehearsal.Options{Host: python}); err != nil {
-		return nil, err
+	if b.world, err = rehearsal.New(b.ctx, b.lab, inv, rehearsal.Options{Host: python}); err != nil {
+		return err
 	}
-	if err := b.furnish(); err != nil {
-		b.world.Close()
-		return nil, err
-	}
-	return b, nil
-}
-
-// furnish converges web1, and makes the ways to it.
-func (b *bench) furnish() (err error) {
 	if b.identity, err = b.lab.Identity(); err != nil {
 		return err
 	}
 	web1 := b.world.Hosts["web1"]
 	for name, roundTrip := range map[string]time.Duration{b.slow: long, b.slower: longer} {
-		if err := b.relay(name, web1.Address, roundTrip); err != nil {
+		line, err := b.relay(name, web1.Address, roundTrip)
+		if err != nil {
 			return err
 		}
+		b.opened = append(b.opened, line)
 	}
 	var known strings.Builder
 	for _, key := range web1.HostKeys {
@@ -136,21 +155,34 @@ func with(h *inventory.Host, name, address string) *inventory.Host {
 	return &other
 }
 
-// relay makes a name lead to sshd of a host, over a long line.
-func (b *bench) relay(name string, host netip.Addr, roundTrip time.Duration) error {
+// onHosts returns a deployment on each of a list of hosts.
+func onHosts(d inventory.Deployment, environment string, hosts ...*inventory.Host) []*inventory.Deployment {
+	var list []*inventory.Deployment
+	for _, h := range hosts {
+		one := d
+		one.Host, one.Environment, one.Scope = h, environment, environment+"/"+h.Name
+		list = append(list, &one)
+	}
+	return list
+}
+
+// relay makes a name lead to sshd of a host, over a long line, until it is
+// closed.
+func (b *bench) relay(name string, host netip.Addr, roundTrip time.Duration) (io.Closer, error) {
 	address, err := b.lab.Name(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(address.String(), "22"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	go relay(l, net.JoinHostPort(host.String(), "22"), roundTrip)
-	return nil
+	return l, nil
 }
 
-// write writes an inventory with the GitLab and the registry of the lab.
+// write writes an inventory with the GitLab and the registry of the lab, and
+// reads it: all that it is about must be in there.
 func (b *bench) write(name string, hosts []*inventory.Host, deployments []*inventory.Deployment) (string, error) {
 	inv := *b.world.Inventory
 	defer func() { *b.world.Inventory = inv }()
@@ -160,7 +192,17 @@ func (b *bench) write(name string, hosts []*inventory.Host, deployments []*inven
 		return "", err
 	}
 	file := filepath.Join(b.dir, name+".toml")
-	return file, os.Rename(written, file)
+	if err := os.Rename(written, file); err != nil {
+		return "", err
+	}
+	read, err := inventory.Load(file)
+	if err != nil {
+		return "", err
+	}
+	if got, want := len(read.Deployments), len(deployments); got != want || len(read.Hosts) != len(hosts) {
+		return "", fmt.Errorf("%s has %d hosts and %d deployments, not %d and %d", file, len(read.Hosts), got, len(hosts), want)
+	}
+	return file, nil
 }
 
 // ssh returns the floor: what OpenSSH takes to log in and run nothing.
@@ -209,27 +251,7 @@ func (b *bench) bareHost() ([]row, error) {
 	pairs := max(1, *rounds/5)
 	var near, far []time.Duration
 	for i := range 2 * pairs {
-		name := "bare" + strconv.Itoa(i)
-		h, err := b.lab.Boot(b.ctx, lab.Options{Names: []string{name + "." + domain}, Docker: true, Admin: login})
-		if err != nil {
-			return nil, err
-		}
-		address := h.Name
-		if i%2 == 1 {
-			address = "slow-" + h.Name
-			if err := b.relay(address, h.Address, longer); err != nil {
-				return nil, err
-			}
-		}
-		host := with(b.world.Inventory.Hosts[0], name, address)
-		host.CIAddress, host.HostKeys = "", h.HostKeys
-		d := *b.world.Inventory.Deployments[0]
-		d.Host, d.Environment = host, name
-		file, err := b.write(name, []*inventory.Host{host}, []*inventory.Deployment{&d})
-		if err != nil {
-			return nil, err
-		}
-		took, err := b.timed(0, b.program, "apply", file)()
+		took, err := b.bare("bare"+strconv.Itoa(i), i%2 == 1)
 		if err != nil {
 			return nil, err
 		}
@@ -237,9 +259,6 @@ func (b *bench) bareHost() ([]row, error) {
 			far = append(far, took)
 		} else {
 			near = append(near, took)
-		}
-		if err := h.Close(); err != nil {
-			return nil, err
 		}
 	}
 	login, err := inTurns(pairs, b.ssh(b.world.Hosts["web1"].Name), b.ssh(b.slower))
@@ -255,4 +274,30 @@ func (b *bench) bareHost() ([]row, error) {
 		ours: fmt.Sprintf("%.1f", ours), floor: fmt.Sprintf("%.1f", floor), compared: fmt.Sprintf("%+.1f round trips", ours-floor),
 		target: "≤ +8 round trips", met: ours-floor <= 8,
 	}}, nil
+}
+
+// bare boots a host, and tells how long it takes to bring it up to date, near or
+// far away.
+func (b *bench) bare(name string, far bool) (took time.Duration, err error) {
+	h, err := b.lab.Boot(b.ctx, lab.Options{Names: []string{name + "." + domain}, Docker: true, Admin: login})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	address := h.Name
+	if far {
+		address = "slow-" + h.Name
+		line, err := b.relay(address, h.Address, longer)
+		if err != nil {
+			return 0, err
+		}
+		defer line.Close()
+	}
+	host := with(b.world.Inventory.Hosts[0], name, address)
+	host.CIAddress, host.HostKeys = "", h.HostKeys
+	file, err := b.write(name, []*inventory.Host{host}, onHosts(*b.world.Inventory.Deployments[0], name, host))
+	if err != nil {
+		return 0, err
+	}
+	return b.timed(0, b.program, "apply", file)()
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"provision/e2e/needs"
 )
 
 // ask is one request to the token service.
@@ -123,7 +125,7 @@ func TestRegistryToken(t *testing.T) {
 
 // TestRegistry asks a real registry whether it takes the tokens.
 func TestRegistry(t *testing.T) {
-	needs(t, "docker-registry")
+	needs.Program(t, "docker-registry")
 	c := newCast(t, CE)
 	dir := t.TempDir()
 	cert := filepath.Join(dir, "jwt.crt")

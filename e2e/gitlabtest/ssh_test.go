@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/e2e/needs"
 )
 
 func newKey(t *testing.T) (ssh.Signer, ed25519.PrivateKey, string) {
@@ -68,18 +70,9 @@ func git(t *testing.T, env []string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// needs skips a test where a program is not installed.
-func needs(t *testing.T, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("NOT TESTED: %s is not installed; install it to run %s", name, t.Name())
-		}
-	}
-}
-
 func TestGit(t *testing.T) {
-	needs(t, "git", "ssh")
+	needs.Program(t, "git")
+	needs.Program(t, "ssh")
 	c := newCast(t, CE)
 	addr := c.serveSSH()
 	_, port, _ := net.SplitHostPort(addr)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"provision/e2e/lab"
+	"provision/e2e/needs"
 )
 
 // login runs a script on a host through ssh, as its admin.
@@ -196,9 +197,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestCheckNamesPackages(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: without root, Check says nothing of packages")
-	}
+	needs.Root(t) // without, Check says nothing of packages
 	t.Setenv("PATH", t.TempDir())
 	err := lab.Check()
 	want := "apt-get install --no-install-recommends " + strings.Join(lab.Packages, " ")

@@ -11,7 +11,6 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"log"
 	"math/big"
 	"net"
@@ -24,21 +23,23 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"provision/e2e/lab"
+	"provision/e2e/needs"
 )
 
-// l is the lab that all tests of this package share; nil where none can run.
-var l *lab.Lab
+// l is the lab that all tests of this package share. It is nil where there is
+// none, and noLab says why.
+var (
+	l     *lab.Lab
+	noLab error
+)
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if l == nil {
-		t.Skip("SKIPPED:", lab.Check())
-	}
+	needs.Lab(t, noLab)
 }
 
 func TestMain(m *testing.M) {
-	if err := lab.Check(); err != nil {
-		fmt.Fprintln(os.Stderr, "SKIPPED, ALL TESTS THAT NEED THE LAB:", err)
+	if noLab = needs.CheckLab(lab.Check); noLab != nil {
 		os.Exit(m.Run())
 	}
 	inside, code, err := lab.Enter(context.Background(), os.Stderr)

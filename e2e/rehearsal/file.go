@@ -70,7 +70,7 @@ func (w *World) Write() (string, error) {
 			}
 		}
 		section("deployments." + strconv.Quote(d.Name))
-		if strings.HasSuffix(d.Scope, "/"+d.Host.Name) {
+		if d.Listed() {
 			set("hosts", hosts)
 		} else {
 			set("host", d.Host.Name)

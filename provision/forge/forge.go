@@ -10,7 +10,8 @@ import (
 	"provision/provision/secret"
 )
 
-// A Forge is one GitLab, seen with one token.
+// A Forge is one GitLab, seen with one token, or without one: see [Unseen]. Who
+// needs only a part of it asks for that part.
 //
 // Every list is complete (all pages) and fetched once per run: a second call
 // answers from memory until a change of the same Forge touches that list.
@@ -18,30 +19,21 @@ import (
 // Err values below where one fits, so that callers can use [errors.Is], and
 // never holds a secret.
 type Forge interface {
+	Variables
+	DeployKeys
+	Tokens
+	Projects
+
+	// Self describes the token in use. ErrUnseen means that there is none.
+	Self(context.Context) (Token, error)
+
 	// Forget drops what is remembered. It is for whoever learns that somebody
 	// else may have changed something meanwhile.
 	Forget()
+}
 
-	// Self describes the token in use.
-	Self(context.Context) (Token, error)
-
-	// Project looks a project up by its full path.
-	Project(ctx context.Context, path string) (Project, error)
-
-	// Group looks a group up by its full path.
-	Group(ctx context.Context, path string) (Group, error)
-
-	DeployKeys(ctx context.Context, project string) ([]DeployKey, error)
-
-	// AddDeployKey lets a public key read (or, with CanPush, write) a
-	// project. A key that the token's user can find in another project is
-	// enabled here too. ErrTaken means that somebody else holds the same
-	// key where this token cannot see it.
-	AddDeployKey(ctx context.Context, project string, key DeployKey) error
-
-	// RemoveDeployKey detaches a key from a project; other projects keep it.
-	RemoveDeployKey(ctx context.Context, project string, id int64) error
-
+// Variables are the CI/CD variables of groups and projects.
+type Variables interface {
 	// Variables lists the variables of an owner. With an error that wraps
 	// ErrUnseen it returns those that can be seen.
 	Variables(context.Context, Owner) ([]Variable, error)
@@ -52,18 +44,46 @@ type Forge interface {
 	// variables of groups; nothing is left behind then.
 	SetVariable(context.Context, Owner, Variable) error
 
-	// RemoveVariable removes the variable with this key and exactly this scope.
+	// RemoveVariable removes the variable with this key and exactly this
+	// scope. ErrNotFound means that there is none.
 	RemoveVariable(ctx context.Context, owner Owner, key, scope string) error
+}
 
-	// Tokens lists the access tokens or the deploy tokens of an owner, the
-	// revoked and the expired too.
+// DeployKeys are the keys that clone projects.
+type DeployKeys interface {
+	// DeployKeys lists the keys of a project, given by its full path.
+	DeployKeys(ctx context.Context, project string) ([]DeployKey, error)
+
+	// AddDeployKey adds a public key to a project, to read it or, with
+	// CanPush, to write it. A key that the token's user can find in another
+	// project is enabled here too. ErrTaken means that somebody else holds
+	// the same key where this token cannot see it.
+	AddDeployKey(ctx context.Context, project string, key DeployKey) error
+
+	// RemoveDeployKey detaches a key from a project; other projects keep it.
+	// ErrNotFound means that the project has no such key.
+	RemoveDeployKey(ctx context.Context, project string, id int64) error
+}
+
+// Tokens are the access tokens and the deploy tokens of groups and projects.
+type Tokens interface {
+	// Tokens lists the tokens of one kind, the revoked and the expired too.
+	// None has its Value.
 	Tokens(context.Context, Owner, TokenKind) ([]Token, error)
 
 	// CreateToken makes a token. The returned one has its id and its Value. A
 	// zero Expires means a year from today, or nearly: the most that GitLab allows.
 	CreateToken(context.Context, Owner, TokenKind, Token) (Token, error)
 
+	// RevokeToken revokes a token for ever. ErrNotFound means that there is
+	// none of this id.
 	RevokeToken(ctx context.Context, owner Owner, kind TokenKind, id int64) error
+}
+
+// Projects are looked up by their full paths.
+type Projects interface {
+	// Project looks a project up.
+	Project(ctx context.Context, path string) (Project, error)
 
 	// ProtectedBranches lists the names and wildcards of a project's
 	// protected branches.
@@ -115,7 +135,7 @@ type Group struct {
 	Path string
 }
 
-// A DeployKey is a public key that GitLab lets read a project.
+// A DeployKey is a public key with which a project can be cloned.
 type DeployKey struct {
 	ID        int64
 	Title     string
@@ -161,7 +181,7 @@ type Token struct {
 	Value       secret.Value // only in what CreateToken returns
 }
 
-// Access levels.
+// Access levels: https://docs.gitlab.com/api/access_requests/#valid-access-levels
 const (
 	Reporter   = 20 // may read a registry
 	Maintainer = 40 // may add deploy keys and variables to a project

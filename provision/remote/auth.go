@@ -92,16 +92,16 @@ func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume fun
 	if !e.key.IsZero() {
 		return onlyKey(e.key)
 	}
-	if e.identity != "" {
-		if _, err := os.Stat(e.identity); errors.Is(err, os.ErrNotExist) {
-			if _, err := os.Stat(e.identity + ".pub"); err != nil {
-				return nil, fmt.Errorf("identity %s does not exist", e.identity)
+	if e.Identity != "" {
+		if _, err := os.Stat(e.Identity); errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(e.Identity + ".pub"); err != nil {
+				return nil, fmt.Errorf("identity %s does not exist", e.Identity)
 			}
 		}
 	}
 	o := &offer{}
 	held := o.fromAgent(ctx, e, pause)
-	for _, path := range e.identities {
+	for _, path := range e.Identities {
 		pub, signer, reason := d.keyFile(ctx, path, pause)
 		if pub == nil {
 			if _, err := os.Stat(path); err == nil {
@@ -127,14 +127,14 @@ func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume fun
 			o.unused = append(o.unused, path+": "+reason)
 			continue
 		}
-		for _, file := range append([]string{path + "-cert.pub"}, e.certificates...) {
+		for _, file := range append([]string{path + "-cert.pub"}, e.Certificates...) {
 			if certified := certify(file, signer); certified != nil {
 				o.add(certified, file)
 			}
 		}
 		o.add(signer, name)
 	}
-	if !e.identitiesOnly {
+	if !e.IdentitiesOnly {
 		for _, s := range held {
 			o.add(s, "agent")
 		}
@@ -164,7 +164,7 @@ func onlyKey(key secret.Value) (*offer, error) {
 // fromAgent returns what the agent holds. Without an agent that is nothing.
 // The connection to the agent, over which its keys sign, ends with ctx.
 func (o *offer) fromAgent(ctx context.Context, e endpoint, pause func() func()) []ssh.Signer {
-	socket := e.agent
+	socket := e.Agent
 	switch {
 	case socket == "none":
 		return nil

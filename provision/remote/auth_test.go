@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
 
@@ -257,7 +258,7 @@ func TestPassphraseTakesItsTime(t *testing.T) {
 		}
 		return secret.New("slow"), nil
 	}
-	o, err := d.offer(t.Context(), endpoint{identities: []string{encrypt(t, lab.key, "slow")}}, func() func() {
+	o, err := d.offer(t.Context(), endpoint{Host: sshconfig.Host{Identities: []string{encrypt(t, lab.key, "slow")}}}, func() func() {
 		stops++
 		return func() { resumes++ }
 	})

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/provision/secret"
 )
 
@@ -20,11 +21,7 @@ func TestWrapperIsOneHarmlessLine(t *testing.T) {
 	if i := strings.IndexAny(strings.ReplaceAll(wrapper, "! ", ""), "'!\n\r\\"); i >= 0 {
 		t.Errorf("the wrapper has %q, which some login shell reads in single quotes", wrapper[i])
 	}
-	shellcheck, err := exec.LookPath("shellcheck")
-	if err != nil {
-		t.Skip("NOT CHECKED: shellcheck is not installed (apt-get install shellcheck)")
-	}
-	cmd := exec.Command(shellcheck, "--shell=sh", "-")
+	cmd := exec.Command(needs.Program(t, "shellcheck"), "--shell=sh", "-")
 	cmd.Stdin = strings.NewReader(wrapper + "\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -41,14 +38,9 @@ type wrapped struct {
 
 func wrapIn(t *testing.T, shell []string, program string) *wrapped {
 	t.Helper()
-	if !root() {
-		t.Skip("NOT TESTED: the wrapper runs as root only")
-	}
-	path, err := exec.LookPath(shell[0])
-	if err != nil {
-		t.Skipf("NOT TESTED in %s: %v", shell[0], err)
-	}
-	w := &wrapped{cmd: exec.Command(path, append(shell[1:], "-c", wrapper)...)}
+	needs.Root(t)
+	w := &wrapped{cmd: exec.Command(needs.Program(t, shell[0]), append(shell[1:], "-c", wrapper)...)}
+	var err error
 	w.cmd.Stdout, w.cmd.Stderr = &w.out, &w.stderr
 	w.cmd.Env = append(os.Environ(), "program=exported", "mark=exported")
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
@@ -119,9 +111,7 @@ func TestLoginShells(t *testing.T) {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
 			needLab(t)
-			if _, err := exec.LookPath(shell); err != nil {
-				t.Skipf("NOT TESTED with the login shell %s: it is not installed", shell)
-			}
+			needs.Program(t, shell)
 			for _, become := range []Become{Sudo, None} {
 				c := dialLab(t, labTarget("in"+shell, become))
 				out, err := runs(t.Context(), c, `echo "$(id -u)!"; exit 3`)

@@ -64,17 +64,17 @@ func (d *Dialer) dial(ctx context.Context, t Target) (*Conn, error) {
 		return nil, err
 	}
 	last := route[len(route)-1]
-	if last.user == "root" {
+	if last.User == "root" {
 		c.become = None
 	}
 	var via *link
 	for i, jump := range route[:len(route)-1] {
 		if via, err = d.jump(ctx, route[:i+1], via); err != nil {
-			return nil, fmt.Errorf("jump host %s: %w", jump.alias, err)
+			return nil, fmt.Errorf("jump host %s: %w", jump.Alias, err)
 		}
 	}
 	c.link, err = d.link(ctx, last, via)
-	d.trace(t.Name, fmt.Sprintf("connect to %s as %s", last.address(), last.user), err)
+	d.trace(t.Name, fmt.Sprintf("connect to %s as %s", last.Address(), last.User), err)
 	return c, err
 }
 
@@ -230,9 +230,9 @@ func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error)
 // turn returns what bounds the logins to a server. Of a ProxyCommand that is
 // whoever the command goes through, which has the same words for all hosts.
 func (d *Dialer) turn(e endpoint) chan struct{} {
-	server := e.address()
-	if e.proxyCommand != "" {
-		server = e.proxyCommand
+	server := e.Address()
+	if e.ProxyCommand != "" {
+		server = e.ProxyCommand
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -326,19 +326,19 @@ func (d *Dialer) login(ctx context.Context, e endpoint, via *link, known *hostKe
 
 // transport opens the bytes that SSH travels over.
 func (d *Dialer) transport(ctx context.Context, e endpoint, via *link) (net.Conn, error) {
-	timeout := orElse(e.connect, d.connect())
+	timeout := orElse(e.ConnectTimeout, d.connect())
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v", timeout))
 	defer cancel()
 	var conn net.Conn
 	var err error
 	switch {
 	case via != nil:
-		conn, err = via.client.DialContext(ctx, "tcp", e.address())
-	case e.proxyCommand != "":
-		conn, err = startProxy(expand(e.proxyCommand, e))
+		conn, err = via.client.DialContext(ctx, "tcp", e.Address())
+	case e.ProxyCommand != "":
+		conn, err = startProxy(e.Expand(e.ProxyCommand))
 	default:
 		var dialer net.Dialer
-		conn, err = dialer.DialContext(ctx, "tcp", e.address())
+		conn, err = dialer.DialContext(ctx, "tcp", e.Address())
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -359,9 +359,9 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	var hostKey ssh.PublicKey
 	var methods []string
 	config := &goph.Config{
-		User: e.user,
-		Addr: e.host,
-		Port: uint(e.port),
+		User: e.User,
+		Addr: e.Name,
+		Port: uint(e.Port),
 		Auth: goph.Auth{ssh.PublicKeys(offer.signers...)},
 		Callback: func(name string, addr net.Addr, key ssh.PublicKey) error {
 			hostKey = key
@@ -369,7 +369,7 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 		},
 	}
 	heard := &greeting{Conn: conn}
-	inner, channels, requests, err := ssh.NewClientConn(heard, e.address(), &ssh.ClientConfig{
+	inner, channels, requests, err := ssh.NewClientConn(heard, e.Address(), &ssh.ClientConfig{
 		User:              config.User,
 		Auth:              config.Auth,
 		HostKeyCallback:   config.Callback,
@@ -386,17 +386,17 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	switch {
 	case errors.As(err, new(*HostKeyError)):
 		return nil, nil, errors.Unwrap(err) // without "ssh: handshake failed"
-	case errors.As(err, &negotiation) && negotiation.What == "host key" && len(known.keys) > 0:
+	case errors.As(err, &negotiation) && negotiation.What == "host key" && len(known.Keys) > 0:
 		refusal := known.refusal()
 		refusal.Reason = "it has " + strings.Join(negotiation.RequestedAlgorithms, ", ")
 		return nil, nil, refusal
 	case hostKey == nil && ctx.Err() == nil && hungUp(err):
-		return nil, nil, withHint(fmt.Errorf("connect to %s: %w%s", e.address(), errBusy, heard.refusal()),
+		return nil, nil, withHint(fmt.Errorf("connect to %s: %w%s", e.Address(), errBusy, heard.refusal()),
 			"sshd is busy, or keeps this address out for a while after several attempts (MaxStartups and PerSourcePenalties of sshd_config(5)): wait a minute; journalctl -u ssh there tells")
 	case methods == nil || ctx.Err() != nil: // it did not come to authentication
-		return nil, nil, fmt.Errorf("connect to %s: %w", e.address(), err)
+		return nil, nil, fmt.Errorf("connect to %s: %w", e.Address(), err)
 	}
-	refusal := &AuthError{User: e.user, Tried: offer.tried, Unused: offer.unused, Methods: methods, Given: !e.key.IsZero()}
+	refusal := &AuthError{User: e.User, Tried: offer.tried, Unused: offer.unused, Methods: methods, Given: !e.key.IsZero()}
 	if !strings.Contains(err.Error(), "unable to authenticate") {
 		refusal.Err = err
 	}

@@ -2,21 +2,18 @@ package remote
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"provision/provision/remote/sshconfig"
 )
 
 // A HostKeyError tells that a host did not prove who it is. Nothing was sent
@@ -65,43 +62,17 @@ func (e *HostKeyError) Error() string {
 }
 
 // hostKeys are the keys by which one host may be known.
-type hostKeys struct {
-	callback ssh.HostKeyCallback
-	files    map[string]string // what errors call a file
-	host     string            // "name:port", as the ssh packages want it
-	keys     []knownhosts.PublicKey
-
-	// otherwise is where ssh(1) looks a host up that listens on another port
-	// than 22 and is not known with it: the bare name.
-	otherwise string
-}
+type hostKeys struct{ sshconfig.Known }
 
 // hostKeysOf returns what is known of an endpoint: its pinned keys alone, or
 // else what the known_hosts files say.
 func (d *Dialer) hostKeysOf(e endpoint) (*hostKeys, error) {
-	known := &hostKeys{host: e.address()}
-	if e.keyAlias != "" {
-		known.host = net.JoinHostPort(strings.ToLower(e.keyAlias), "22")
+	if len(e.pinned) == 0 {
+		known, err := d.config().Known(e.Host)
+		return &hostKeys{known}, err
 	}
-	if len(e.pinned) > 0 {
-		var err error
-		known.keys, known.callback, err = pinned(e.pinned)
-		known.files = map[string]string{pinnedFile: pinnedFile}
-		return known, err
-	}
-	read, err := d.knownHosts(e.knownHosts)
-	if err != nil {
-		return nil, err
-	}
-	known.callback, known.files = read.db.HostKeyCallback(), read.files
-	known.keys = read.db.HostKeys(known.host)
-	if len(known.keys) == 0 && e.keyAlias == "" && e.port != 22 {
-		otherwise := net.JoinHostPort(e.host, "22")
-		if known.keys = read.db.HostKeys(otherwise); len(known.keys) > 0 {
-			known.otherwise = otherwise
-		}
-	}
-	return known, nil
+	keys, callback, err := pinned(e.pinned)
+	return &hostKeys{sshconfig.Known{Host: e.KnownAs(), Keys: keys, Callback: callback, Files: map[string]string{pinnedFile: pinnedFile}}}, err
 }
 
 // pinnedFile is what errors call the inventory as a source of keys.
@@ -117,7 +88,7 @@ func pinned(lines []string) ([]knownhosts.PublicKey, ssh.HostKeyCallback, error)
 		if rest, ok := strings.CutPrefix(text, "@cert-authority"); ok {
 			line = "@cert-authority * " + rest
 		}
-		if !readable([]byte(line)) {
+		if !sshconfig.Readable([]byte(line)) {
 			return nil, nil, fmt.Errorf("host key %q is not of the form \"ssh-ed25519 AAAA…\"", text)
 		}
 		marker, _, key, _, _, err := ssh.ParseKnownHosts([]byte(line))
@@ -144,98 +115,20 @@ func pinned(lines []string) ([]knownhosts.PublicKey, ssh.HostKeyCallback, error)
 	return keys, checker.CheckHostKey, nil
 }
 
-// A knownFiles is what some known_hosts files said when they were first needed.
-type knownFiles struct {
-	once  sync.Once
-	db    *knownhosts.HostKeyDB
-	files map[string]string // what errors call a file
-	err   error
-}
-
-// knownHosts reads known_hosts files, each once in a run.
-func (d *Dialer) knownHosts(files []string) (*knownFiles, error) {
-	name := strings.Join(files, "\x00")
-	d.mu.Lock()
-	if d.known == nil {
-		d.known = make(map[string]*knownFiles)
-	}
-	known := d.known[name]
-	if known == nil {
-		known = &knownFiles{}
-		d.known[name] = known
-	}
-	d.mu.Unlock()
-	known.once.Do(func() {
-		sources := make(map[string][]byte)
-		for _, file := range files {
-			lines, err := os.ReadFile(file)
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				known.err = err
-				return
-			}
-			sources[file] = lines
-		}
-		known.db, known.files, known.err = readKnownHosts(sources)
-	})
-	return known, known.err
-}
-
-// readKnownHosts builds a database from the contents of known_hosts files.
-// Lines that it cannot read are left out, as ssh(1) does: one old key of a type
-// that nobody speaks any more must not make all hosts unknown. The library
-// reads files only, and has no patience with such lines, hence the copies.
-func readKnownHosts(sources map[string][]byte) (*knownhosts.HostKeyDB, map[string]string, error) {
-	dir, err := os.MkdirTemp("", "provision-known-hosts-")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer os.RemoveAll(dir)
-	var copies []string
-	files := make(map[string]string)
-	for file, content := range sources {
-		lines := bytes.Split(content, []byte("\n"))
-		for i, line := range lines {
-			if !readable(line) {
-				lines[i] = nil
-			}
-		}
-		name := filepath.Join(dir, strconv.Itoa(len(copies)))
-		if err := os.WriteFile(name, bytes.Join(lines, []byte("\n")), 0o600); err != nil {
-			return nil, nil, err
-		}
-		copies = append(copies, name)
-		files[name] = file
-	}
-	db, err := knownhosts.NewDB(copies...)
-	return db, files, err
-}
-
-func readable(line []byte) bool {
-	marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
-	if err != nil || len(hosts) == 0 || !slices.Contains([]string{"", "cert-authority", "revoked"}, marker) {
-		return false
-	}
-	words := bytes.Fields(line)
-	if marker != "" {
-		words = words[1:]
-	}
-	return len(words) > 1 && string(words[1]) == key.Type()
-}
-
 // algorithms returns the host key algorithms to ask for, so that a host with
 // several keys shows one that is known. For a host that is not known they are
 // those of plain keys: its line is to be shown.
 func (k *hostKeys) algorithms() []string {
 	supported := ssh.SupportedAlgorithms().HostKeys
 	certificate := func(algorithm string) bool { return strings.HasSuffix(algorithm, "-cert-v01@openssh.com") }
-	if len(k.keys) == 0 {
+	if len(k.Keys) == 0 {
 		plain := slices.DeleteFunc(supported, certificate)
 		return append([]string{ssh.KeyAlgoED25519}, slices.DeleteFunc(plain, func(algorithm string) bool {
 			return algorithm == ssh.KeyAlgoED25519
 		})...)
 	}
 	var wanted []string
-	for _, key := range k.keys {
+	for _, key := range k.Keys {
 		switch {
 		case key.Cert:
 			// The type of an authority says nothing of the keys that it signs.
@@ -255,12 +148,7 @@ func (k *hostKeys) algorithms() []string {
 
 // check is the callback of the handshake.
 func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
-	host := k.host
-	if k.otherwise != "" {
-		host = k.otherwise
-	}
-	// The address is of no interest: a key belongs to a name.
-	err := k.callback(host, &net.TCPAddr{IP: net.IPv4zero}, key)
+	err := k.Check(key)
 	if err == nil {
 		return nil
 	}
@@ -274,7 +162,7 @@ func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 		refusal.Revoked = true
 	case !errors.As(err, &mismatch):
 		refusal.Reason = err.Error()
-	case k.otherwise != "":
+	case k.Otherwise != "":
 		refusal.Known = nil // ssh(1), too, takes the bare name as a help, not as a claim
 	}
 	return refusal
@@ -282,17 +170,13 @@ func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
 
 // refusal returns an error that lacks what the host showed.
 func (k *hostKeys) refusal() *HostKeyError {
-	refusal := &HostKeyError{Host: knownhosts.Normalize(k.host)}
+	refusal := &HostKeyError{Host: knownhosts.Normalize(k.Host)}
 	var mismatch *xknownhosts.KeyError
-	host := k.host
-	if k.otherwise != "" {
-		host = k.otherwise
-	}
-	err := k.callback(host, &net.TCPAddr{IP: net.IPv4zero}, nobody{})
+	err := k.Check(nobody{})
 	if errors.As(err, &mismatch) {
 		for _, known := range mismatch.Want {
 			refusal.Known = append(refusal.Known, fmt.Sprintf("%s %s (%s:%d)",
-				known.Key.Type(), fingerprint(known.Key), k.files[known.Filename], known.Line))
+				known.Key.Type(), fingerprint(known.Key), k.Files[known.Filename], known.Line))
 		}
 	}
 	return refusal
@@ -304,35 +188,6 @@ type nobody struct{}
 func (nobody) Type() string                        { return "none" }
 func (nobody) Marshal() []byte                     { return nil }
 func (nobody) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
-
-// KnownHostKeys returns the keys that the known_hosts files of the user hold
-// for a host, in the form of [Target.HostKeys]. There are none if the host is
-// not known. A port of zero is the one that ssh_config(5) says.
-func (d *Dialer) KnownHostKeys(host string, port int) ([]string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), d.handshake())
-	defer cancel()
-	e, err := d.resolve(ctx, host, "", port, "")
-	if err != nil {
-		return nil, err
-	}
-	known, err := d.hostKeysOf(e)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, key := range known.keys {
-		line := keyLine(key.PublicKey)
-		if key.Cert {
-			line = "@cert-authority " + line
-		} else if known.check("", nil, key.PublicKey) != nil {
-			continue // revoked
-		}
-		if !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
-}
 
 // keyLine writes a key as known_hosts files do; of a certificate, the key
 // that it certifies.

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -240,42 +238,5 @@ func TestEachTypeAlone(t *testing.T) {
 		if got := dialLab(t, target).HostKey(); got != key {
 			t.Errorf("HostKey() = %s, want %s", got, key)
 		}
-	}
-}
-
-func TestKnownHostKeys(t *testing.T) {
-	key, other, bad, authority := newSigner(t, "ed25519"), newSigner(t, "rsa"), newSigner(t, "ed25519"), newSigner(t, "ecdsa")
-	line := func(s ssh.Signer) string { return keyLine(s.PublicKey()) }
-	first := writeFile(t, "known_hosts", strings.Join([]string{
-		"git.example.com " + line(key), "git.example.com " + line(bad), "@revoked * " + line(bad),
-		"git.example.com " + line(key), "elsewhere " + line(authority),
-		"[git.example.com]:2222 " + line(bad),
-	}, "\n"))
-	second := writeFile(t, "known_hosts2", xknownhosts.HashHostname("git.example.com")+" "+line(other)+
-		"\n@cert-authority *.example.com "+line(authority)+"\n")
-	d := newDialer(t, "UserKnownHostsFile "+first+" "+second+" /nowhere\nGlobalKnownHostsFile none\n")
-	got, err := d.KnownHostKeys("git.example.com", 0)
-	slices.Sort(got)
-	want := []string{line(key), line(other), "@cert-authority " + line(authority)}
-	slices.Sort(want)
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("KnownHostKeys = %q, %v; want %q", got, err, want)
-	}
-	if got, err := d.KnownHostKeys("nobody.invalid", 22); err != nil || len(got) > 0 {
-		t.Errorf("KnownHostKeys of an unknown host = %q, %v", got, err)
-	}
-	if _, err := d.KnownHostKeys("-oProxyCommand=false", 22); err == nil {
-		t.Error("an option is taken for a host")
-	}
-}
-
-// The copies of known_hosts do not stay.
-func TestNothingStays(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	if _, _, err := readKnownHosts(map[string][]byte{"a": []byte("x")}); err != nil {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

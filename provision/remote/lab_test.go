@@ -21,13 +21,16 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/e2e/needs"
+	"provision/provision/remote/sshconfig"
 )
 
 // The lab is a real sshd(8) on the loopback, with users, sudo and doas of its
 // own: it has a copy of /etc in a mount namespace, so the machine stays as
 // it is.
 var lab struct {
-	missing  string // why there is none
+	missing  error // why there is none
 	dir      string
 	port     int
 	key      string // a key file that every user accepts
@@ -46,11 +49,12 @@ func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		// The agent of whoever runs the tests is none of theirs.
 		os.Unsetenv("SSH_AUTH_SOCK")
-		stop, err := startLab()
-		if err != nil {
-			lab.missing = err.Error()
-			fmt.Fprintf(os.Stderr, "\n*** NOT TESTED against a real sshd, sudo and doas: %v ***\n\n", err)
-		} else {
+		var stop func()
+		lab.missing = needs.CheckLab(func() (err error) {
+			stop, err = startLab()
+			return err
+		})
+		if lab.missing == nil {
 			defer stop()
 		}
 		return m.Run()
@@ -59,9 +63,7 @@ func TestMain(m *testing.M) {
 
 func needLab(t *testing.T) {
 	t.Helper()
-	if lab.missing != "" {
-		t.Skip("no lab on this machine: " + lab.missing)
-	}
+	needs.Lab(t, lab.missing)
 }
 
 const labSetup = `set -eu
@@ -262,7 +264,8 @@ func writeFile(t *testing.T, name, text string) string {
 // configuration and agent but the given lines of ssh_config(5).
 func newDialer(t *testing.T, config string) *Dialer {
 	t.Helper()
-	d := &Dialer{SSHConfig: writeFile(t, "ssh_config", config)}
+	needs.Program(t, "ssh")
+	d := &Dialer{Config: &sshconfig.Config{File: writeFile(t, "ssh_config", config)}}
 	t.Cleanup(func() { d.Close() })
 	return d
 }

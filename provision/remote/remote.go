@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"provision/provision/remote/sshconfig"
 	"provision/provision/secret"
 )
 
@@ -73,8 +74,8 @@ const (
 // use, and all methods may be called from many goroutines. The fields must not
 // change after the first call.
 type Dialer struct {
-	// SSHConfig is a file to read in place of ssh_config(5)'s, as with ssh -F.
-	SSHConfig string
+	// Config is what ssh_config(5) says. Nil stands for the user's own.
+	Config *sshconfig.Config
 
 	// Passphrase gives the passphrase of an encrypted key file. It is called
 	// once for each file, when a host has said that it would accept the key,
@@ -104,13 +105,8 @@ type Dialer struct {
 	mu    sync.Mutex
 	jumps map[string]*jump
 	turns map[string]chan struct{}
-	known map[string]*knownFiles
 
-	// What ssh_config(5) says, see settings.
-	once    sync.Once
-	alike   bool
-	lines   hostLines
-	answers answers
+	ownConfig sshconfig.Config // where Config is nil
 
 	keys keyring
 }

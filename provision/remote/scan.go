@@ -43,7 +43,7 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int, enough func
 	var via *link
 	for i, jump := range route[:len(route)-1] {
 		if via, err = d.jump(ctx, route[:i+1], via); err != nil {
-			return nil, fmt.Errorf("jump host %s: %w", jump.alias, err)
+			return nil, fmt.Errorf("jump host %s: %w", jump.Alias, err)
 		}
 	}
 	e := route[len(route)-1]
@@ -62,7 +62,7 @@ func (d *Dialer) Scan(ctx context.Context, address string, port int, enough func
 		}
 	}
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("%s has no key of a known type", e.address())
+		return nil, fmt.Errorf("%s has no key of a known type", e.Address())
 	}
 	return keys, nil
 }
@@ -78,8 +78,8 @@ func (d *Dialer) scan(ctx context.Context, e endpoint, via *link, algorithms []s
 	ctx, cancel := context.WithTimeoutCause(ctx, d.handshake(), errHandshake)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	_, _, _, err = ssh.NewClientConn(conn, e.address(), &ssh.ClientConfig{
-		User:              e.user,
+	_, _, _, err = ssh.NewClientConn(conn, e.Address(), &ssh.ClientConfig{
+		User:              e.User,
 		HostKeyAlgorithms: algorithms,
 		HostKeyCallback: func(_ string, _ net.Addr, shown ssh.PublicKey) error {
 			key = shown
@@ -95,5 +95,5 @@ func (d *Dialer) scan(ctx context.Context, e endpoint, via *link, algorithms []s
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return nil, fmt.Errorf("ask %s for its keys: %w", e.address(), err)
+	return nil, fmt.Errorf("ask %s for its keys: %w", e.Address(), err)
 }

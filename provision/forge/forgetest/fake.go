@@ -15,7 +15,7 @@ import (
 )
 
 // A Fake is a GitLab in memory. It keeps the rules of [forge.Forge] and no
-// others; the fields are for tests to fill and to look at, while no call is
+// others, and a test holds it against the client of a whole one; the fields are for tests to fill and to look at, while no call is
 // under way. Groups and projects exist when they are named in Groups and
 // Projects, and then have whatever the other fields say.
 type Fake struct {
@@ -105,16 +105,6 @@ func (f *Fake) Project(_ context.Context, path string) (forge.Project, error) {
 		err = f.project(path)
 	}
 	return f.Projects[path], err
-}
-
-// Group implements [forge.Forge].
-func (f *Fake) Group(_ context.Context, path string) (forge.Group, error) {
-	end, err := f.begin("Group")
-	defer end()
-	if err == nil {
-		err = f.exists(forge.Owner{Kind: forge.GroupOwner, Path: path})
-	}
-	return forge.Group{Path: path}, err
 }
 
 // DeployKeys implements [forge.Forge].
@@ -242,7 +232,7 @@ func (f *Fake) Tokens(_ context.Context, owner forge.Owner, kind forge.TokenKind
 	return tokens, err
 }
 
-// CreateToken implements [forge.Forge]. A token that ends has 365 days left.
+// CreateToken implements [forge.Forge]. A token has 365 days left.
 func (f *Fake) CreateToken(_ context.Context, owner forge.Owner, kind forge.TokenKind, t forge.Token) (forge.Token, error) {
 	end, err := f.begin("CreateToken", owner, kind, t.Name)
 	defer end()
@@ -254,10 +244,9 @@ func (f *Fake) CreateToken(_ context.Context, owner forge.Owner, kind forge.Toke
 	}
 	t.ID, t.Active = f.id(), true
 	t.Value = secret.New(fmt.Sprintf("glpat-%d", t.ID))
+	t.Expires, t.DaysLeft = time.Unix(1<<40, 0), 365
 	if kind == forge.DeployToken {
 		t.Username = fmt.Sprintf("gitlab+deploy-token-%d", t.ID)
-	} else {
-		t.Expires, t.DaysLeft = time.Unix(1<<40, 0), 365
 	}
 	if f.Made[owner] == nil {
 		f.Made[owner] = map[forge.TokenKind][]forge.Token{}
@@ -266,20 +255,25 @@ func (f *Fake) CreateToken(_ context.Context, owner forge.Owner, kind forge.Toke
 	return t, nil
 }
 
-// RevokeToken implements [forge.Forge].
+// RevokeToken implements [forge.Forge]. GitLab lists revoked access tokens, and no
+// revoked deploy tokens.
 func (f *Fake) RevokeToken(_ context.Context, owner forge.Owner, kind forge.TokenKind, id int64) error {
 	end, err := f.begin("RevokeToken", owner, kind, id)
 	defer end()
 	if err != nil {
 		return err
 	}
-	for i, t := range f.Made[owner][kind] {
-		if t.ID == id {
-			f.Made[owner][kind][i].Active = false
-			return nil
-		}
+	tokens := f.Made[owner][kind]
+	i := slices.IndexFunc(tokens, func(t forge.Token) bool { return t.ID == id })
+	switch {
+	case i < 0:
+		return forge.ErrNotFound
+	case kind == forge.DeployToken:
+		f.Made[owner][kind] = slices.Delete(tokens, i, i+1)
+	default:
+		tokens[i].Active = false
 	}
-	return forge.ErrNotFound
+	return nil
 }
 
 // ProtectedBranches implements [forge.Forge].

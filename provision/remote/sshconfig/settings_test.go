@@ -1,21 +1,19 @@
-package remote
+package sshconfig
 
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // countSSH puts an ssh into the path that counts how often it runs.
 func countSSH(t *testing.T) (runs func() int) {
 	t.Helper()
-	ssh, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ssh := needs.Program(t, "ssh")
 	dir := t.TempDir()
 	log := filepath.Join(dir, "runs")
 	script := fmt.Sprintf("#!/bin/sh\necho run >>'%s'\nexec '%s' \"$@\"\n", log, ssh)
@@ -54,11 +52,11 @@ func TestSettingsAreShared(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs := countSSH(t)
-			d := newDialer(t, test.config)
-			got := map[string]endpoint{}
+			c := newConfig(t, test.config)
+			got := map[string]Host{}
 			for _, login := range []string{"", "admin"} {
 				for _, address := range addresses {
-					e, err := d.resolve(t.Context(), address, login, 0, "")
+					e, err := c.Resolve(t.Context(), address, Given{User: login})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -70,11 +68,11 @@ func TestSettingsAreShared(t *testing.T) {
 			}
 			for _, login := range []string{"", "admin"} {
 				for _, address := range addresses {
-					printed, err := d.askSSH(t.Context(), "ssh", address, login, 0)
+					printed, err := c.askSSH(t.Context(), "ssh", address, Given{User: login})
 					if err != nil {
 						t.Fatal(err)
 					}
-					own := endpoint{alias: address}
+					own := Host{Alias: address}
 					if err := own.parse(printed); err != nil {
 						t.Fatal(err)
 					}

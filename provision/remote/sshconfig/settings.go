@@ -1,4 +1,4 @@
-package remote
+package sshconfig
 
 import (
 	"bytes"
@@ -18,25 +18,25 @@ import (
 // apart, so it is asked once for all hosts that the same Host lines match.
 
 // settings returns what ssh -G prints for a host.
-func (d *Dialer) settings(ctx context.Context, ssh, address, login string, port int) ([]byte, error) {
-	d.once.Do(d.readHostLines)
-	if !d.alike || !plainName(address) {
-		return d.askSSH(ctx, ssh, address, login, port)
+func (c *Config) settings(ctx context.Context, ssh, alias string, given Given) ([]byte, error) {
+	c.once.Do(c.readHostLines)
+	if !c.alike || !plainName(alias) {
+		return c.askSSH(ctx, ssh, alias, given)
 	}
-	matching, apart := d.lines.matching(address)
+	matching, apart := c.lines.matching(alias)
 	if apart {
-		return d.askSSH(ctx, ssh, address, login, port)
+		return c.askSSH(ctx, ssh, alias, given)
 	}
-	printed, err := d.answers.get(ctx, matching, func() ([]byte, error) { return d.askSSH(ctx, ssh, address, "", 0) })
+	printed, err := c.answers.get(ctx, matching, func() ([]byte, error) { return c.askSSH(ctx, ssh, alias, Given{}) })
 	if err != nil {
 		return nil, err
 	}
-	own := map[string]string{"host": address, "hostname": address}
-	if login != "" {
-		own["user"] = login
+	own := map[string]string{"host": alias, "hostname": alias}
+	if given.User != "" {
+		own["user"] = given.User
 	}
-	if port != 0 {
-		own["port"] = strconv.Itoa(port)
+	if given.Port != 0 {
+		own["port"] = strconv.Itoa(given.Port)
 	}
 	var b bytes.Buffer
 	for line := range bytes.Lines(printed) {
@@ -116,19 +116,19 @@ func wild(pattern, name string) bool {
 // readHostLines reads the files that ssh(1) reads. They make hosts alike unless
 // they have what tells these apart in other ways than by a Host line, or what
 // is not understood here.
-func (d *Dialer) readHostLines() {
+func (c *Config) readHostLines() {
 	me, err := user.LookupId(strconv.Itoa(os.Getuid())) // ssh(1) does not look at $HOME
 	if err != nil {
 		return
 	}
 	r := configReader{home: me.HomeDir}
 	own := filepath.Join(me.HomeDir, ".ssh")
-	if d.SSHConfig != "" {
-		err = r.read(d.SSHConfig, own, -1)
+	if c.File != "" {
+		err = r.read(c.File, own, -1)
 	} else {
 		err = errors.Join(r.read(filepath.Join(own, "config"), own, -1), r.read("/etc/ssh/ssh_config", "/etc/ssh", -1))
 	}
-	d.lines, d.alike = r.lines, err == nil
+	c.lines, c.alike = r.lines, err == nil
 }
 
 type configReader struct {

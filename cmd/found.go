@@ -1,0 +1,159 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/provision"
+)
+
+const (
+	inventoryName     = "inventory.toml"
+	inventoryVariable = "PROVISION_INVENTORY"
+)
+
+// inventoryOf returns the path of the inventory that a command is about: the
+// argument, else $PROVISION_INVENTORY, else inventory.toml in the working
+// directory or in the nearest folder above it that has one, as git finds its
+// repository. Which one, if it is not the argument, is told on standard error.
+func inventoryOf(c *cli.Context, args []string) (string, error) {
+	switch {
+	case len(args) > 1:
+		return "", usagef("unexpected argument %q\nhint: provision %s --help shows the flags", args[1], c.Command.Name)
+	case len(args) == 1 && args[0] != "":
+		return args[0], inventoryThere(args[0])
+	}
+	file, from := os.Getenv(inventoryVariable), " ($"+inventoryVariable+")"
+	err := error(nil)
+	if file != "" {
+		err = inventoryThere(file)
+	} else {
+		from = ""
+		file, err = findInventory(c.Command.Name)
+	}
+	if err == nil {
+		fmt.Fprintln(c.App.ErrWriter, paint(c.App.ErrWriter, dim, "provision: using "+provision.Visible(file)+from))
+	}
+	return file, err
+}
+
+// inventoryThere asks whether another file is meant, where there is none of
+// that name. Whatever else is wrong with it is found when it is read.
+func inventoryThere(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && info.IsDir():
+		inside := filepath.Join(file, inventoryName)
+		if _, err := os.Stat(inside); err == nil {
+			return usagef("%s: is a folder; did you mean %s?", file, inside)
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		var names []string
+		entries, _ := os.ReadDir(filepath.Dir(file))
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".toml") {
+				names = append(names, e.Name())
+			}
+		}
+		if meant := didYouMean(filepath.Base(file), names); meant != "" {
+			return usagef("%s: there is no such file%s", file, meant)
+		}
+	}
+	return nil
+}
+
+// findInventory looks for an inventory from the working directory upwards. An
+// inventory can name commands to run, so one that nobody has named must not be
+// another user's: see [othersMayWrite].
+func findInventory(command string) (string, error) {
+	here, err := os.Getwd()
+	if err == nil {
+		here, err = filepath.EvalSymlinks(here)
+	}
+	if err != nil {
+		return "", err
+	}
+	file := inventoryName
+	for dir := here; ; dir = filepath.Dir(dir) {
+		full := filepath.Join(dir, inventoryName)
+		if info, err := os.Stat(full); err == nil && info.Mode().IsRegular() {
+			if why := othersMayWrite(full); why != "" {
+				return "", usagef("%s is not used, as %s, and an inventory can name commands to run\nhint: if you trust it: provision %s %s", file, why, command, pasted(file))
+			}
+			return file, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", usagef("there is no %s here or in a folder above\nhint: provision init writes one; or: provision %s INVENTORY", inventoryName, command)
+		}
+		file = filepath.Join("..", file)
+	}
+}
+
+// othersMayWrite says who but the user and root could have written a file, or
+// have put it or one of its folders there; "" if nobody could. In a folder with
+// the sticky bit, such as /tmp, others can only put what is theirs.
+func othersMayWrite(file string) string {
+	paths := []string{file}
+	if target, err := filepath.EvalSymlinks(file); err != nil {
+		return err.Error()
+	} else if target != file {
+		paths = append(paths, target)
+	}
+	for _, path := range paths {
+		for {
+			info, err := os.Lstat(path)
+			if err != nil {
+				return err.Error()
+			}
+			mode := info.Mode()
+			if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
+				return path + " belongs to another user"
+			}
+			sticky := mode.IsDir() && mode&fs.ModeSticky != 0
+			if mode&fs.ModeSymlink == 0 && !sticky && mode.Perm()&0o022 != 0 {
+				return "others can write to " + path
+			}
+			if path == filepath.Dir(path) {
+				break
+			}
+			path = filepath.Dir(path)
+		}
+	}
+	return ""
+}
+
+// inProject returns the path of an inventory as it is in its git project, whose
+// jobs work at the top of it.
+func inProject(file string) string {
+	full, err := filepath.Abs(file)
+	if err != nil {
+		return file
+	}
+	for dir := filepath.Dir(full); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
+			within, _ := filepath.Rel(dir, full)
+			return within
+		}
+		if dir == filepath.Dir(dir) {
+			return filepath.Base(file)
+		}
+	}
+}
+
+// pasted returns a word as it can be pasted into a shell.
+func pasted(word string) string {
+	plain := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune("%+,-./:=@_", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
