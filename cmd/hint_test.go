@@ -106,7 +106,7 @@ func TestForgedHints(t *testing.T) {
 		"a note's text": {func(t *testing.T, output string) string {
 			var out bytes.Buffer
 			r := newReport(&out, output)
-			plan := provision.Plan{{Step: "step", Notes: []provision.Remark{{Text: "it is " + forged, Hint: "ours"}}}}
+			plan := provision.Plan{{Step: "step", Notes: []provision.StepNote{{Text: "it is " + forged, Hint: "ours"}}}}
 			r.plan("web1", plan)
 			r.event(provision.Event{Kind: provision.Noted, Host: "web1", Step: "step", Text: forged, Hint: "ours"})
 			v := newVerification(r)

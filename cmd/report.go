@@ -37,7 +37,7 @@ import (
 // events may come with the same one, and it goes up when one goes away or comes
 // to mean something else.
 
-const outputVersion = 1
+const outputVersion = 2
 
 // A report prints what happens.
 type report struct {
@@ -91,6 +91,9 @@ type line struct {
 	Deployment string   `json:"deployment,omitempty"`
 	Step       string   `json:"step,omitempty"`
 	Change     string   `json:"change,omitempty"`
+	ID         string   `json:"id,omitempty"`
+	Verb       string   `json:"verb,omitempty"`
+	Object     string   `json:"object,omitempty"`
 	Detail     string   `json:"detail,omitempty"`
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"`
@@ -100,6 +103,12 @@ type line struct {
 	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*tally
+}
+
+// lineOf returns a line that is about a change.
+func lineOf(c provision.Change, l line) line {
+	l.Change, l.ID, l.Verb, l.Object = c.String(), c.ID(l.Step).String(), string(c.Verb), c.Object
+	return l
 }
 
 func (r *report) object(l line) {
@@ -127,7 +136,7 @@ func (r *report) plan(host string, plan provision.Plan) {
 				r.tally.Later++
 			}
 			r.tally.Changes++
-			r.say(line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
+			r.say(lineOf(c, line{Event: event, Host: host, Step: s.Step, Detail: strings.TrimSuffix(c.Detail, "\n")}))
 		}
 		for _, n := range s.Notes {
 			r.tally.Notes++
@@ -153,9 +162,9 @@ func (r *report) event(e provision.Event) {
 	defer r.mu.Unlock()
 	switch e.Kind {
 	case provision.Began:
-		r.live.doing(e.Host, e.Step+": "+e.Change)
+		r.live.doing(e.Host, e.Step+": "+e.Change.String())
 		if r.verbose {
-			r.say(line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+			r.say(lineOf(e.Change, line{Event: "began", Host: e.Host, Step: e.Step}))
 		}
 	case provision.Said:
 		if r.verbose {
@@ -163,11 +172,11 @@ func (r *report) event(e provision.Event) {
 		}
 	case provision.Done:
 		r.tally.Changes++
-		r.say(line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "done", Host: e.Host, Step: e.Step}))
 	case provision.Failed:
-		r.say(line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "failed", Host: e.Host, Step: e.Step}))
 	case provision.NotRun:
-		r.say(line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, line{Event: "not run", Host: e.Host, Step: e.Step}))
 	case provision.Noted:
 		r.tally.Notes++
 		r.note(e.Host, e.Step, e.Text, e.Hint)
@@ -208,6 +217,7 @@ var colours = map[string]string{"done": green, "failed": red, "wrong": red, "bre
 func (r *report) say(l line) {
 	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
 	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
+	l.ID, l.Object = visible.String(l.ID), visible.String(l.Object)
 	if r.json {
 		r.object(l)
 		return

@@ -177,7 +177,7 @@ systemctl restart ssh`)
 	before.single(t)
 
 	r := w.run(t, "rotate-key", "--only", "ci-key").exits(t, 1)
-	r.says(t, "ci-key app: log in with the new key: ", "the host does not let deploy-user in")
+	r.says(t, "ci-key app: test the new CI key for app (SSH login): ", "the host does not let deploy-user in")
 	if got := w.variable(t, "transmogrify", "SSH_AUTH", d.Scope); got != before.private {
 		t.Error("CI has a key that is refused")
 	}

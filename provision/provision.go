@@ -53,7 +53,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 		return err
 	}
 	tell(Event{Kind: Looked})
-	made := map[string]bool{}
+	made := map[ID]bool{}
 	var first, last Plan
 	defer func() { noteAll(first, last, tell) }()
 	var lock *heldLock
@@ -94,7 +94,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 			return err
 		}
 		for _, d := range todo {
-			made[d.step+"\x00"+d.change.Summary] = true
+			made[d.id()] = true
 		}
 	}
 	return at(t.Name, fmt.Errorf("did not converge after %d rounds", maxRounds))
@@ -124,7 +124,7 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 	defer func() {
 		if err != nil && !errors.Is(err, errWaited) {
 			for _, d := range todo[next:] {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+				tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 			}
 		}
 	}()
@@ -141,12 +141,12 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 			}
 			d := todo[next]
 			next++
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
+			tell(Event{Step: d.step, Change: d.change, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: Failed})
-				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: reasonOf(err)}
+				tell(Event{Step: d.step, Change: d.change, Kind: Failed})
+				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)}
 			}
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Done})
+			tell(Event{Step: d.step, Change: d.change, Kind: Done})
 			continue
 		}
 		end := next
@@ -175,7 +175,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 	for _, d := range todo {
 		j := job{script: d.change.Do.(Script)}
 		if t.By != "" {
-			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change, t.By)
 		}
 		jobs = append(jobs, j)
 	}
@@ -189,7 +189,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 	prog, err := newProgram(jobs, lock.script()...)
 	if err != nil {
 		for _, d := range todo {
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+			tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 		}
 		return nil, at(t.Name, err)
 	}
@@ -204,7 +204,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 func runProgram(ctx context.Context, t Target, prog *program, todo []pending, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
 		if n < len(todo) {
-			tell(Event{Step: todo[n].step, Change: todo[n].change.Summary, Kind: kind, Text: text})
+			tell(Event{Step: todo[n].step, Change: todo[n].change, Kind: kind, Text: text})
 		}
 	}
 	out, in := io.Pipe()
@@ -253,7 +253,7 @@ func outcome(t Target, todo []pending, probes []probe, results []result, stray [
 		var failed error = e
 		switch {
 		case n < len(todo):
-			e.Step, e.Change = todo[n].step, todo[n].change.Summary
+			e.Step, e.Change = todo[n].step, todo[n].change.String()
 		default:
 			e.Step, e.Change = probes[n-len(todo)].steps[0], "look"
 		}
