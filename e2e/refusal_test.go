@@ -29,7 +29,7 @@ func TestRefusals(t *testing.T) {
 		{name: "no clone", host: `mv frobnicator/.git aside`, undo: `mv aside frobnicator/.git`,
 			says: []string{"checkout app: ~deploy-user/frobnicator is there, but is no clone", "hint: move it away"}},
 		{name: "config.json is broken", host: `cp -p .docker/config.json aside; echo '{"auths":' >.docker/config.json`, undo: `mv aside .docker/config.json`,
-			says: []string{"~deploy-user/.docker/config.json is not valid JSON", "hint: mend it"}},
+			says: []string{"~deploy-user/.docker/config.json is not valid JSON", "hint: repair it"}},
 		{name: "a helper has the logins", host: `cp -p .docker/config.json aside; sed -i '1s/{/{"credsStore": "secretservice",/' .docker/config.json`, undo: `mv aside .docker/config.json`,
 			says: []string{"leaves the login to the helper docker-credential-secretservice", "hint: take credsStore"}},
 		{name: "a key with a passphrase", host: `cp -p .ssh/id_ed25519 aside; ssh-keygen -q -p -P '' -N secret -f .ssh/id_ed25519`, undo: `mv aside .ssh/id_ed25519`,

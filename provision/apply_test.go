@@ -170,7 +170,7 @@ func TestTripsOfARealList(t *testing.T) {
 			return nil
 		})}, login}
 	})
-	add("git-host", file("git-host-"))
+	add("known-hosts", file("known-hosts-"))
 	add("checkout", file("checkout-"))
 	add("ci-variables", func(name string) []Change { return []Change{w.call("target-" + name), w.call("known-" + name)} })
 	add("ci-key", func(name string) []Change { return []Change{w.call("auth-" + name), w.file("authorized-" + name)} })
