@@ -59,7 +59,7 @@ func (s knownHosts) Plan(f provision.Facts) ([]provision.Change, error) {
 			Do: provision.Script{User: s.user, Args: []string{strings.Join(lines, "\n")}, Text: `
 [ -d .ssh ] || mkdir -m 700 .ssh
 exec 9<.ssh
-flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
+flock -w 60 9 || fail '.ssh/known_hosts is locked by another process; run again'
 [ ! -L .ssh/known_hosts ] || fail '.ssh/known_hosts is a link; replace it by a file'
 [ ! -e .ssh/known_hosts ] || [ -f .ssh/known_hosts ] || fail '.ssh/known_hosts is not a file'
 before=/dev/null
@@ -97,7 +97,7 @@ awk -v address="$1" '$NF == "` + lineMark + `" && ($1 == address || $2 == addres
 		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: s.hostKeys(len(f["line"])), Remark: "from ~" + s.user + "/.ssh/known_hosts"}, `
 file=.ssh/known_hosts
 exec 9<.ssh
-flock -w 60 9 || fail 'somebody else is changing .ssh/known_hosts; run again'
+flock -w 60 9 || fail '.ssh/known_hosts is locked by another process; run again'
 [ ! -L "$file" ] || fail '.ssh/known_hosts is a link; replace it by a file'
 sum=$(cksum <"$file")
 umask 077
