@@ -354,7 +354,8 @@ func TestRotateKilled(t *testing.T) {
 			w.apply(t)
 			w.sh(t, "web1", trapPrograms)
 			d := w.deployment(t, "app")
-			rotate := []string{"rotate-key", "--only", kind}
+			// The host may notice the end of the one before a moment later.
+			rotate := []string{"rotate-key", "--only", kind, "--lock-wait", "1m"}
 			words := "status" // a login will do
 			if kind == "registry-token" {
 				words = "deploy" // pulls
@@ -385,7 +386,7 @@ func TestRotateKilled(t *testing.T) {
 				if i%2 == 0 {
 					w.run(t, rotate...).exits(t, 0)
 				} else {
-					w.apply(t)
+					w.apply(t, "--lock-wait", "1m")
 				}
 				after := w.credentials(t, d)
 				after.single(t)
