@@ -113,7 +113,7 @@ func TestRemoveGone(t *testing.T) {
 	f.giveKeyToCI(t)
 	hosts := &fleettest.Hosts{}
 	code, printed := f.runs(t, hosts, nil, "remove", "--gone", "h0", "--yes")
-	if code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "SSH_AUTH of group transmogrify for production/h0") {
+	if code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "SSH_AUTH (group transmogrify, environment production/h0)") {
 		t.Errorf("exit code %d, %d logins\n%s", code, len(hosts.Logins()), printed)
 	}
 	for host, want := range map[string]string{"h1": `names no host "h1"; did you mean h0?`, "nowhere": `names no host "nowhere"`} {

@@ -41,9 +41,9 @@ func TestGitLabFails(t *testing.T) {
 	trap := w.GitLab.Fail(http.MethodPost, "/api/v4/groups/*/access_tokens", 0, gitlabtest.Failure(http.StatusInternalServerError))
 	r := w.run(t, "apply").exits(t, 1)
 	r.says(t,
-		"web1: registry-login deploy-user: FAILED: make the access token deploy-user@web1 of group transmogrify",
-		"web1: registry-login deploy-user: not run: log deploy-user in to ",
-		"provision: web1: registry-login deploy-user: make the access token deploy-user@web1 of group transmogrify: ",
+		"web1: registry-login deploy-user: FAILED: create access token deploy-user@web1 of group transmogrify",
+		"web1: registry-login deploy-user: not run: docker login ",
+		"provision: web1: registry-login deploy-user: create access token deploy-user@web1 of group transmogrify: ",
 		"GitLab failed", "it may or may not be done: run again to see")
 	if n := trap.Count(); n != 1 {
 		t.Errorf("a token was asked for %d times, want 1: it may be made twice", n)
@@ -235,7 +235,7 @@ rm -f /run/held
 			w.sh(t, "web1", "until [ -e /run/held ]; do sleep 0.02; done")
 			interrupt()
 			r := (<-done).exits(t, 1)
-			r.says(t, "web1: engine: FAILED: install ", "web1: user deploy-user: not run: make the system user deploy-user",
+			r.says(t, "web1: engine: FAILED: install ", "web1: user deploy-user: not run: create system user deploy-user",
 				"it may or may not be done", "interrupted", "running it again finishes the rest")
 			if left := w.sh(t, "web1", "pgrep -l 'apt-get|dpkg|hold|invoke' || [ $? = 1 ]"); left != "" {
 				t.Errorf("on the host there still run: %s", left)

@@ -59,7 +59,7 @@ var faults = []fault{
 	{name: "GitLab is a day ahead", do: clock(24 * time.Hour), undo: clock(0)},
 	{name: "GitLab is a day behind", do: clock(-24 * time.Hour), undo: clock(0)},
 	{name: "/home is read-only", host: `mount --bind /home /home; mount -o remount,ro,bind /home`, mend: `umount /home`,
-		code: 1, says: []string{"web1: user deploy-user: make the system user deploy-user: "}},
+		code: 1, says: []string{"web1: user deploy-user: create system user deploy-user: "}},
 }
 
 // clock moves that of GitLab: the hosts of the lab have ours.

@@ -25,7 +25,7 @@ func TestHostGone(t *testing.T) {
 	alone := names()
 
 	w.Inventory.Hosts, w.Inventory.Deployments = hosts, deployments
-	w.apply(t).says(t, "ci-moved app: done: remove SSH_AUTH of group transmogrify for production\n",
+	w.apply(t).says(t, "stale-variables app: done: remove CI variable SSH_AUTH (group transmogrify, environment production)\n",
 		"note: the jobs of app name an environment or a prefix of before, and fail until")
 	w.converged(t)
 	together := names()

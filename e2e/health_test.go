@@ -82,7 +82,7 @@ func TestHealth(t *testing.T) {
 	w.converged(t)
 	w.deployment(t, "wait").Rollback = true
 	w.deployment(t, "plain").Wait = 30 * time.Second
-	if got := w.missing(t); len(got) != 2 || got[0] != "settings wait" || got[1] != "settings plain" {
+	if got := w.missing(t); len(got) != 2 || got[0] != "deploy-settings wait" || got[1] != "deploy-settings plain" {
 		t.Errorf("with other settings the plan has %q", got)
 	}
 	w.apply(t).says(t,

@@ -160,7 +160,7 @@ func TestCutOff(t *testing.T) {
 		command.Wait()
 		if signal == syscall.SIGINT {
 			r := result{command.ProcessState.ExitCode(), out.String(), errors.String()}.exits(t, 1)
-			r.says(t, "web1: registry-login deploy-user: FAILED: log deploy-user in to ", "web1: git-host deploy-user: not run: ",
+			r.says(t, "web1: registry-login deploy-user: FAILED: docker login ", "web1: known-hosts deploy-user: not run: ",
 				"it may or may not be done", "running it again finishes the rest")
 		}
 		w.sh(t, "web1", "until ! pgrep -u deploy-user; do sleep 0.02; done")

@@ -48,14 +48,14 @@ func TestLivedIn(t *testing.T) {
 	plan := w.plan(t)
 	compare(t, before, w.snapshot(t, "web1"))
 	planned(t, plan,
-		"user deploy-user: unlock the account deploy-user, and leave it without a password",
-		"registry-login deploy-user: make the access token deploy-user@web1 of group transmogrify",
+		"user deploy-user: set password of deploy-user to * (unlocks the account, matches no password)",
+		"registry-login deploy-user: create access token deploy-user@web1 of group transmogrify",
 		"registry-login deploy-user: note: group transmogrify has another token named deploy-user@web1, made by somebody else…",
 		"checkout app: note: ~deploy-user/frobnicator has local changes, left alone: compose.yaml",
-		"ci-key app: let the key that CI has open the gate of app",
-		"ci-key app: make SSH_AUTH of group transmogrify for production raw",
+		"ci-key app: authorize the current CI key for app",
+		"ci-key app: update CI variable SSH_AUTH (group transmogrify, environment production) to be raw",
 	)
-	for _, step := range []string{"engine", "service", "docker-group", "repo-key", "deploy-key", "git-host", "override", "ci-variables", "containers"} {
+	for _, step := range []string{"engine", "service", "docker-group", "repo-key", "deploy-key", "known-hosts", "override", "ci-variables", "containers"} {
 		for _, change := range plan {
 			if kind, _, _ := strings.Cut(change, " "); strings.TrimSuffix(kind, ":") == step {
 				t.Errorf("there is nothing to do for %s, but the plan has: %s", step, change)
@@ -108,7 +108,7 @@ func TestLivedIn(t *testing.T) {
 	byHand := w.read(t, file)
 	containers = w.containers(t)
 	d.Override, d.Parameters = override, parameters
-	planned(t, w.plan(t), "override app: replace ~deploy-user/frobnicator/compose.override.yaml for the next deploy, keeping what is there as a backup beside it")
+	planned(t, w.plan(t), "override app: update ~deploy-user/frobnicator/compose.override.yaml (for the next deploy; the edited file is kept as a backup)")
 	w.run(t, "plan").says(t, "web1:     -      MOTTO: by hand\n", "web1:     +      MOTTO: \"one\"\n")
 	w.apply(t)
 	if got := w.read(t, file); got != override.Text {

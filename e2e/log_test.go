@@ -59,7 +59,7 @@ func TestLog(t *testing.T) {
 		}
 	}
 	all := logged()
-	has(all, "me: repo-key deploy-user: make a key pair for deploy-user",
+	has(all, "me: repo-key deploy-user: generate an SSH key pair for deploy-user",
 		"not: gate: forged (by root@laptop with provision)",
 		"key: app: refused: not-allowed: sh -i")
 	if deploys := slices.ContainsFunc(all, func(text string) bool {
@@ -102,7 +102,7 @@ func TestLog(t *testing.T) {
 			t.Fatalf("nothing is rotated: %v", r)
 		}
 		all = logged()
-		has(all, "me: repo-key-swap deploy-user: read the projects with the next key of deploy-user, and use it from now on")
+		has(all, "me: repo-key-switch deploy-user: switch deploy-user to the new SSH key (tested with git ls-remote)")
 	})
 	t.Run("without logger", func(t *testing.T) {
 		w.sh(t, "web1", "mv /usr/bin/logger /usr/bin/logger.away; rm /usr/local/lib/provision/gate")

@@ -85,7 +85,7 @@ func TestOlder(t *testing.T) {
 	r := w.apply(t)
 	close(done)
 	wg.Wait()
-	r.says(t, "replace /usr/local/lib/provision/gate", "install /usr/local/lib/provision/deploy", "write the deploy settings of back")
+	r.says(t, "update /usr/local/lib/provision/gate", "install /usr/local/lib/provision/deploy", "write the deploy settings of back")
 	w.converged(t)
 	w.run(t, "verify").exits(t, 0)
 	j := w.ci(t, w.deployment(t, "back"), "verify "+strings.Repeat("0", 32))

@@ -29,7 +29,7 @@ func TestRefusals(t *testing.T) {
 		{name: "no clone", host: `mv frobnicator/.git aside`, undo: `mv aside frobnicator/.git`,
 			says: []string{"checkout app: ~deploy-user/frobnicator is there, but is no clone", "hint: move it away"}},
 		{name: "config.json is broken", host: `cp -p .docker/config.json aside; echo '{"auths":' >.docker/config.json`, undo: `mv aside .docker/config.json`,
-			says: []string{"~deploy-user/.docker/config.json is not valid JSON", "hint: mend it"}},
+			says: []string{"~deploy-user/.docker/config.json is not valid JSON", "hint: repair it"}},
 		{name: "a helper has the logins", host: `cp -p .docker/config.json aside; sed -i '1s/{/{"credsStore": "secretservice",/' .docker/config.json`, undo: `mv aside .docker/config.json`,
 			says: []string{"leaves the login to the helper docker-credential-secretservice", "hint: take credsStore"}},
 		{name: "a key with a passphrase", host: `cp -p .ssh/id_ed25519 aside; ssh-keygen -q -p -P '' -N secret -f .ssh/id_ed25519`, undo: `mv aside .ssh/id_ed25519`,
@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 			gitlab: func(t *testing.T, w *world) {
 				changeVariable(t, w, "SSH_DEPLOY_TARGET", func(v *gitlabtest.Variable) { v.Value, v.Description = secret.New("ssh://they@elsewhere"), "Mine." })
 			},
-			says: []string{"SSH_DEPLOY_TARGET of group transmogrify for production is ssh://they@elsewhere: another deployment uses it", "hint: if it was on another host before, remove it there first; else give it another environment or a variables.prefix"}},
+			says: []string{"CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is ssh://they@elsewhere: another deployment uses it", "hint: if it was on another host before, remove it there first; else give it another environment or a variables.prefix"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Something else to do, which must not be done.
@@ -89,9 +89,9 @@ func TestNotes(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	w.sh(t, "web1", `useradd --system --create-home --shell /usr/sbin/nologin deploy-user`)
 	planned(t, w.plan(t),
-		"user deploy-user: give deploy-user the shell /bin/sh, as sshd runs a forced command with the login shell, and /usr/sbin/nologin refuses",
-		"user deploy-user: unlock the account deploy-user, and leave it without a password",
-		"user deploy-user: add deploy-user to the group docker")
+		"user deploy-user: set login shell of deploy-user to /bin/sh (sshd runs a forced command with it, and /usr/sbin/nologin refuses)",
+		"user deploy-user: set password of deploy-user to * (unlocks the account, matches no password)",
+		"user deploy-user: add deploy-user to the docker group")
 	w.apply(t)
 	w.deploy(t, "app", "2")
 
@@ -107,7 +107,7 @@ cd frobnicator && docker compose pause 2>&1`, w.Inventory.GitLab.SSH.Host)
 	planned(t, plan,
 		"user deploy-user: note: deploy-user has a password; if nobody needs it: usermod --password '*' deploy-user",
 		"registry-login deploy-user: note: group transmogrify has another token named deploy-user@web1, made by somebody else…",
-		"git-host deploy-user: note: deploy-user also trusts 1 key of "+w.Inventory.GitLab.SSH.Host+" that the inventory does not name",
+		"known-hosts deploy-user: note: ~deploy-user/.ssh/known_hosts has 1 other key of "+w.Inventory.GitLab.SSH.Host+" that the inventory does not name",
 		"checkout app: note: ~deploy-user/frobnicator has local changes, left alone: compose.yaml",
 		"ci-key app: note: the branch main of transmogrify/frobnicator is not protected, or not there: its jobs will not see SSH_AUTH",
 		"containers app: note: service app is paused")

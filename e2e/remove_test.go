@@ -355,8 +355,8 @@ func TestRemoveAdopted(t *testing.T) {
 	r := w.remove(t, "app")
 	r.says(t,
 		"checkout app: note: ~deploy-user/frobnicator stays, as somebody else has made it",
-		"SSH_AUTH of group transmogrify for production stays, as somebody else has set it; its key opens no gate of app on web1 any more",
-		"the key of deploy-user can still read transmogrify/frobnicator, as somebody else has registered it")
+		"CI variable SSH_AUTH (group transmogrify, environment production) stays, as somebody else has set it; its key is revoked for app on web1",
+		"deploy-user's key stays a deploy key of transmogrify/frobnicator: somebody else has added it")
 	w.remove(t, "app").says(t, "web1: nothing to do\n")
 
 	after := w.everything(t)
@@ -417,7 +417,7 @@ func TestRemoveForgotten(t *testing.T) {
 	before := w.everything(t)
 	w.apply(t)
 	forgotten := w.drop(t, "app")
-	const carried = "the host carries the deployment app, which the inventory does not name"
+	const carried = "app is installed on this host but not in the inventory"
 	w.Inventory.Deployments = nil
 	for _, command := range [][]string{{"plan"}, {"apply"}, {"verify", "--as", "admin"}} {
 		w.run(t, command...).exits(t, 0).says(t, carried)

@@ -26,16 +26,16 @@ func TestRunning(t *testing.T) {
 	w.run(t, "verify").exits(t, 0)
 
 	for _, c := range []struct{ what, script, says string }{
-		{"a service is stopped", "docker kill a-app-1", "start 1 service of a again (app has ended with exit code 137)"},
-		{"a service is stopped, and ends with 0", "docker stop a-app-1", "start 1 service of a again (app is stopped"},
-		{"a service is removed", "docker rm -f a-slow-1", "start 1 service of a again (slow has 0 containers instead of 1"},
-		{"all is removed", "docker rm -f a-app-1 a-slow-1 a-migrate-1", "start 3 services of a again"},
+		{"a service is stopped", "docker kill a-app-1", "start 1 service of a (app has ended with exit code 137)"},
+		{"a service is stopped, and ends with 0", "docker stop a-app-1", "start 1 service of a (app is stopped"},
+		{"a service is removed", "docker rm -f a-slow-1", "start 1 service of a (slow has 0 containers instead of 1"},
+		{"all is removed", "docker rm -f a-app-1 a-slow-1 a-migrate-1", "start 3 services of a"},
 		{"a service has failed", `
 id=$(docker inspect --format '{{.Id}}' a-migrate-1)
 systemctl stop docker.socket docker.service 2>/dev/null
 sed -i 's/"ExitCode":0/"ExitCode":3/' "/var/lib/docker/containers/$id/config.v2.json"
 systemctl start docker.socket docker.service
-docker start a-app-1 a-slow-1`, "start 1 service of a again (migrate has ended with exit code 3)"},
+docker start a-app-1 a-slow-1`, "start 1 service of a (migrate has ended with exit code 3)"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			w.sh(t, "web1", c.script+" >/dev/null")
@@ -118,7 +118,7 @@ func TestFirstStart(t *testing.T) {
 	w.run(t, "apply").exits(t, 1).says(t, "app is unhealthy")
 	push("4", true)
 	w.sh(t, "web1", "sed -i 's/app: {/app: {hostname: \"$ABSENT\", /' ~deploy-a/a/compose.yaml")
-	w.run(t, "apply").exits(t, 1).says(t, "start 1 service of a again (", ": nothing was changed, as compose.yaml needs variables that are not set: ABSENT\n", "hint: set them in ~deploy-a/a/.env")
+	w.run(t, "apply").exits(t, 1).says(t, "start 1 service of a (", ": nothing was changed, as compose.yaml needs variables that are not set: ABSENT\n", "hint: set them in ~deploy-a/a/.env")
 	w.sh(t, "web1", "git -C ~deploy-a/a -c safe.directory='*' checkout --quiet compose.yaml")
 	w.apply(t)
 	version := func(service string) string {

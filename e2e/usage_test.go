@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 				r := run(t.Context(), args...).exits(t, 0)
 				var got []string
 				for _, l := range r.lines(t) {
-					if name, ok := strings.CutPrefix(l.Step, "settings "); ok {
+					if name, ok := strings.CutPrefix(l.Step, "deploy-settings "); ok {
 						got = append(got, l.Host+" "+name)
 					}
 				}

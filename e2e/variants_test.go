@@ -57,7 +57,7 @@ func TestVariants(t *testing.T) {
 					t.Errorf("with another password the plan is about %v", got)
 				}
 				before := w.read(t, "/home/deploy-user/.docker/config.json")
-				w.run(t, "apply").exits(t, 1).says(t, "registry-login deploy-user: log deploy-user in to "+w.Inventory.Registry.Host)
+				w.run(t, "apply").exits(t, 1).says(t, "registry-login deploy-user: docker login "+w.Inventory.Registry.Host)
 				if got := w.read(t, "/home/deploy-user/.docker/config.json"); got != before {
 					t.Error("a login that failed has replaced one that works")
 				}

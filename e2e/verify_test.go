@@ -229,7 +229,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""))
 		v.finds(t)
 		v.says(t, refused, "the type, the scope and the protection", "whether the branch that deploys is protected")
-		want := []string{"ci-key app", "ci-moved app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
+		want := []string{"ci-key app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-switch deploy-user", "stale-variables app", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -242,7 +242,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""), "--key", key)
 		v.finds(t)
 		v.says(t, refused)
-		want := []string{"ci-key app", "ci-moved app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user", "user deploy-user"}
+		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-switch deploy-user", "stale-variables app", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -258,7 +258,7 @@ func TestVerify(t *testing.T) {
 	t.Run("as admin without a token", func(t *testing.T) {
 		v := verify(t, w.withToken(t, ""), "--as", "admin")
 		v.finds(t)
-		want := []string{"ci-key app", "ci-moved app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-swap deploy-user"}
+		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "registry-login deploy-user", "repo-key-switch deploy-user", "stale-variables app"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -299,7 +299,7 @@ func TestVerify(t *testing.T) {
 	for _, as := range []string{"ci", "admin"} {
 		v := verify(t, w.inventoryFile(t), "--as", as)
 		v.finds(t)
-		v.says(t, "another key logs in as deploy-user, past the gate: "+mine, ", 1 note")
+		v.says(t, "unrestricted key in ~deploy-user/.ssh/authorized_keys (no forced command): "+mine, ", 1 note")
 	}
 	run(t.Context(), "provision", "verify", "--strict", w.inventoryFile(t)).exits(t, 3)
 }
@@ -379,7 +379,7 @@ func TestVerifyCannotLook(t *testing.T) {
 		if !slices.ContainsFunc(v.findings, func(f finding) bool { return f.Event == "error" }) {
 			t.Errorf("there is no line about an error: %v", v)
 		}
-		if !slices.Contains(v.of("wrong"), "settings app") || !slices.Contains(v.of("note"), "carried") {
+		if !slices.Contains(v.of("wrong"), "deploy-settings app") || !slices.Contains(v.of("note"), "unmanaged") {
 			t.Errorf("what is wrong with web3 is not told: %v", v)
 		}
 		errors, failures := 0, 0
@@ -484,7 +484,7 @@ func TestVerifyAsAdmin(t *testing.T) {
 
 	// Another deployment is spoken of, by all who look.
 	w.sh(t, "web1", "cp /etc/provision/deployments/app /etc/provision/deployments/old")
-	const note = "carried: note: the host carries the deployment old, which the inventory does not name\n"
+	const note = "unmanaged: note: old is installed on this host but not in the inventory\n"
 	w.run(t, "verify").exits(t, 0).says(t, "web1: app: "+note)
 	w.run(t, "verify", "--as", "admin").exits(t, 0).says(t, "web1: "+note)
 	w.run(t, "plan", "--exit-code").exits(t, 0).says(t, "web1: "+note)

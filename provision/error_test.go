@@ -24,7 +24,7 @@ func TestACallSaysWhatItDoesOnce(t *testing.T) {
 		"x: set variable X of group g: no": hint.Add(fmt.Errorf("x: %w", refusal{"no"}), "ask an Owner"),
 	} {
 		_, got := apply(t, t.Context(), newWorld(t).host, []Step{fixed{name: "a", plan: func(Facts) ([]Change, error) {
-			return []Change{{Summary: "set X of group g", Do: Call(func(context.Context, forge.Forge) error { return err })}}, nil
+			return []Change{{Verb: Set, Object: "X of group g", Do: Call(func(context.Context, forge.Forge) error { return err })}}, nil
 		}}})
 		checkError(t, got, "h: a: set X of group g: "+text)
 		if !errors.Is(got, forge.ErrForbidden) || !slices.Equal(hint.Of(got), []string{"ask an Owner"}) {

@@ -5,7 +5,7 @@ package provision
 type Event struct {
 	Host   string
 	Step   string
-	Change string // the summary of the change
+	Change Change // zero where it is about none
 	Kind   Kind
 	Text   string // Said: one line of output, made visible; Noted: the note
 	Hint   string // Noted: what the reader can do; may be empty

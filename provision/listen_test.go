@@ -105,7 +105,7 @@ func TestAFloodIsBounded(t *testing.T) {
 		return nil
 	})
 	said := 0
-	_, err := run(context.Background(), Target{Name: "h", Host: host}, nil, []pending{{"s", Change{Summary: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
+	_, err := run(context.Background(), Target{Name: "h", Host: host}, nil, []pending{{"s", Change{Object: "c", Do: Script{Text: ":"}}}}, nil, func(e Event) {
 		said += len(e.Text)
 	})
 	if said == 0 || said > maxSaid {
@@ -180,7 +180,7 @@ func FuzzListen(f *testing.F) {
 	} {
 		f.Add(text)
 	}
-	todo := []pending{{"s", Change{Summary: "0", Do: Script{Text: ":"}}}, {"s", Change{Summary: "1", Do: Script{Text: ":", User: "somebody"}}}}
+	todo := []pending{{"s", Change{Object: "0", Do: Script{Text: ":"}}}, {"s", Change{Object: "1", Do: Script{Text: ":", User: "somebody"}}}}
 	steps := []Step{fixed{name: "a", probe: Script{Text: ":"}}, fixed{name: "b", probe: Script{Text: ":", User: "somebody"}}}
 	f.Fuzz(func(t *testing.T, text string) {
 		host := liar(func(_ context.Context, marks []string, out io.Writer) error {
@@ -194,7 +194,7 @@ func FuzzListen(f *testing.F) {
 			}
 			switch e.Kind {
 			case Done, Failed, NotRun:
-				verdicts[e.Change]++
+				verdicts[e.Change.String()]++
 			}
 		})
 		if (seen == nil) != (err != nil) {

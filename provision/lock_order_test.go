@@ -21,7 +21,7 @@ func callStep(made *atomic.Bool) Step {
 			if made.Load() {
 				return nil, nil
 			}
-			return []Change{{Summary: "set it", Do: Call(func(context.Context, forge.Forge) error {
+			return []Change{{Verb: Set, Object: "it", Do: Call(func(context.Context, forge.Forge) error {
 				made.Store(true)
 				return nil
 			})}}, nil
@@ -49,7 +49,7 @@ func TestLockIsLetGo(t *testing.T) {
 	for name, step := range map[string]func(file string) Step{
 		"done": touchStep,
 		"failed": func(string) Step {
-			return fixed{name: "s", plan: func(Facts) ([]Change, error) { return []Change{{Summary: "fail", Do: Script{Text: "exit 1"}}}, nil }}
+			return fixed{name: "s", plan: func(Facts) ([]Change, error) { return []Change{{Object: "fail", Do: Script{Text: "exit 1"}}}, nil }}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestLockForgetsWhatGitLabSaid(t *testing.T) {
 			if f.Get("is") == "there" {
 				return nil, nil
 			}
-			return []Change{{Summary: "set it", Do: Call(func(context.Context, forge.Forge) error { made.Add(1); return nil })}}, nil
+			return []Change{{Verb: Set, Object: "it", Do: Call(func(context.Context, forge.Forge) error { made.Add(1); return nil })}}, nil
 		},
 	}
 	looked := make(chan struct{})

@@ -34,7 +34,7 @@ func touchStep(file string) Step {
 			if f.Get("there") != "" {
 				return nil, nil
 			}
-			return []Change{{Summary: "make it", Do: Script{Args: []string{file}, Text: `: >"$1"`}}}, nil
+			return []Change{{Object: "make it", Do: Script{Args: []string{file}, Text: `: >"$1"`}}}, nil
 		},
 	}
 }

@@ -39,7 +39,7 @@ func TestLogOfChanges(t *testing.T) {
 					h.replace = []string{call, logger}
 					var todo []pending
 					for i, s := range tt.scripts {
-						todo = append(todo, pending{"it's", Change{Summary: fmt.Sprintf("%d\n$(id)", i), Do: s}})
+						todo = append(todo, pending{"it's", Change{Object: fmt.Sprintf("%d\n$(id)", i), Do: s}})
 					}
 					target := Target{Name: "h", Host: h, By: "ann"}
 					if logger == call {

@@ -1,8 +1,6 @@
 package provision
 
-import (
-	"errors"
-)
+import "errors"
 
 // A Plan says what is missing on a host, in the order of the steps. Steps
 // that lack nothing are not in it, unless they have something to tell.
@@ -12,7 +10,7 @@ type Plan []StepPlan
 type StepPlan struct {
 	Step    string
 	Changes []Change
-	Notes   []Remark
+	Notes   []StepNote
 
 	// Credentials are those that were seen to be in use.
 	Credentials []Credential
@@ -22,8 +20,8 @@ type StepPlan struct {
 	Unchecked []string
 }
 
-// A Remark is a note in a plan.
-type Remark struct {
+// A StepNote is a note in a plan.
+type StepNote struct {
 	Text string
 	Hint string // what the reader can do; may be empty
 }
@@ -59,7 +57,7 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 		for _, c := range changes {
 			switch do := c.Do.(type) {
 			case note:
-				s.Notes = append(s.Notes, Remark{c.Summary, c.Hint})
+				s.Notes = append(s.Notes, StepNote{string(do), c.Hint})
 			case Credential:
 				s.Credentials = append(s.Credentials, do)
 			default:
@@ -81,6 +79,8 @@ type pending struct {
 	step   string
 	change Change
 }
+
+func (d pending) id() ID { return d.change.ID(d.step) }
 
 // round returns the changes that can be made now, in order: see the comment
 // of the package.
@@ -131,11 +131,11 @@ func isScript(a Action) bool { _, ok := a.(Script); return ok }
 
 // repeated returns an error if something that was made is still missing, which
 // would go on for ever.
-func repeated(plan Plan, made map[string]bool) error {
+func repeated(plan Plan, made map[ID]bool) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
-			if c.Do != nil && made[s.Step+"\x00"+c.Summary] {
-				return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("applied, but still reported as missing")}
+			if c.Do != nil && made[c.ID(s.Step)] {
+				return &StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")}
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func repeated(plan Plan, made map[string]bool) error {
 func blocked(plan Plan) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
-			return &StepError{Step: s.Step, Change: c.Summary, Err: errors.New("blocked: no step in this run provides what it needs")}
+			return &StepError{Step: s.Step, Change: c.String(), Err: errors.New("blocked: no step in this run provides what it needs")}
 		}
 	}
 	return nil

@@ -13,10 +13,10 @@ import (
 )
 
 func call(summary string) Change {
-	return Change{Summary: summary, Do: Call(func(context.Context, forge.Forge) error { return nil })}
+	return Change{Object: summary, Do: Call(func(context.Context, forge.Forge) error { return nil })}
 }
 
-func script(summary string) Change { return Change{Summary: summary, Do: Script{Text: ":"}} }
+func script(summary string) Change { return Change{Object: summary, Do: Script{Text: ":"}} }
 
 func TestRound(t *testing.T) {
 	tests := []struct {
@@ -38,18 +38,18 @@ func TestRound(t *testing.T) {
 		{"kinds that are apart stay apart", Plan{
 			{Step: "k a", Changes: []Change{script("1")}}, {Step: "l", Changes: []Change{script("1")}}, {Step: "k b", Changes: []Change{call("1")}}}, "k a1 l1 k b1"},
 		{"later ends it", Plan{
-			{Step: "a", Changes: []Change{script("1"), Later("2"), script("3")}}, {Step: "b", Changes: []Change{script("1")}}}, "a1"},
+			{Step: "a", Changes: []Change{script("1"), Later("", "2", ""), script("3")}}, {Step: "b", Changes: []Change{script("1")}}}, "a1"},
 		{"later of one does not keep others of its kind", Plan{
-			{Step: "k a", Changes: []Change{Later("1")}},
+			{Step: "k a", Changes: []Change{Later("", "1", "")}},
 			{Step: "k b", Changes: []Change{call("1"), script("2")}},
 			{Step: "l", Changes: []Change{script("1")}}}, "k b1 k b2"},
-		{"later alone", Plan{{Step: "a", Changes: []Change{Later("1")}}}, ""},
+		{"later alone", Plan{{Step: "a", Changes: []Change{Later("", "1", "")}}}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
 			for _, d := range round(tt.plan) {
-				got = append(got, d.step+d.change.Summary)
+				got = append(got, d.step+d.change.String())
 			}
 			if s := strings.Join(got, " "); s != tt.want {
 				t.Errorf("got  %s\nwant %s", s, tt.want)
@@ -64,7 +64,7 @@ func TestPlanFor(t *testing.T) {
 	}
 	steps := []Step{
 		fixed{name: "silent"},
-		fixed{name: "a", plan: plans(script("1"), Note("by the %s", "way"), Later("2"))},
+		fixed{name: "a", plan: plans(script("1"), Note("by the %s", "way"), Later("", "2", ""))},
 		fixed{name: "b", plan: plans(Note("only this"))},
 		fixed{name: "c", plan: func(f Facts) ([]Change, error) { return []Change{script(f.Get("what"))}, nil }},
 	}
@@ -76,7 +76,7 @@ func TestPlanFor(t *testing.T) {
 	for _, s := range plan {
 		got = append(got, s.Step)
 		for _, c := range s.Changes {
-			got = append(got, c.Summary)
+			got = append(got, c.String())
 		}
 		for _, n := range s.Notes {
 			got = append(got, "("+n.Text+")")

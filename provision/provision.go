@@ -75,7 +75,7 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 	}
 	steps = withLock(t, steps)
 	tell(Event{Kind: Looked})
-	made := map[string]bool{}
+	made := map[ID]bool{}
 	var first, last Plan
 	defer func() { noteAll(first, last, tell) }()
 	var lock *heldLock
@@ -116,7 +116,7 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 			return err
 		}
 		for _, d := range todo {
-			made[d.step+"\x00"+d.change.Summary] = true
+			made[d.id()] = true
 		}
 	}
 	return at(t.Name, fmt.Errorf("did not converge after %d rounds", maxRounds))
@@ -146,7 +146,7 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 	defer func() {
 		if err != nil && !errors.Is(err, errWaited) {
 			for _, d := range todo[next:] {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+				tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 			}
 		}
 	}()
@@ -163,12 +163,12 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 			}
 			d := todo[next]
 			next++
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Began})
+			tell(Event{Step: d.step, Change: d.change, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
-				tell(Event{Step: d.step, Change: d.change.Summary, Kind: Failed})
-				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.Summary, Err: reasonOf(err)}
+				tell(Event{Step: d.step, Change: d.change, Kind: Failed})
+				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)}
 			}
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: Done})
+			tell(Event{Step: d.step, Change: d.change, Kind: Done})
 			continue
 		}
 		end := next
@@ -197,7 +197,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 	for _, d := range todo {
 		j := job{script: d.change.Do.(Script)}
 		if t.By != "" {
-			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change.Summary, t.By)
+			j.log = fmt.Sprintf("%s: %s (by %s)", d.step, d.change, t.By)
 		}
 		jobs = append(jobs, j)
 	}
@@ -211,7 +211,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 	prog, err := newProgram(jobs, lock.script()...)
 	if err != nil {
 		for _, d := range todo {
-			tell(Event{Step: d.step, Change: d.change.Summary, Kind: NotRun})
+			tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 		}
 		return nil, at(t.Name, err)
 	}
@@ -226,7 +226,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 func runProgram(ctx context.Context, t Target, prog *program, todo []pending, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
 		if n < len(todo) {
-			tell(Event{Step: todo[n].step, Change: todo[n].change.Summary, Kind: kind, Text: text})
+			tell(Event{Step: todo[n].step, Change: todo[n].change, Kind: kind, Text: text})
 		}
 	}
 	out, in := io.Pipe()
@@ -275,7 +275,7 @@ func outcome(t Target, todo []pending, probes []probe, results []result, stray [
 		var failed error = e
 		switch {
 		case n < len(todo):
-			e.Step, e.Change = todo[n].step, todo[n].change.Summary
+			e.Step, e.Change = todo[n].step, todo[n].change.String()
 		default:
 			e.Step, e.Change = probes[n-len(todo)].steps[0], "look"
 		}

@@ -2,7 +2,6 @@ package provision
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -12,7 +11,7 @@ import (
 )
 
 // A Step is one thing that a host must have: a user, a login, a checkout.
-// The value is the wish. It holds no connection and keeps no state.
+// The value says what is wanted. It holds no connection and keeps no state.
 type Step interface {
 	// Name is unique on a host. Its first word is the kind of the step:
 	// "user deploy-frobnicator" is a user.
@@ -22,8 +21,9 @@ type Step interface {
 	Probe() Probe
 
 	// Plan returns what is missing. It is pure: the same facts give the same
-	// changes, and nothing is touched. An error means that the wish cannot be
-	// met on this host as it is; then nothing at all is changed there.
+	// changes, and nothing is touched. An error means that what is
+	// wanted cannot be had on this host as it is; then nothing at all is changed
+	// there.
 	Plan(Facts) ([]Change, error)
 }
 
@@ -35,49 +35,6 @@ type Probe struct {
 
 	// Ask looks in GitLab, at the same time.
 	Ask func(context.Context, forge.Forge) (Facts, error)
-}
-
-// A Change is one thing to do.
-type Change struct {
-	Summary string // a lower-case imperative sentence, unique in its step; never a secret
-	Detail  string // more to show in a plan, such as a diff
-	Hint    string // what the reader can do where the script fails, or about a note; may be empty
-	Do      Action // a Script or a Call; nil: see [Later]
-}
-
-// Later is a change that is foreseen, but can be planned only after the
-// changes ahead of it are made and the host is looked at again.
-func Later(format string, args ...any) Change {
-	return Change{Summary: fmt.Sprintf(format, args...)}
-}
-
-// Note is something to tell that needs no change.
-func Note(format string, args ...any) Change {
-	return Change{Summary: fmt.Sprintf(format, args...), Do: note{}}
-}
-
-// WithHint returns the change with a hint.
-func (c Change) WithHint(format string, args ...any) Change {
-	c.Hint = fmt.Sprintf(format, args...)
-	return c
-}
-
-// Lasts tells of a credential that is there, and how long it goes on working.
-func Lasts(c Credential) Change { return Change{Summary: c.Name, Do: c} }
-
-// A Credential is one that somebody can use, until it ends.
-type Credential struct {
-	Name string // never the secret itself
-	Ends bool
-	Days int // whole days until then, if it ends
-}
-
-// String returns the name, and how long it lasts.
-func (c Credential) String() string {
-	if !c.Ends {
-		return c.Name + ": no end"
-	}
-	return fmt.Sprintf("%s: %d days left", c.Name, c.Days)
 }
 
 // An Action is what a change does: a [Script] or a [Call].
@@ -106,7 +63,7 @@ type Script struct {
 // [secret.Value] that a later script spends.
 type Call func(context.Context, forge.Forge) error
 
-type note struct{}
+type note string
 
 func (Script) action() {}
 func (Call) action()   {}

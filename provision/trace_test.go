@@ -57,7 +57,7 @@ func TestHostThatRepeatsASecret(t *testing.T) {
 		io.WriteString(out, mark+" begin 0\n"+string(text)+"\n"+mark+" end 0 1\n")
 		return nil
 	}), Trace: func(sent bool, text string) { trace = append(trace, text) }}
-	_, err := run(context.Background(), target, nil, []pending{{"s", Change{Summary: "c", Hint: "do it", Do: Script{Text: "secret", Secret: secret.New(canary)}}}}, nil,
+	_, err := run(context.Background(), target, nil, []pending{{"s", Change{Object: "c", Hint: "do it", Do: Script{Text: "secret", Secret: secret.New(canary)}}}}, nil,
 		func(e Event) { said = append(said, e.Text) })
 	var step *StepError
 	if !errors.As(err, &step) || !slices.Equal(hint.Of(err), []string{"do it"}) {

@@ -56,7 +56,7 @@ func run1(t *testing.T, h *shellHost, scripts ...Script) (events []string, err e
 	t.Helper()
 	var todo []pending
 	for i, s := range scripts {
-		todo = append(todo, pending{"step", Change{Summary: fmt.Sprint(i), Do: s}})
+		todo = append(todo, pending{"step", Change{Object: fmt.Sprint(i), Do: s}})
 	}
 	_, err = run(context.Background(), Target{Name: "h", Host: h}, nil, todo, nil, func(e Event) {
 		events = append(events, strings.TrimSpace(fmt.Sprintf("%s %s %s", e.Change, e.Kind, e.Text)))

@@ -146,7 +146,7 @@ func TestDeployKey(t *testing.T) {
 	}
 }
 
-const target = "ssh://deploy-frobnicator@deploy-host.example.com"
+const targetURL = "ssh://deploy-frobnicator@deploy-host.example.com"
 
 // Whatever GitLab answers to a look is passed on.
 func TestLooksThatFail(t *testing.T) {
@@ -156,7 +156,7 @@ func TestLooksThatFail(t *testing.T) {
 		"Project":           {"ci-key frobnicator-production"},
 		"ProtectedBranches": {"ci-key frobnicator-production"},
 		"Tokens":            {"registry-login deploy-frobnicator"},
-		"DeployKeys":        {"deploy-key deploy-frobnicator transmogrify/frobnicator", "repo-key-swap deploy-frobnicator"},
+		"DeployKeys":        {"deploy-key deploy-frobnicator transmogrify/frobnicator", "repo-key-switch deploy-frobnicator"},
 	} {
 		f := newFake()
 		f.Fail[method] = boom

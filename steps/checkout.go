@@ -16,9 +16,9 @@ type checkout struct {
 	url, branch                 string
 }
 
-func checkoutOf(w wish) checkout {
-	d := w.deployment
-	return checkout{d.Name, d.User, d.Directory, gitURL(w.inv.GitLab.SSH, d.Project), d.Branch}
+func checkoutOf(t target) checkout {
+	d := t.deployment
+	return checkout{d.Name, d.User, d.Directory, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch}
 }
 
 func gitURL(server inventory.SSHServer, project string) string {
@@ -46,8 +46,8 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 			hint += "; and the project has to have the branch " + s.branch
 		}
 		return []provision.Change{{
-			Summary: fmt.Sprintf("clone %s to %s", s.url, home),
-			Hint:    hint,
+			Verb: provision.Clone, Object: s.url, Remark: "to " + home,
+			Hint: hint,
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
@@ -72,7 +72,7 @@ mv "$new/clone" "$folder"
 	}
 	if sameOrigin(origin, s.url) {
 		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, list(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override")}, nil
+			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override")}, nil
 		}
 		return nil, nil
 	}
@@ -107,31 +107,31 @@ fi
 func losesNothing(f provision.Facts) bool { return f.Get("made") != "" && len(f["changed"]) == 0 }
 
 // undo removes the clone, or where it stays what we put into it.
-func (s checkout) undo(wish) undo {
+func (s checkout) undo(target) undo {
 	script := provision.Script{User: s.user, Args: []string{s.directory}, Text: lookAtCheckout}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		home := "~" + s.user + "/" + s.directory
 		var changes []provision.Change
 		if f.Get("half") != "" {
-			changes = append(changes, asUser(s.user, "remove what is left of an earlier "+home, `rm -rf ".$1.removed"`, s.directory))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: fmt.Sprintf("~%s/.%s.removed", s.user, s.directory), Remark: "(left by an interrupted removal)"}, `rm -rf ".$1.removed"`, s.directory))
 		}
 		switch {
 		case f.Get("there") == "":
 			return changes, nil
 		case losesNothing(f):
 			// It moves away first: half of a clone would look like anything.
-			return append(changes, asUser(s.user, "remove "+home, `
+			return append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: home}, `
 mv "$1" ".$1.removed"
 rm -rf ".$1.removed"
 `, s.directory)), nil
 		}
 		if f.Get("override") != "" {
-			changes = append(changes, asUser(s.user, "remove "+home+"/compose.override.yaml", removeOverride, s.directory))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.Remove, Object: home + "/compose.override.yaml"}, removeOverride, s.directory))
 		}
 		if f.Get("made") == "" {
 			return append(changes, provision.Note("%s stays, as somebody else has made it", home)), nil
 		}
-		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, list(shorten(f["changed"])))), nil
+		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, joinAnd(shorten(f["changed"])))), nil
 	}}
 }
 
@@ -140,7 +140,7 @@ func shorten(words []string) []string {
 	if len(words) <= most {
 		return words
 	}
-	return append(words[:most:most], count(len(words)-most, "other"))
+	return append(words[:most:most], plural(len(words)-most, "other"))
 }
 
 // sameOrigin tells whether two addresses mean the same project on the same

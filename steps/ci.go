@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"provision/inventory"
 	"provision/provision"
@@ -60,9 +61,9 @@ func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool)
 	return forge.Variable{}, false
 }
 
-// where names one of our variables for people.
+// where names one of our variables.
 func (c ci) where(base string, owner forge.Owner) string {
-	return called(forge.Variable{Key: c.variables.Key(base), Scope: c.scope}, owner)
+	return variableName(owner, c.variables.Key(base), c.scope)
 }
 
 // scoped adds the way out where GitLab has no scopes for groups.
@@ -73,30 +74,33 @@ func (c ci) scoped(err error) error {
 	return err
 }
 
-// called names a variable for people.
-func called(v forge.Variable, owner forge.Owner) string {
-	name := v.Key + " of " + owner.String()
-	if v.Scope != "*" {
-		name += " for " + v.Scope
+// variableName names a variable.
+func variableName(owner forge.Owner, key, scope string) string {
+	if scope == "*" {
+		return "CI variable " + key + " (" + owner.String() + ")"
 	}
-	return name
+	return "CI variable " + key + " (" + owner.String() + ", environment " + scope + ")"
 }
 
-// unset removes the variable that is called so, if it is still among those that
-// are chosen.
-func unset(owner forge.Owner, name string, choose func([]forge.Variable) []forge.Variable) provision.Change {
-	return call(func(ctx context.Context, g forge.Forge) error {
+// keyed is a variable of an owner as a fact.
+func keyed(v forge.Variable) string { return v.Key + " " + v.Scope }
+
+// unset removes a variable that is a fact, see keyed, if it is still among those
+// that are chosen.
+func unset(owner forge.Owner, fact string, choose func([]forge.Variable) []forge.Variable) provision.Change {
+	key, scope, _ := strings.Cut(fact, " ")
+	return provision.Change{Verb: provision.Remove, Object: variableName(owner, key, scope), Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		variables, err := g.Variables(ctx, owner)
 		if err != nil {
 			return err
 		}
 		for _, v := range choose(variables) {
-			if called(v, owner) == name {
-				return g.RemoveVariable(ctx, owner, v.Key, v.Scope)
+			if v.Key == key && v.Scope == scope {
+				return g.RemoveVariable(ctx, owner, key, scope)
 			}
 		}
 		return nil
-	}, "remove %s", name)
+	})}
 }
 
 // notThere tells that something of GitLab cannot be looked at: it is gone, or

@@ -32,12 +32,12 @@ type ciKey struct {
 	login  func(context.Context, secret.Value) error // see [Given]
 }
 
-func ciKeyOf(w wish) ciKey {
-	d := w.deployment
+func ciKeyOf(t target) ciKey {
+	d := t.deployment
 	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
-	s.retire = w.given.Retire[s.Name()]
-	if w.given.Login != nil {
-		s.login = func(ctx context.Context, key secret.Value) error { return w.given.Login(ctx, d, key) }
+	s.retire = t.given.Retire[s.Name()]
+	if t.given.Login != nil {
+		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
 	}
 	return s
 }
@@ -177,11 +177,22 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if loose := f["loose"]; len(loose) > 0 {
 		changes = append([]provision.Change{{
-			Summary: fmt.Sprintf("let nobody else write %s of %s, or sshd lets nobody in", list(loose), s.ci.user),
-			Do:      provision.Script{User: s.ci.user, Args: loose, Text: `chmod go-w -- "$@"`},
+			Verb:   provision.Chmod,
+			Object: "go-w " + strings.Join(s.paths(loose), " "),
+			Remark: "(sshd StrictModes)",
+			Do:     provision.Script{User: s.ci.user, Args: loose, Text: `chmod go-w -- "$@"`},
 		}}, changes...)
 	}
 	return append(changes, notes...), nil
+}
+
+// paths names files of the home of the user.
+func (s ciKey) paths(files []string) []string {
+	var paths []string
+	for _, file := range files {
+		paths = append(paths, path.Join("~"+s.ci.user, file))
+	}
+	return paths
 }
 
 // planNew plans a new key. Where CI has one that works, that one works until
@@ -192,12 +203,12 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 	born := func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }
 	var hand []provision.Change
 	for _, owner := range s.ci.owners {
-		hand = append(hand, s.set(f, "hand the new key to CI: "+s.ci.where(inventory.CIKeyVariable, owner), owner, born))
+		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
 	if len(f["there"]) == 0 {
-		return append(hand, s.allow("let the new key of CI open the gate of "+s.ci.deployment, line, "only"))
+		return append(hand, s.allow(provision.Authorize, "the new CI key for ", "", line, "only"))
 	}
-	changes := []provision.Change{s.allow("let a new key of CI open the gate of "+s.ci.deployment+", beside the old one", line, "keep")}
+	changes := []provision.Change{s.allow(provision.Authorize, "the new CI key for ", "(the old one stays active)", line, "keep")}
 	if s.login == nil {
 		changes = append(changes, hand...)
 	} else {
@@ -205,19 +216,19 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 		for _, owner := range s.ci.owners {
 			held = append(held, s.heldBy(owner))
 		}
-		changes = append(changes, s.try("log in with the new key", born))
+		changes = append(changes, s.try("the new CI key for "+s.ci.deployment, "(SSH login)", born))
 		changes = append(changes, hand...)
-		changes = append(changes, s.try("log in with what GitLab now holds, as CI does", held...))
+		changes = append(changes, s.try("the CI key in GitLab for "+s.ci.deployment, "(SSH login)", held...))
 	}
-	return append(changes, s.allow("let the old key of "+s.ci.deployment+" in no longer", line, "only"))
+	return append(changes, s.allow(provision.Revoke, "the old CI key of ", "", line, "only"))
 }
 
 // A keyFrom says where the private half of a key comes from.
 type keyFrom func(context.Context, forge.Forge) (secret.Value, error)
 
 // try logs in with keys.
-func (s ciKey) try(summary string, keys ...keyFrom) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+func (s ciKey) try(object, remark string, keys ...keyFrom) provision.Change {
+	return provision.Change{Verb: provision.Test, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		for _, from := range keys {
 			key, err := from(ctx, g)
 			if err != nil {
@@ -239,30 +250,32 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 		wants := f["wants "+owner.String()]
 		switch p := f.Get("public " + owner.String()); {
 		case p != public:
-			hand = append(hand, s.set(f, "hand the key to CI: "+s.ci.where(inventory.CIKeyVariable, owner), owner, s.heldBy(from)))
+			hand = append(hand, s.set(f, provision.Set, "to the current CI key", owner, s.heldBy(from)))
 		case len(wants) > 0:
-			hand = append(hand, s.set(f, "make "+s.ci.where(inventory.CIKeyVariable, owner)+" "+list(wants), owner, s.heldBy(owner)))
+			hand = append(hand, s.set(f, provision.Update, "to be "+joinAnd(wants), owner, s.heldBy(owner)))
 		}
 	}
 	first, others := s.standing(f["line"], line, public)
-	let := "let the key that CI has open the gate of " + s.ci.deployment
-	drop := "let no other key open the gate of " + s.ci.deployment
 	value := secret.New(line)
+	authorize := func(others string) provision.Change {
+		return s.allow(provision.Authorize, "the current CI key for ", "", value, others)
+	}
+	revoke := s.allow(provision.Revoke, "other CI keys of ", "", value, "only")
 	switch {
 	case first && !others:
 		return hand
 	case first:
-		return append(hand, s.allow(drop, value, "only"))
+		return append(hand, revoke)
 	case len(hand) == 0 || !others:
-		return append([]provision.Change{s.allow(let, value, "only")}, hand...)
+		return append([]provision.Change{authorize("only")}, hand...)
 	}
-	return append(append([]provision.Change{s.allow(let, value, "keep")}, hand...), s.allow(drop, value, "only"))
+	return append(append([]provision.Change{authorize("keep")}, hand...), revoke)
 }
 
 // set gives CI the private half, as it needs it. What somebody else has made
 // keeps its description, and so is theirs when the deployment is removed.
-func (s ciKey) set(f provision.Facts, summary string, owner forge.Owner, value keyFrom) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+func (s ciKey) set(f provision.Facts, verb provision.Verb, remark string, owner forge.Owner, value keyFrom) provision.Change {
+	return provision.Change{Verb: verb, Object: s.ci.where(inventory.CIKeyVariable, owner), Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 		v, err := value(ctx, g)
 		if err != nil {
 			return err
@@ -294,8 +307,8 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 	}
 }
 
-func (s ciKey) allow(summary string, line secret.Value, others string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{
+func (s ciKey) allow(verb provision.Verb, object, remark string, line secret.Value, others string) provision.Change {
+	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: provision.Script{
 		User: s.ci.user, Args: []string{s.ci.deployment, others}, Secret: line, Text: templates.Authorize,
 	}}
 }
@@ -372,12 +385,12 @@ func (s ciKey) inUse(f provision.Facts) []string {
 	return publics
 }
 
-// undo lets no key of CI in any longer.
-func (s ciKey) undo(wish) undo {
+// undo revokes every CI key of the deployment.
+func (s ciKey) undo(target) undo {
 	return undo{s.Name(), provision.Probe{Script: s.Probe().Script}, func(f provision.Facts) ([]provision.Change, error) {
 		if !slices.ContainsFunc(f["line"], s.named) {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.ci.user, "let no key open the gate of "+s.ci.deployment+" any more", templates.Authorize, s.ci.deployment, "none")}, nil
+		return []provision.Change{asUser(s.ci.user, provision.Change{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment}, templates.Authorize, s.ci.deployment, "none")}, nil
 	}}
 }

@@ -15,8 +15,8 @@ import (
 	"provision/provision/visible"
 )
 
-// ciVariables wants CI to know where a deployment is, and which keys its host
-// has. The key that lets CI in is a step of its own, after this one: where
+// ciVariables wants CI variables that say where a deployment is, and which keys
+// its host has. The CI key is a step of its own, after this one: where
 // GitLab cannot keep a variable to one environment, that shows before any
 // secret is there.
 type ciVariables struct{ ci ci }
@@ -25,7 +25,7 @@ type ciVariables struct{ ci ci }
 // itself on another host.
 const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
 
-func ciVariablesOf(w wish) ciVariables { return ciVariables{ciOf(w.deployment)} }
+func ciVariablesOf(t target) ciVariables { return ciVariables{ciOf(t.deployment)} }
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
@@ -78,15 +78,15 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 
 	var changes []provision.Change
 	set := func(base, text string, owner forge.Owner, there, ours bool) {
-		verb, description := "set ", s.ci.description()
+		verb, description := provision.Set, s.ci.description()
 		if there {
-			verb = "update "
+			verb = provision.Update
 		}
 		if !ours {
 			description = "" // stays as it is
 		}
 		changes = append(changes, provision.Change{
-			Summary: verb + s.ci.where(base, owner),
+			Verb: verb, Object: s.ci.where(base, owner),
 			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 				return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
 					Key: s.ci.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.ci.scope, Description: description,
@@ -134,8 +134,8 @@ func knownLines(text string) []string {
 	return lines
 }
 
-// undo takes away what CI knows, as far as it was set by us.
-func (s ciVariables) undo(wish) undo {
+// undo removes the CI variables that were set by us.
+func (s ciVariables) undo(target) undo {
 	c := s.ci
 	// Without a scope it is a deployment that the inventory does not name:
 	// then what GitLab has to say about a variable is all there is to go by.
@@ -158,11 +158,11 @@ func (s ciVariables) undo(wish) undo {
 				return nil, err
 			}
 			for _, v := range choose(variables) {
-				facts.Add("ours "+owner.String(), called(v, owner))
+				facts.Add("ours "+owner.String(), keyed(v))
 			}
 			for _, base := range ciBases {
 				if v, ok := c.find(variables, base); ok && !ours(v) {
-					facts.Add("foreign", called(v, owner))
+					facts.Add("foreign "+owner.String(), keyed(v))
 				}
 			}
 		}
@@ -175,12 +175,15 @@ func (s ciVariables) undo(wish) undo {
 				changes = append(changes, unset(owner, what, choose))
 			}
 		}
-		for _, what := range f["foreign"] {
-			note := "%s stays, as somebody else has set it"
-			if strings.HasPrefix(what, c.variables.Key(inventory.CIKeyVariable)+" ") {
-				note += "; its key opens no gate of " + c.deployment + " on " + c.host + " any more"
+		for _, owner := range c.owners {
+			for _, what := range f["foreign "+owner.String()] {
+				key, scope, _ := strings.Cut(what, " ")
+				note := "%s stays, as somebody else has set it"
+				if key == c.variables.Key(inventory.CIKeyVariable) {
+					note += "; its key is revoked for " + c.deployment + " on " + c.host
+				}
+				changes = append(changes, provision.Note(note, variableName(owner, key, scope)))
 			}
-			changes = append(changes, provision.Note(note, what))
 		}
 		return append(changes, hidden(f, "variables that say %q", c.description())...), nil
 	}}

@@ -19,7 +19,7 @@ func TestVariables(t *testing.T) {
 	step := stepOf(t, "", "", "ci-variables frobnicator-production")
 	done, err := converge(t, step, f, hostKeys("ssh-rsa R", "ssh-ed25519 E"))
 	checkDone(t, done, err, "SetVariable group transmogrify SSH_DEPLOY_TARGET production", "SetVariable group transmogrify SSH_KNOWN_HOSTS production")
-	for i, want := range []string{target, "deploy-host.example.com ssh-ed25519 E\ndeploy-host.example.com ssh-rsa R\n"} {
+	for i, want := range []string{targetURL, "deploy-host.example.com ssh-ed25519 E\ndeploy-host.example.com ssh-rsa R\n"} {
 		v := f.Vars[group][i]
 		if got := reveal(t, v.Value); got != want || v.File || v.Protected || v.Masked || !v.Raw || v.Description != "Set by provision for frobnicator-production on web1." {
 			t.Errorf("%+v is %q, want %q", v, got, want)
@@ -40,7 +40,7 @@ func TestVariablesByHand(t *testing.T) {
 	f.Vars[group] = []forge.Variable{
 		{Key: "SSH_KNOWN_HOSTS", Scope: "*", Value: secret.New("of another scope")},
 		{Key: "SSH_KNOWN_HOSTS", Scope: "production", Value: secret.New(lines), Description: "by hand"},
-		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target)},
+		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(targetURL)},
 	}
 	step := stepOf(t, "", "", "ci-variables frobnicator-production")
 	for range 2 { // and what was added once is not added again
@@ -61,15 +61,14 @@ func TestVariablesByHand(t *testing.T) {
 // goes; what is
 // another's, or somebody's own, stays.
 func TestMovedVariables(t *testing.T) {
-	const target = "ssh://deploy-frobnicator@deploy-host.example.com"
 	const ours = "Set by provision for frobnicator-production on web1."
 	f := newFake()
 	for _, v := range []struct{ prefix, scope, target, description string }{
-		{"", "production", target, ours},
-		{"", "old", target, ours},
-		{"OLD_", "production", target, ours},
+		{"", "production", targetURL, ours},
+		{"", "old", targetURL, ours},
+		{"OLD_", "production", targetURL, ours},
 		{"", "of a namesake", "ssh://deploy-frobnicator@elsewhere.example.com", ours},
-		{"", "by hand", target, ""},
+		{"", "by hand", targetURL, ""},
 	} {
 		f.Vars[group] = append(f.Vars[group],
 			forge.Variable{Key: v.prefix + "SSH_DEPLOY_TARGET", Scope: v.scope, Value: secret.New(v.target), Description: v.description},
@@ -78,10 +77,10 @@ func TestMovedVariables(t *testing.T) {
 	project := forge.Owner{Kind: forge.ProjectOwner, Path: "transmogrify/frobnicator"}
 	f.Vars[project] = []forge.Variable{
 		{Key: "SSH_AUTH", Scope: "production", Value: secret.New("key"), Description: ours},
-		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(target), Description: ours},
+		{Key: "SSH_DEPLOY_TARGET", Scope: "production", Value: secret.New(targetURL), Description: ours},
 		{Key: "SSH_AUTH", Scope: "by hand", Value: secret.New("key")},
 	}
-	done, err := converge(t, stepOf(t, "", "", "ci-moved frobnicator-production"), f, &host{})
+	done, err := converge(t, stepOf(t, "", "", "stale-variables frobnicator-production"), f, &host{})
 	checkDone(t, done, err,
 		"RemoveVariable group transmogrify SSH_AUTH old", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET old",
 		"RemoveVariable group transmogrify OLD_SSH_AUTH production", "RemoveVariable group transmogrify OLD_SSH_DEPLOY_TARGET production",
@@ -108,7 +107,7 @@ func TestMovedJobs(t *testing.T) {
 			Key: c.prefix + "SSH_DEPLOY_TARGET", Scope: c.scope,
 			Value: secret.New("ssh://deploy-frobnicator@deploy-host.example.com"), Description: "Set by provision for frobnicator-production on web1.",
 		}}
-		step := stepOf(t, "", "", "ci-moved frobnicator-production")
+		step := stepOf(t, "", "", "stale-variables frobnicator-production")
 		facts, err := step.Probe().Ask(t.Context(), f)
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +116,7 @@ func TestMovedJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var notes []provision.Remark
+		var notes []provision.StepNote
 		for _, s := range plan {
 			notes = append(notes, s.Notes...)
 		}
@@ -131,7 +130,7 @@ func TestVariablesThatNobodySees(t *testing.T) {
 	f := newFake()
 	f.Vars[group] = []forge.Variable{{Key: "SSH_DEPLOY_TARGET", Scope: "production", Hidden: true}}
 	_, err := converge(t, stepOf(t, "", "", "ci-variables frobnicator-production"), f, hostKeys("ssh-ed25519 E"))
-	if want := "SSH_DEPLOY_TARGET of group transmogrify for production is hidden and cannot be compared; delete it"; fmt.Sprint(err) != want {
+	if want := "CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is hidden and cannot be compared; delete it"; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -149,5 +148,28 @@ func TestGroupsWithoutScopes(t *testing.T) {
 		if len(f.Vars[group]) > 0 || len(h.facts["line"]) > 0 {
 			t.Errorf("%s: something was left behind", name)
 		}
+	}
+}
+
+// What somebody has made theirs after the look is not removed any more.
+func TestRemoveAsksWhoseAVariableIs(t *testing.T) {
+	f := newFake()
+	inv, given := inventoryOf(t, "")
+	f.Vars[group] = []forge.Variable{auth("SSH_AUTH", "production", key1.private)}
+	step := removalOf(t, inv, inv.Deployments[0], given, "ci-variables frobnicator-production")
+	facts, err := step.Probe().Ask(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changes, err := step.Plan(facts)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("planned %v, %v", changes, err)
+	}
+	f.Vars[group][0].Description = "by hand"
+	if err := changes[0].Do.(provision.Call)(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	if calls := f.Calls(); calls != nil {
+		t.Errorf("it did %q", calls)
 	}
 }

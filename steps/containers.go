@@ -20,8 +20,8 @@ type containers struct {
 	version                     string // the variable of the version, if CI chooses one
 }
 
-func containersOf(w wish) containers {
-	d := w.deployment
+func containersOf(t target) containers {
+	d := t.deployment
 	return containers{d.Name, d.User, d.Directory, d.Version}
 }
 
@@ -72,18 +72,18 @@ esac
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch {
 	case len(f["unasked"]) > 0:
-		return []provision.Change{provision.Later("start the containers of %s if it has none, as soon as docker can be asked: %s", s.deployment, visible.String(f.Get("unasked")))}, nil
+		return []provision.Change{provision.Later(provision.Start, "the containers of "+s.deployment, "(if there are none, once docker can be asked: "+visible.String(f.Get("unasked"))+")")}, nil
 	case f.Get("deploying") != "":
 		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged", s.deployment).WithHint("look again when it has ended")}, nil
 	case len(f["service"])+len(f["good"]) == 0:
 		if f.Get("unversioned") != "" {
 			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet", s.deployment).WithHint("its deploy job starts them, with a version")}, nil
 		}
-		return []provision.Change{s.start("start the containers of " + s.deployment)}, nil
+		return []provision.Change{s.start("the containers of "+s.deployment, "")}, nil
 	}
-	stopped, ill := s.judge(f)
+	stopped, ill := s.problems(f)
 	if len(stopped) > 0 {
-		return []provision.Change{s.start(fmt.Sprintf("start %s of %s again (%s)", count(len(stopped), "service"), s.deployment, list(stopped)))}, nil
+		return []provision.Change{s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")")}, nil
 	}
 	var notes []provision.Change
 	for _, reason := range ill {
@@ -92,9 +92,9 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	return notes, nil
 }
 
-// judge tells what is wrong with services: stopped are those that a start can
+// problems tells what is wrong with services: stopped are those that a start can
 // help, and ill those that it cannot.
-func (s containers) judge(f provision.Facts) (stopped, ill []string) {
+func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 	add := func(texts *[]string, service, text string) { // of each service one
 		service = visible.String(service) + " "
 		if !slices.ContainsFunc(*texts, func(s string) bool { return strings.HasPrefix(s, service) }) {
@@ -133,7 +133,7 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 		n, _ := strconv.Atoi(words[1])
 		switch {
 		case there[service] < n:
-			add(&stopped, service, fmt.Sprintf("has %s instead of %d", count(there[service], "container"), n))
+			add(&stopped, service, fmt.Sprintf("has %s instead of %d", plural(there[service], "container"), n))
 		case state == "runs" && running[service] < n:
 			add(&stopped, service, "is stopped")
 		}
@@ -141,8 +141,8 @@ func (s containers) judge(f provision.Facts) (stopped, ill []string) {
 	return stopped, ill
 }
 
-func (s containers) start(summary string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
+func (s containers) start(object, remark string) provision.Change {
+	return provision.Change{Verb: provision.Start, Object: object, Remark: remark, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
 told=$(/bin/sh ` + deployFile + ` ask "$1" - apply start) && status=0 || status=$?
 printf '%s\n' "$told" | grep '^hint: ' || : # before the outcome, which is the last line
 printf '%s\n' "$told" | grep -v '^hint: '
@@ -152,7 +152,7 @@ return "$status"
 
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
-func (s containers) undo(w wish) undo {
+func (s containers) undo(t target) undo {
 	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: `
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
@@ -187,8 +187,8 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 			return nil, hint.Add(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
 		}
 		var changes []provision.Change
-		down := func(summary string, flags string) {
-			changes = append(changes, asRoot(summary, `
+		down := func(besides, flags string) {
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, `
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 lock=$home/.provision/$4/lock
@@ -203,32 +203,32 @@ for project; do
 done
 `, append([]string{s.user, s.directory, flags, s.deployment}, f["project"]...)...))
 		}
-		volumes := list(f["volume"])
+		volumes := joinAnd(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {
-		case w.given.Volumes && volumes != "":
-			down("remove the containers and networks of "+s.deployment+", and the data in "+volumes, "--volumes")
-		case w.given.Volumes && there:
-			down("remove the containers and networks of "+s.deployment, "--volumes")
+		case t.given.Volumes && volumes != "":
+			down(", and the data in "+volumes, "--volumes")
+		case t.given.Volumes && there:
+			down("", "--volumes")
 		case there:
-			down("remove the containers and networks of "+s.deployment, "")
+			down("", "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(fmt.Sprintf("remove %s of %s", count(len(kept), "kept image"), s.deployment), `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, `
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done
 `, kept...))
 		}
-		if volumes != "" && !w.given.Volumes {
-			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", stay(f["volume"]), s.deployment))
+		if volumes != "" && !t.given.Volumes {
+			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", volumesLeft(f["volume"]), s.deployment))
 		}
 		return changes, nil
 	}}
 }
 
-func stay(volumes []string) string {
+func volumesLeft(volumes []string) string {
 	if len(volumes) == 1 {
 		return "the volume " + volumes[0] + " stays"
 	}
-	return "the volumes " + list(volumes) + " stay"
+	return "the volumes " + joinAnd(volumes) + " stay"
 }

@@ -12,14 +12,14 @@ import (
 	"provision/provision/hint"
 )
 
-// deployKey wants the key of a user to read a project, and no more than read.
+// deployKey wants the public key of a user as a read-only deploy key of a project.
 type deployKey struct {
 	user, project, title string
 }
 
-func deployKeyOf(w wish) deployKey {
-	d := w.deployment
-	return deployKey{d.User, d.Project, d.User + "@" + w.host.Name}
+func deployKeyOf(t target) deployKey {
+	d := t.deployment
+	return deployKey{d.User, d.Project, d.User + "@" + t.host.Name}
 }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
@@ -47,27 +47,29 @@ func (s deployKey) Probe() provision.Probe {
 	}
 }
 
+func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }
+
 func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("public") == "" {
-		return []provision.Change{provision.Later("let the key of %s read %s", s.user, s.project)}, nil
+		return []provision.Change{provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())}, nil
 	}
 	var changes []provision.Change
-	let := func(public, summary string) {
-		changes = append(changes, provision.Change{Summary: summary, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+	register := func(verb provision.Verb, object, remark, public string) {
+		changes = append(changes, provision.Change{Verb: verb, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
 			if errors.Is(err, forge.ErrTaken) {
-				err = hint.Add(err, "let it be removed there, or move the key pair in ~%s/.ssh away: apply makes another", s.user)
+				err = hint.Add(err, "remove it there, or move the key pair in ~%s/.ssh away: apply generates another", s.user)
 			}
 			return err
 		})})
 	}
-	for _, key := range []struct{ fact, name string }{{"public", "the key"}, {"next", "the next key"}} {
+	for _, key := range []struct{ fact, name string }{{"public", ""}, {"next", "new "}} {
 		switch public := f.Get(key.fact); {
 		case public == "":
 		case !f.Has("registered", public):
-			let(public, fmt.Sprintf("let %s of %s read %s", key.name, s.user, s.project))
+			register(provision.Add, s.user+"'s "+key.name+"public key", s.asDeployKey(), public)
 		case f.Has("can-push", public):
-			let(public, fmt.Sprintf("take the right to push to %s from %s of %s", s.project, key.name, s.user))
+			register(provision.Set, s.user+"'s "+key.name+"deploy key of "+s.project, "to read-only", public)
 		}
 	}
 	if public := f.Get("public"); f.Has("registered", public) {
@@ -76,8 +78,9 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if retired := f.Get("retired"); f.Has("registered", retired) && retired != f.Get("public") {
 		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("let the retired key of %s read %s no longer", s.user, s.project),
-			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, retired) }),
+			Verb:   provision.Remove,
+			Object: s.user + "'s old deploy key from " + s.project,
+			Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, retired) }),
 		})
 	}
 	return changes, nil
@@ -96,8 +99,8 @@ func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) err
 	return nil
 }
 
-// undo lets the key of the host read the project no longer.
-func (s deployKey) undo(w wish) undo {
+// undo removes the deploy key of the host from the project.
+func (s deployKey) undo(t target) undo {
 	probe := provision.Probe{Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys}}
 	if s.project != "" {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
@@ -118,13 +121,13 @@ func (s deployKey) undo(w wish) undo {
 		}
 	}
 	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
-		for _, d := range w.inv.On(w.host) {
-			if d.Name != w.deployment.Name && d.User == s.user && d.Project == s.project && f.Has("carried", d.Name) {
+		for _, d := range t.inv.On(t.host) {
+			if d.Name != t.deployment.Name && d.User == s.user && d.Project == s.project && f.Has("carried", d.Name) {
 				return nil, nil
 			}
 		}
 		for _, name := range f["carried"] {
-			if name != w.deployment.Name && sameOrigin(f.Get("origin "+name), gitURL(w.inv.GitLab.SSH, s.project)) {
+			if name != t.deployment.Name && sameOrigin(f.Get("origin "+name), gitURL(t.inv.GitLab.SSH, s.project)) {
 				return nil, nil
 			}
 		}
@@ -136,15 +139,19 @@ func (s deployKey) undo(w wish) undo {
 				changes = append(changes, provision.Note("%s has another key named %s, which is not the one of this host", s.project, s.title))
 				continue
 			}
-			summary := fmt.Sprintf("let the key of %s read %s no longer", s.user, s.project)
+			object := s.user + "'s deploy key from " + s.project
 			if i > 0 {
-				summary += fmt.Sprintf(" (%d)", i+1)
+				object += fmt.Sprintf(" (%d)", i+1)
 			}
-			changes = append(changes, call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }, "%s", summary))
+			changes = append(changes, provision.Change{
+				Verb:   provision.Remove,
+				Object: object,
+				Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }),
+			})
 		}
 		for _, public := range f["foreign"] {
 			if slices.Contains(held, public) {
-				changes = append(changes, provision.Note("the key of %s can still read %s, as somebody else has registered it", s.user, s.project))
+				changes = append(changes, provision.Note("%s's key stays a deploy key of %s: somebody else has added it", s.user, s.project))
 			}
 		}
 		return append(changes, hidden(f, "a deploy key named %s", s.title)...), nil

@@ -6,8 +6,8 @@ import (
 	"provision/provision"
 )
 
-// settings wants what the gate must know of one deployment.
-type settings struct {
+// deploySettings wants what the gate must know of one deployment.
+type deploySettings struct {
 	deployment, user, directory string
 	registry                    string // the host of it, which the images come from
 	wait                        int    // how long a deploy waits for health, in seconds
@@ -17,20 +17,20 @@ type settings struct {
 	version, before             string // a variable and a service; either may be ""
 }
 
-func settingsOf(w wish) settings {
-	d := w.deployment
-	return settings{
-		deployment: d.Name, user: d.User, directory: d.Directory, registry: w.inv.Registry.Host,
+func deploySettingsOf(t target) deploySettings {
+	d := t.deployment
+	return deploySettings{
+		deployment: d.Name, user: d.User, directory: d.Directory, registry: t.inv.Registry.Host,
 		wait: int(d.Wait.Seconds()), rollback: d.Rollback, keep: d.KeepImages, logs: d.Logs, version: d.Version, before: d.Before,
 	}
 }
 
-func (s settings) Name() string { return "settings " + s.deployment }
+func (s deploySettings) Name() string { return "deploy-settings " + s.deployment }
 
-func (s settings) file() string { return "/etc/provision/deployments/" + s.deployment }
+func (s deploySettings) file() string { return "/etc/provision/deployments/" + s.deployment }
 
 // text is the file. The rules of the inventory let no value hold a line break.
-func (s settings) text() string {
+func (s deploySettings) text() string {
 	text := fmt.Sprintf("user=%s\ndirectory=%s\nregistry=%s\nwait=%d\n", s.user, s.directory, s.registry, s.wait)
 	if s.rollback {
 		text += "rollback=yes\n"
@@ -48,34 +48,39 @@ func (s settings) text() string {
 	return text
 }
 
-func (s settings) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
+func (s deploySettings) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
 
-func (s settings) Plan(f provision.Facts) ([]provision.Change, error) {
+func (s deploySettings) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(s.text(), "644") {
 		return nil, nil
 	}
-	summary := fmt.Sprintf("write the deploy settings of %s (~%s/%s, health timeout %ds", s.deployment, s.user, s.directory, s.wait)
+	remark := fmt.Sprintf("(~%s/%s, health timeout %ds", s.user, s.directory, s.wait)
 	if s.rollback {
-		summary += ", rollback"
+		remark += ", rollback"
 	}
 	if s.version != "" {
-		summary += ", version in " + s.version
+		remark += ", version in " + s.version
 	}
 	if s.before != "" {
-		summary += ", before: " + s.before
+		remark += ", before: " + s.before
 	}
 	if s.logs > 0 {
-		summary += fmt.Sprintf(", logs %d", s.logs)
+		remark += fmt.Sprintf(", logs %d", s.logs)
 	}
-	return []provision.Change{{Summary: summary + ")", Do: install(s.file(), s.text(), "644")}}, nil
+	return []provision.Change{{
+		Verb:   provision.Write,
+		Object: "the deploy settings of " + s.deployment,
+		Remark: remark + ")",
+		Do:     install(s.file(), s.text(), "644"),
+	}}, nil
 }
 
 // undo removes the file. While it is there, an interrupted removal can go on.
-func (s settings) undo(wish) undo {
+func (s deploySettings) undo(target) undo {
 	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("file") == "" {
 			return nil, nil
 		}
-		return []provision.Change{asRoot("let the gate forget "+s.deployment, removeFile, s.file(), "/etc/provision")}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "the deploy settings of " + s.deployment}, removeFile, s.file(), "/etc/provision")}, nil
 	}}
 }

@@ -6,7 +6,7 @@ import "provision/provision"
 // templates/deploy.sh. Nothing of that is wanted of a host, and all of it goes.
 type deploys struct{ deployment, user string }
 
-func deploysOf(w wish) deploys { return deploys{w.deployment.Name, w.deployment.User} }
+func deploysOf(t target) deploys { return deploys{t.deployment.Name, t.deployment.User} }
 
 func (deploys) wanted() bool { return false }
 
@@ -20,12 +20,12 @@ func (s deploys) Probe() provision.Probe {
 
 func (deploys) Plan(provision.Facts) ([]provision.Change, error) { return nil, nil }
 
-func (s deploys) undo(wish) undo {
+func (s deploys) undo(target) undo {
 	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("there") == "" {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.user, "remove ~"+s.user+"/.provision/"+s.deployment, `
+		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: "~" + s.user + "/.provision/" + s.deployment}, `
 rm -rf ".provision/$1"
 rmdir .provision 2>/dev/null || :
 `, s.deployment)}, nil

@@ -5,7 +5,7 @@ import "provision/provision"
 // dockerGroup wants the group whose members may use Docker's socket.
 type dockerGroup struct{}
 
-func dockerGroupOf(wish) dockerGroup { return dockerGroup{} }
+func dockerGroupOf(target) dockerGroup { return dockerGroup{} }
 
 func (dockerGroup) Name() string { return "docker-group" }
 
@@ -20,7 +20,8 @@ func (dockerGroup) Plan(f provision.Facts) ([]provision.Change, error) {
 	// The packages of Docker make the group themselves, and may be installed
 	// just before this runs.
 	return []provision.Change{{
-		Summary: "make the group docker",
-		Do:      provision.Script{Text: `getent group docker >/dev/null || groupadd --system docker`},
+		Verb:   provision.Create,
+		Object: "system group docker",
+		Do:     provision.Script{Text: `getent group docker >/dev/null || groupadd --system docker`},
 	}}, nil
 }

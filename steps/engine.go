@@ -17,7 +17,7 @@ type engine struct {
 	install bool // from the packages of the distribution
 }
 
-func engineOf(w wish) engine { return engine{w.host.Engine == inventory.EngineDistribution} }
+func engineOf(t target) engine { return engine{t.host.Engine == inventory.EngineDistribution} }
 
 func (engine) Name() string { return "engine" }
 
@@ -61,9 +61,9 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if len(lacks) == 0 {
 		if !s.install {
-			return nil, hint.Add(fmt.Errorf("the installation of %s was interrupted", list(unfinished)), "finish it: dpkg --configure -a")
+			return nil, hint.Add(fmt.Errorf("the installation of %s was interrupted", joinAnd(unfinished)), "finish it: dpkg --configure -a")
 		}
-		return []provision.Change{aptInstall("finish the installation of "+list(unfinished)+", which was interrupted", unfinished)}, nil
+		return []provision.Change{aptInstall(joinAnd(unfinished), "(finishes an interrupted installation)", unfinished)}, nil
 	}
 	packages, err := s.packages(f, lacks)
 	if err != nil {
@@ -82,20 +82,20 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		if packages == nil {
 			advice = "install " + it + " from https://docs.docker.com/engine/install/"
 		}
-		return nil, hint.Add(fmt.Errorf("the host has no %s", list(names)), "%s", advice)
+		return nil, hint.Add(fmt.Errorf("the host has no %s", joinAnd(names)), "%s", advice)
 	}
 	if packages == nil {
-		return nil, hint.Add(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), list(names)),
+		return nil, hint.Add(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), joinAnd(names)),
 			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
-	return []provision.Change{aptInstall("install "+list(names)+" ("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
+	return []provision.Change{aptInstall(joinAnd(names), "("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
 }
 
 // aptInstall installs packages. On a terminal of its own dpkg would outlive an
 // interrupt. What an interrupt leaves half done keeps apt from working, so that
 // is finished first.
-func aptInstall(summary string, packages []string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{Args: packages, Text: `
+func aptInstall(what, remark string, packages []string) provision.Change {
+	return provision.Change{Verb: provision.Install, Object: what, Remark: remark, Do: provision.Script{Args: packages, Text: `
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 dpkg --configure -a || :
 apt-get update -q

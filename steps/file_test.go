@@ -14,7 +14,7 @@ func TestInstallScript(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		step := registryCA{"registry.example.com:5050", "-----BEGIN\n"}
 		file := filepath.Join(s.dir, "etc/docker/certs.d/registry.example.com:5050/provision.crt")
-		const summary = "let docker trust the CA of registry.example.com:5050"
+		const summary = "install /etc/docker/certs.d/registry.example.com:5050/provision.crt (CA certificate of registry.example.com:5050)"
 		for name, spoil := range map[string]func() error{
 			"missing": func() error { return nil },
 			"text":    func() error { return os.WriteFile(file, []byte("other"), 0o644) },

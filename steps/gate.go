@@ -15,9 +15,9 @@ const (
 )
 
 // The deploy comes first: a gate of the same version needs it.
-func deployProgramOf(wish) gate { return gate{"deploy-program", deployFile, templates.Deploy} }
+func deployProgramOf(target) gate { return gate{"deploy-program", deployFile, templates.Deploy} }
 
-func gateOf(wish) gate { return gate{"gate", gateFile, templates.Gate} }
+func gateOf(target) gate { return gate{"gate", gateFile, templates.Gate} }
 
 func (g gate) Name() string { return g.name }
 
@@ -27,16 +27,16 @@ func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(g.text, "755") {
 		return nil, nil
 	}
-	summary := "install " + g.file
+	change := provision.Change{Verb: provision.Install, Object: g.file, Do: install(g.file, g.text, "755")}
 	if f.Get("file") != "" {
-		summary = "replace " + g.file + ", which is another version or was altered"
+		change.Verb, change.Remark = provision.Update, "(another version, or altered)"
 	}
-	return []provision.Change{{Summary: summary, Do: install(g.file, g.text, "755")}}, nil
+	return []provision.Change{change}, nil
 }
 
 // undo removes both programs, where no deployment is left, and the folders
 // that are ours alone.
-func (g gate) undo(w wish) undo {
+func (g gate) undo(t target) undo {
 	script := provision.Script{Text: lookAtCarried + `
 for file in ` + gateFile + ` ` + deployFile + `; do
 	! [ -e "$file" ] || fact there "$file"
@@ -46,15 +46,15 @@ for dir in /etc/provision /usr/local/lib/provision; do
 done
 `}
 	return undo{g.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		var changes []provision.Change
 		for _, file := range f["there"] {
-			changes = append(changes, asRoot("remove "+file, removeFile, file, "/usr/local/lib/provision"))
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: file}, removeFile, file, "/usr/local/lib/provision"))
 		}
 		if bare := f["bare"]; len(bare) > 0 {
-			changes = append(changes, asRoot("remove what is left of "+list(bare), `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: joinAnd(bare), Remark: "(empty directories)"}, `find "$@" -depth -type d -exec rmdir {} \;`, bare...))
 		}
 		return changes, nil
 	}}

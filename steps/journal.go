@@ -12,7 +12,7 @@ const JournalLines = 10_000
 // journal looks what a host has logged about itself, and changes nothing.
 type journal struct{ since int64 }
 
-func journalOf(wish) journal { return journal{} }
+func journalOf(target) journal { return journal{} }
 
 func (journal) wanted() bool { return false }
 

@@ -17,7 +17,7 @@ func TestKinds(t *testing.T) {
 	inv, given := inventoryOf(t, "")
 	plans, removals := fixturesOf(t, "plan"), fixturesOf(t, "remove")
 	for _, k := range kinds() {
-		w := wishes(inv, inv.Hosts[0], inv.Deployments, given)[0]
+		w := targets(inv, inv.Hosts[0], inv.Deployments, given)[0]
 		name := kindOf(k.step(w))
 		if (k.undo == nil) == (k.stays == "") {
 			t.Errorf("%s: it is either undone, or says why not: %q", name, k.stays)
@@ -41,7 +41,7 @@ func isMade(k kind) bool {
 	for _, change := range inventories {
 		inv, given := plainInventory()
 		change(inv, &given)
-		if len(k.wanted(nil, wishes(inv, inv.Hosts[0], inv.Deployments, given)[0])) > 0 {
+		if len(k.wanted(nil, targets(inv, inv.Hosts[0], inv.Deployments, given)[0])) > 0 {
 			return true
 		}
 	}
@@ -74,7 +74,7 @@ func TestKindsAreAll(t *testing.T) {
 	listed := map[string]bool{"undo": true}
 	inv, given := inventoryOf(t, "")
 	for _, k := range kinds() {
-		s := k.step(wishes(inv, inv.Hosts[0], inv.Deployments, given)[0])
+		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])
 		listed[reflect.TypeOf(s).Name()] = true
 	}
 	files, err := filepath.Glob("*.go")

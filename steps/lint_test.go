@@ -81,7 +81,7 @@ func everyScript(t *testing.T) []namedScript {
 		changes, _ := c.step.Plan(c.facts)
 		for _, change := range changes {
 			if s, ok := change.Do.(provision.Script); ok {
-				add(change.Summary, s)
+				add(change.String(), s)
 			}
 		}
 	}
@@ -94,13 +94,13 @@ func everyScript(t *testing.T) []namedScript {
 		changes, _ := c.step.Plan(c.facts)
 		for _, change := range changes {
 			if s, ok := change.Do.(provision.Script); ok {
-				add(change.Summary, s)
+				add(change.String(), s)
 			}
 		}
 	}
 	inv, given := inventoryOf(t, "")
 	for _, k := range kinds() { // and of those that are only undone, or only look
-		s := k.step(wishes(inv, inv.Hosts[0], inv.Deployments, given)[0])
+		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])
 		add("look "+s.Name(), s.Probe().Script)
 	}
 	return scripts
@@ -115,8 +115,7 @@ func programOf(t *testing.T, s provision.Script) string {
 		t.Error("the script has no arguments, but uses them")
 	}
 	var program strings.Builder
-	wish := probing{s}
-	_, err := provision.Look(t.Context(), provision.Target{Name: "h", Host: capture{&program}}, []provision.Step{wish})
+	_, err := provision.Look(t.Context(), provision.Target{Name: "h", Host: capture{&program}}, []provision.Step{probing{s}})
 	if !errors.Is(err, errCaptured) {
 		t.Fatal(err)
 	}

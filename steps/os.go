@@ -12,7 +12,7 @@ import (
 // what the other steps need is told so before anything is changed.
 type osStep struct{ asUser bool }
 
-func osOf(w wish) osStep { return osStep{w.given.AsUser} }
+func osOf(t target) osStep { return osStep{t.given.AsUser} }
 
 func (osStep) Name() string { return "os" }
 
@@ -37,7 +37,7 @@ func (s osStep) Plan(f provision.Facts) ([]provision.Change, error) {
 			"set become to sudo or doas in the inventory")
 	}
 	if lacks := f["lacks"]; len(lacks) > 0 {
-		return nil, hint.Add(fmt.Errorf("the host has no %s", list(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
+		return nil, hint.Add(fmt.Errorf("the host has no %s", joinAnd(lacks)), "Debian and Ubuntu have them all; other systems need util-linux, shadow and coreutils")
 	}
 	if init := f.Get("init"); init != "systemd" {
 		return nil, fmt.Errorf("the host is started by %q; only systemd is supported", init)

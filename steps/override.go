@@ -19,8 +19,8 @@ type override struct {
 	source, text                string
 }
 
-func overrideOf(w wish) override {
-	d := w.deployment
+func overrideOf(t target) override {
+	d := t.deployment
 	s := override{deployment: d.Name, user: d.User, directory: d.Directory}
 	if d.Override != nil {
 		s.source, s.text = d.Override.Path, d.Override.Text
@@ -64,20 +64,20 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, nil
 	case "":
 		return []provision.Change{{
-			Summary: fmt.Sprintf("write %s, for the next deploy", home),
-			Detail:  udiff.Unified("/dev/null", s.source, "", s.text),
-			Do:      s.write(),
+			Verb: provision.Write, Object: home, Remark: "(for the next deploy)",
+			Detail: udiff.Unified("/dev/null", s.source, "", s.text),
+			Do:     s.write(),
 		}}, nil
 	}
 	before := strings.Join(f["line"], "\n") + "\n"
-	summary := fmt.Sprintf("replace %s for the next deploy, keeping what is there as a backup beside it", home)
+	remark := "(for the next deploy; the edited file is kept as a backup)"
 	if f.Get("digest") == f.Get("wrote") {
-		summary = fmt.Sprintf("replace %s, which is as it was written here before, for the next deploy", home)
+		remark = "(for the next deploy)"
 	}
 	return []provision.Change{{
-		Summary: summary,
-		Detail:  udiff.Unified(home, s.source, before, s.text),
-		Do:      s.write(),
+		Verb: provision.Update, Object: home, Remark: remark,
+		Detail: udiff.Unified(home, s.source, before, s.text),
+		Do:     s.write(),
 	}}, nil
 }
 

@@ -11,7 +11,7 @@ import (
 // recall looks what a host knows itself of a deployment, and changes nothing.
 type recall struct{ deployment string }
 
-func recallOf(w wish) recall { return recall{w.deployment.Name} }
+func recallOf(t target) recall { return recall{t.deployment.Name} }
 
 func (recall) wanted() bool { return false }
 

@@ -14,8 +14,8 @@ type registryCA struct {
 	pem      string
 }
 
-func registryCAOf(w wish) registryCA {
-	return registryCA{w.inv.Registry.Host, string(w.inv.Registry.CA)}
+func registryCAOf(t target) registryCA {
+	return registryCA{t.inv.Registry.Host, string(t.inv.Registry.CA)}
 }
 
 func (s registryCA) wanted() bool { return s.pem != "" }
@@ -33,24 +33,26 @@ func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, nil
 	}
 	return []provision.Change{{
-		Summary: "let docker trust the CA of " + s.registry,
-		Do:      install(s.file(), s.pem, "644"),
+		Verb:   provision.Install,
+		Object: s.file(),
+		Remark: "(CA certificate of " + s.registry + ")",
+		Do:     install(s.file(), s.pem, "644"),
 	}}, nil
 }
 
-// undo trusts the CA of the registry no longer, where nobody needs it.
-func (s registryCA) undo(w wish) undo {
+// undo removes the certificate, where nobody needs it.
+func (s registryCA) undo(t target) undo {
 	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		if f.Get("file") == "" {
-			if f.Get("empty") == "" || !f.Has("carried", w.deployment.Name) {
+			if f.Get("empty") == "" || !f.Has("carried", t.deployment.Name) {
 				return nil, nil // nobody knows whose folder that is
 			}
-			return []provision.Change{asRoot("remove the empty folder "+path.Dir(s.file()), removeFile, s.file(), "/etc/docker/certs.d")}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "empty directory " + path.Dir(s.file())}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 		}
-		return []provision.Change{asRoot("let docker trust the CA of "+s.registry+" no longer", removeFile, s.file(), "/etc/docker/certs.d")}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: s.file(), Remark: "(CA certificate of " + s.registry + ")"}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 	}}
 }

@@ -42,21 +42,21 @@ const (
 // on apply replaces it.
 const WarnDays = 30
 
-func registryLoginOf(w wish) registryLogin {
-	d := w.deployment
+func registryLoginOf(t target) registryLogin {
+	d := t.deployment
 	s := registryLogin{
-		user: d.User, registry: w.inv.Registry.Host, title: d.User + "@" + w.host.Name,
-		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: w.given.Salt, directory: d.Directory,
+		user: d.User, registry: t.inv.Registry.Host, title: d.User + "@" + t.host.Name,
+		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 	}
-	s.retire = w.given.Retire[s.Name()]
-	if s.renew = w.given.Renew; s.renew == 0 {
+	s.retire = t.given.Retire[s.Name()]
+	if s.renew = t.given.Renew; s.renew == 0 {
 		s.renew = WarnDays
 	}
-	switch credential := w.inv.Registry.Credential; credential.Kind {
+	switch credential := t.inv.Registry.Credential; credential.Kind {
 	case inventory.DeployToken:
 		s.kind = forge.DeployToken
 	case inventory.Named:
-		password, _ := w.given.RegistryPassword.Reveal()
+		password, _ := t.given.RegistryPassword.Reveal()
 		s.named = secret.New(credential.Username + "\n" + password)
 		s.digest, _ = secret.New(credential.Username + ":" + password).Digest(s.salt)
 	default:
@@ -129,17 +129,18 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if f.Get("loose") != "" && f.Get("login") != "" {
 		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("let nobody else read ~%s/.docker/config.json", s.user),
-			Do:      provision.Script{User: s.user, Text: `chmod go= .docker/config.json`},
+			Verb:   provision.Chmod,
+			Object: fmt.Sprintf("go= ~%s/.docker/config.json", s.user),
+			Do:     provision.Script{User: s.user, Text: `chmod go= .docker/config.json`},
 		})
 	}
 	if s.kind == "" {
 		if f.Get("digest") != s.digest && s.salt != "" {
-			changes = append(changes, s.login("", s.named))
+			changes = append(changes, s.login(s.named))
 		}
 		return changes, nil
 	}
-	held, unused, err := s.judge(f)
+	held, unused, err := s.decide(f)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +155,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	for _, id := range unused {
 		changes = append(changes, provision.Change{
-			Summary: fmt.Sprintf("revoke the %s %d of %s, which nobody holds", s.kind, id, s.owner),
-			Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
+			Verb:   provision.Revoke,
+			Object: fmt.Sprintf("unused %s %d of %s", s.kind, id, s.owner),
+			Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
 		})
 	}
 	for _, id := range f["foreign"] {
@@ -167,7 +169,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 // unusable returns an error where a login would not be kept in config.json.
 func (s registryLogin) unusable(f provision.Facts) error {
 	if f.Get("config") == "broken" {
-		return hint.Add(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "mend it, or move it away to have a new one made")
+		return hint.Add(fmt.Errorf("~%s/.docker/config.json is not valid JSON", s.user), "repair it, or move it away: apply creates a new one")
 	}
 	store, others := f["store"], f["helper"]
 	if len(others) > 0 {
@@ -199,9 +201,9 @@ type heldToken struct {
 	days int // until then
 }
 
-// judge decides what becomes of the tokens: of the one that the host holds, and
+// decide returns what becomes of the tokens: of the one that the host holds, and
 // which are of no use to it, at the latest when it holds another.
-func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64, err error) {
+func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
 	login := f.Get("login")
 	held.id = strings.TrimPrefix(strings.TrimPrefix(login, loginPrefix), deployTokenPrefix)
 	if held.id != login {
@@ -237,18 +239,20 @@ func (s registryLogin) judge(f provision.Facts) (held heldToken, unused []int64,
 // works, so the other is tried before that one goes.
 func (s registryLogin) replace(held heldToken) []provision.Change {
 	why := map[fate]string{
-		retired: fmt.Sprintf(", in place of token %s", held.id),
-		ending:  fmt.Sprintf(", as token %s ends in %d days", held.id, held.days),
-		dead:    fmt.Sprintf(", as token %s is revoked or expired", held.id),
+		retired: fmt.Sprintf("(replaces token %s)", held.id),
+		ending:  fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
+		dead:    fmt.Sprintf("(token %s is revoked or expired)", held.id),
 	}
 	credential := secret.Born(nil)
 	changes := []provision.Change{{
-		Summary: fmt.Sprintf("make the %s %s of %s%s", s.kind, s.title, s.owner, why[held.fate]),
-		Do:      provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
-	}, s.login(" with it", credential)}
+		Verb:   provision.Create,
+		Object: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner),
+		Remark: why[held.fate],
+		Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
+	}, s.login(credential)}
 	if held.fate == retired {
 		changes = append(changes, provision.Change{
-			Summary: "pull with it",
+			Verb: provision.Test, Object: "the new token: docker compose pull",
 			Do: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 cd "$1"
 docker compose pull --quiet
@@ -259,11 +263,11 @@ docker compose pull --quiet
 }
 
 func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
-	wish := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
+	ask := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
 	if s.kind == forge.AccessToken {
-		wish.Level, wish.Description = forge.Reporter, s.description()
+		ask.Level, ask.Description = forge.Reporter, s.description()
 	}
-	token, err := g.CreateToken(ctx, s.owner, s.kind, wish)
+	token, err := g.CreateToken(ctx, s.owner, s.kind, ask)
 	if err != nil {
 		if s.kind == forge.AccessToken && errors.Is(err, forge.ErrForbidden) {
 			err = hint.Add(err, `group access tokens need the role Owner, and on GitLab.com Premium; registry.credential = "deploy-token" needs neither Premium nor a bot user`)
@@ -290,11 +294,13 @@ func (s registryLogin) hint() string {
 	return fmt.Sprintf("is %s the registry of this GitLab? run again when it answers", s.registry)
 }
 
-func (s registryLogin) login(how string, credential secret.Value) provision.Change {
+func (s registryLogin) login(credential secret.Value) provision.Change {
 	return provision.Change{
-		Summary: fmt.Sprintf("log %s in to %s%s", s.user, s.registry, how),
-		Hint:    s.hint(),
-		Do:      provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
+		Verb:   provision.DockerLogin,
+		Object: s.registry,
+		Remark: "as " + s.user,
+		Hint:   s.hint(),
+		Do:     provision.Script{User: s.user, Args: []string{s.registry}, Secret: credential, Text: templates.Login},
 	}
 }
 
@@ -308,7 +314,7 @@ func (s registryLogin) inUse(f provision.Facts) []string {
 
 // undo takes away the login, and then its token, unless another deployment of
 // the user needs them.
-func (s registryLogin) undo(w wish) undo {
+func (s registryLogin) undo(t target) undo {
 	probe := s.Probe()
 	probe.Script.Text = lookAtOthers + templates.Logins
 	probe.Ask = nil
@@ -316,7 +322,7 @@ func (s registryLogin) undo(w wish) undo {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) { return s.askAll(ctx, g) }
 	}
 	return undo{s.Name(), probe, func(f provision.Facts) ([]provision.Change, error) {
-		if len(w.others(f)) > 0 {
+		if len(t.others(f)) > 0 {
 			return nil, nil
 		}
 		var changes []provision.Change
@@ -325,7 +331,7 @@ func (s registryLogin) undo(w wish) undo {
 			changes = append(changes, provision.Note("~%s/.docker/config.json is not valid JSON, and stays", s.user))
 		case login == "":
 		case s.made(login, f):
-			changes = append(changes, asUser(s.user, fmt.Sprintf("log %s out of %s", s.user, s.registry), templates.Logout, s.registry, login))
+			changes = append(changes, asUser(s.user, provision.Change{Verb: provision.DockerLogout, Object: s.registry, Remark: "as " + s.user}, templates.Logout, s.registry, login))
 		default:
 			changes = append(changes, provision.Note("the login of %s to %s stays, as somebody else has made it", s.user, s.registry))
 		}
@@ -334,8 +340,11 @@ func (s registryLogin) undo(w wish) undo {
 			if err != nil {
 				return nil, err
 			}
-			changes = append(changes, call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) },
-				"revoke the %s %d of %s", s.kind, id, s.owner))
+			changes = append(changes, provision.Change{
+				Verb:   provision.Revoke,
+				Object: fmt.Sprintf("%s %d of %s", s.kind, id, s.owner),
+				Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return g.RevokeToken(ctx, s.owner, s.kind, id) }),
+			})
 		}
 		return append(changes, hidden(f, "a token named %s", s.title)...), nil
 	}}

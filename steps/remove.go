@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"fmt"
 	"slices"
 
 	"provision/inventory"
@@ -14,7 +13,7 @@ type stage int
 
 // The stages of a removal, in their order.
 const (
-	accessOfCI stage = iota // CI is let in no longer, before anything else
+	accessOfCI stage = iota // the CI key is revoked before anything else
 	running                 // what runs
 	inGitLab                // what GitLab shows, while the host can still tell which is its own
 	homeFiles               // what the user has
@@ -25,14 +24,14 @@ const (
 )
 
 // Remove returns the steps that undo a deployment, in the order in which it
-// is undone: first CI is let in no longer, and the host forgets last what it
-// has to know to go on after an interruption.
+// is undone: the CI key is revoked first, and what the host has to know to go on
+// after an interruption is removed last.
 //
 // The deployment may be one that the inventory does not name: see [Recall].
 // What others need stays: the other deployments that the host carries.
 func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventory.Deployment, given Given) []provision.Step {
 	var steps []provision.Step
-	for _, u := range undoings([]wish{{inv: inv, host: host, deployment: deployment, selected: []*inventory.Deployment{deployment}, given: given}}) {
+	for _, u := range undoings([]target{{inv: inv, host: host, deployment: deployment, selected: []*inventory.Deployment{deployment}, given: given}}) {
 		steps = append(steps, u)
 	}
 	return steps
@@ -43,7 +42,7 @@ func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventor
 // deployments are all on that host, and the inventory names them.
 func Forget(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	var steps []provision.Step
-	for _, u := range undoings(wishes(inv, host, deployments, given)) {
+	for _, u := range undoings(targets(inv, host, deployments, given)) {
 		if u.probe.Ask != nil {
 			u.probe.Script = provision.Script{}
 			steps = addStep(steps, u)
@@ -52,23 +51,23 @@ func Forget(inv *inventory.Inventory, host *inventory.Host, deployments []*inven
 	return steps
 }
 
-// undoings returns the undoing of each kind for each wish, in order.
-func undoings(wishes []wish) []undo {
+// undoings returns the undoing of each kind for each target, in order.
+func undoings(targets []target) []undo {
 	var all []undo
 	for in := range stages {
 		for _, k := range slices.Backward(kinds()) {
 			if k.undo == nil || k.stage != in {
 				continue
 			}
-			for _, w := range wishes {
-				all = append(all, k.undo(w))
+			for _, t := range targets {
+				all = append(all, k.undo(t))
 			}
 		}
 	}
 	return all
 }
 
-// undo is a step whose wish is that something is not there.
+// undo is a step that wants something not to be there.
 type undo struct {
 	name  string
 	probe provision.Probe
@@ -98,19 +97,16 @@ done
 `
 
 // others returns the names of the other deployments that the host carries.
-func (w wish) others(f provision.Facts) []string {
-	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == w.deployment.Name })
+func (t target) others(f provision.Facts) []string {
+	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == t.deployment.Name })
 }
 
-// asUser and asRoot make changes of a script.
-func asUser(user, summary, text string, args ...string) provision.Change {
-	return provision.Change{Summary: summary, Do: provision.Script{User: user, Text: text, Args: args}}
+// asUser and asRoot have a change made by a script.
+func asUser(user string, c provision.Change, text string, args ...string) provision.Change {
+	c.Do = provision.Script{User: user, Text: text, Args: args}
+	return c
 }
 
-func asRoot(summary, text string, args ...string) provision.Change {
-	return asUser("", summary, text, args...)
-}
-
-func call(do provision.Call, format string, args ...any) provision.Change {
-	return provision.Change{Summary: fmt.Sprintf(format, args...), Do: do}
+func asRoot(c provision.Change, text string, args ...string) provision.Change {
+	return asUser("", c, text, args...)
 }

@@ -94,7 +94,7 @@ func TestRecalledNothing(t *testing.T) {
 func TestRemoveOrder(t *testing.T) {
 	inv, given := inventoryOf(t, "")
 	var names []string
-	const want = "ci-key ci-variables containers deploys registry-login deploy-key checkout repo-key git-host user look registry-ca settings gate"
+	const want = "ci-key ci-variables containers deploys registry-login deploy-key checkout repo-key known-hosts user verify-script registry-ca deploy-settings gate"
 	for _, s := range Remove(inv, inv.Hosts[0], inv.Deployments[0], given) {
 		if kind := kindOf(s); slices.Contains(strings.Fields(want), kind) {
 			names = append(names, kind)
@@ -220,7 +220,7 @@ func TestRemoveCheckoutScripts(t *testing.T) {
 		make()
 		s.write(t, ".frobnicator.removed/.git/HEAD", "", 0o644)
 		done, err = s.one(t, removal)
-		checkDone(t, done, err, "remove what is left of an earlier "+home, "remove "+home)
+		checkDone(t, done, err, "remove ~deploy-frobnicator/.frobnicator.removed (left by an interrupted removal)", "remove "+home)
 
 		// Of a clone that somebody else has made, only the override goes.
 		make()

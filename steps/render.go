@@ -20,21 +20,21 @@ func GateFiles() []File {
 	return []File{{gateFile, templates.Gate}, {deployFile, templates.Deploy}}
 }
 
-// SettingsFile is what the gate knows of a deployment.
+// SettingsFile has the deploy settings of a deployment.
 func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
-	s := settingsOf(wish{inv: inv, deployment: d})
+	s := deploySettingsOf(target{inv: inv, deployment: d})
 	return File{s.file(), s.text()}
 }
 
 // OverrideFile is the compose.override.yaml of a deployment that has an
 // override.
 func OverrideFile(d *inventory.Deployment) File {
-	s := overrideOf(wish{deployment: d})
+	s := overrideOf(target{deployment: d})
 	return File{"~" + d.User + "/" + s.file(), s.text}
 }
 
-// AuthorizedKey is the line that lets the deploy key in. The key is made when
-// apply needs it; here PUBLIC-KEY and FINGERPRINT stand for it.
+// AuthorizedKey is the line of the CI key. The key is generated when apply needs
+// it; here PUBLIC-KEY and FINGERPRINT stand for it.
 func AuthorizedKey(d *inventory.Deployment) File {
 	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	const fingerprint = "SHA256:kmYcvdi2GkPeWxB6XLjrZB8JHsy2Hm8luHMFp9GMvqk"

@@ -11,15 +11,15 @@ import (
 // repoKey wants the user to have a key pair to clone with. The private half
 // is made on the host and never leaves it; one that is there is never made
 // again, unless it is to be retired. Then the new pair stands beside it, as
-// id_ed25519.next, until the new one is registered and tried: see repoKeySwap.
+// id_ed25519.next, until the new one is registered and tried: see repoKeySwitch.
 type repoKey struct {
 	user, comment string
 	retire        []string // the public half of a key not to be used any more
 }
 
-func repoKeyOf(w wish) repoKey {
-	s := repoKey{user: w.deployment.User, comment: keyMark + w.deployment.User + "@" + w.host.Name}
-	s.retire = w.given.Retire[s.Name()]
+func repoKeyOf(t target) repoKey {
+	s := repoKey{user: t.deployment.User, comment: keyMark + t.deployment.User + "@" + t.host.Name}
+	s.retire = t.given.Retire[s.Name()]
 	return s
 }
 
@@ -53,16 +53,16 @@ func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	public := f.Get("public")
 	switch {
 	case public == "":
-		return []provision.Change{s.make("make a key pair for "+s.user, "id_ed25519")}, nil
+		return []provision.Change{s.generate("an SSH key pair for "+s.user, "", "id_ed25519")}, nil
 	case slices.Contains(s.retire, public) && f.Get("next") == "":
-		return []provision.Change{s.make("make the next key pair for "+s.user+", beside the one in use", "id_ed25519.next")}, nil
+		return []provision.Change{s.generate("a new SSH key pair for "+s.user, "(the old one stays active)", "id_ed25519.next")}, nil
 	}
 	return nil, nil
 }
 
-func (s repoKey) make(summary, name string) provision.Change {
+func (s repoKey) generate(object, remark, name string) provision.Change {
 	return provision.Change{
-		Summary: summary,
+		Verb: provision.Generate, Object: object, Remark: remark,
 		Do: provision.Script{User: s.user, Args: []string{s.comment, name}, Text: `
 [ -d .ssh ] || mkdir -m 700 .ssh
 new=$(mktemp -u .ssh/key.XXXXXX)
@@ -90,7 +90,7 @@ func (s repoKey) inUse(f provision.Facts) []string {
 }
 
 // undo removes the pair, if it was made here, and what a rotation has left.
-func (s repoKey) undo(w wish) undo {
+func (s repoKey) undo(t target) undo {
 	script := provision.Script{User: s.user, Text: lookAtOthers + `
 for key in id_ed25519 id_ed25519.next; do
 	case $(ssh-keygen -y -P '' -f ".ssh/$key" 2>/dev/null </dev/null) in
@@ -100,10 +100,10 @@ done
 ! [ -e .ssh/id_ed25519.retired.pub ] || fact made id_ed25519.retired
 `}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(f["made"]) == 0 || len(w.others(f)) > 0 {
+		if len(f["made"]) == 0 || len(t.others(f)) > 0 {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.user, "remove the key pair of "+s.user, `
+		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Remove, Object: "the SSH key pair of " + s.user}, `
 for key; do
 	rm -f ".ssh/$key.pub"
 	rm -f ".ssh/$key"

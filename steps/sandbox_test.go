@@ -178,7 +178,7 @@ func (s *sandbox) apply(t *testing.T, f *forgetest.Fake, steps ...provision.Step
 	t.Helper()
 	err = provision.Apply(t.Context(), s.target(f), steps, func(e provision.Event) {
 		if e.Kind == provision.Done {
-			done = append(done, e.Change)
+			done = append(done, e.Change.String())
 		}
 		if e.Kind == provision.Said {
 			t.Logf("%s: %s", e.Step, e.Text)

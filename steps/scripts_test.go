@@ -71,7 +71,7 @@ func TestApplyInASandbox(t *testing.T) {
 				switch kind, _, _ := strings.Cut(step.Name(), " "); kind {
 				case name:
 					steps = append(steps, step)
-				case "settings", "carried", "repo-key", "deploy-key", "repo-key-swap", "registry-login", "git-host", "checkout", "ci-variables", "ci-key", "containers":
+				case "deploy-settings", "unmanaged", "repo-key", "deploy-key", "repo-key-switch", "registry-login", "known-hosts", "checkout", "ci-variables", "ci-key", "containers":
 					if name == "override" {
 						steps = append(steps, step)
 					}
@@ -129,7 +129,7 @@ func TestRepoKeyScripts(t *testing.T) {
 	pair := repoKey{user: theUser, comment: "who@where"}
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		done, err := s.one(t, pair)
-		checkDone(t, done, err, "make a key pair for deploy-frobnicator")
+		checkDone(t, done, err, "generate an SSH key pair for deploy-frobnicator")
 		private := s.read(t, ".ssh/id_ed25519")
 		if !strings.HasPrefix(s.read(t, ".ssh/id_ed25519.pub"), "ssh-ed25519 ") || !strings.HasSuffix(s.read(t, ".ssh/id_ed25519.pub"), " who@where\n") {
 			t.Errorf("the public half is %q", s.read(t, ".ssh/id_ed25519.pub"))
@@ -153,7 +153,7 @@ func TestRepoKeyScripts(t *testing.T) {
 		retire := pair
 		retire.retire = []string{public}
 		done, err = s.one(t, retire)
-		checkDone(t, done, err, "make the next key pair for deploy-frobnicator, beside the one in use")
+		checkDone(t, done, err, "generate a new SSH key pair for deploy-frobnicator (the old one stays active)")
 		if s.read(t, ".ssh/id_ed25519") != private || s.names(t, ".ssh") != "id_ed25519 id_ed25519.next id_ed25519.next.pub id_ed25519.pub" {
 			t.Errorf(".ssh has %s", s.names(t, ".ssh"))
 		}
@@ -165,12 +165,12 @@ func TestRepoKeyScripts(t *testing.T) {
 		// The next pair is tried, and takes its place.
 		s.gitServer(t)
 		f := newFake()
-		swap := repoKeySwap{user: theUser, projects: []string{"transmogrify/frobnicator"}, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
+		switching := repoKeySwitch{user: theUser, projects: []string{"transmogrify/frobnicator"}, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
 		key := stepOf(t, "", "", "deploy-key deploy-frobnicator transmogrify/frobnicator")
-		done, err = s.apply(t, f, key, swap)
-		checkDone(t, done, err, "let the key of deploy-frobnicator read transmogrify/frobnicator", "let the next key of deploy-frobnicator read transmogrify/frobnicator",
-			"read the projects with the next key of deploy-frobnicator, and use it from now on",
-			"let the retired key of deploy-frobnicator read transmogrify/frobnicator no longer", "forget the retired key of deploy-frobnicator")
+		done, err = s.apply(t, f, key, switching)
+		checkDone(t, done, err, "add deploy-frobnicator's public key to transmogrify/frobnicator as a read-only deploy key", "add deploy-frobnicator's new public key to transmogrify/frobnicator as a read-only deploy key",
+			"switch deploy-frobnicator to the new SSH key (tested with git ls-remote)",
+			"remove deploy-frobnicator's old deploy key from transmogrify/frobnicator", "delete deploy-frobnicator's old public key")
 		if now, err := publicHalf(s.read(t, ".ssh/id_ed25519")); now != next || err != nil || s.names(t, ".ssh") != "id_ed25519 id_ed25519.pub" {
 			t.Errorf("the key is %s, %v, want %s; .ssh has %s", now, err, next, s.names(t, ".ssh"))
 		}
@@ -186,8 +186,8 @@ func TestRepoKeyScripts(t *testing.T) {
 		if _, err := s.one(t, retire); err != nil {
 			t.Fatal(err)
 		}
-		swap.urls = []string{"ssh://git@elsewhere.example.com/x.git"}
-		if _, err := s.apply(t, f, key, swap); err == nil || !strings.Contains(err.Error(), "read the projects with the next key") {
+		switching.urls = []string{"ssh://git@elsewhere.example.com/x.git"}
+		if _, err := s.apply(t, f, key, switching); err == nil || !strings.Contains(err.Error(), "switch deploy-frobnicator to the new SSH key") {
 			t.Errorf("got %v", err)
 		}
 		if now, err := publicHalf(s.read(t, ".ssh/id_ed25519")); now != next || err != nil {
@@ -210,7 +210,7 @@ func TestRepoKeyWithPassphrase(t *testing.T) {
 	})
 }
 
-func TestGitHostScripts(t *testing.T) {
+func TestKnownHostsScripts(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		for _, address := range []string{"git.example.com", "[git.example.com]:2022"} {
 			for _, before := range []string{"-", "", "# comment\nother.example.com " + key2.public + "\r\n", "other.example.com " + key2.public} {
@@ -222,9 +222,9 @@ func TestGitHostScripts(t *testing.T) {
 						want += "\n"
 					}
 				}
-				step := gitHost{theUser, address, []string{key1.public, "@cert-authority " + key2.public}}
+				step := knownHosts{theUser, address, []string{key1.public, "@cert-authority " + key2.public}}
 				done, err := s.one(t, step)
-				checkDone(t, done, err, "let deploy-frobnicator know the 2 host keys of "+address)
+				checkDone(t, done, err, "add "+address+"'s 2 host keys to ~deploy-frobnicator/.ssh/known_hosts")
 				if got := s.read(t, ".ssh/known_hosts"); got != want+address+" "+key1.public+" provision\n@cert-authority "+address+" "+key2.public+" provision\n" {
 					t.Errorf("%q became %q", before, got)
 				}
@@ -242,7 +242,7 @@ func TestGitHostScripts(t *testing.T) {
 		if err := os.Symlink("elsewhere", s.path(".ssh/known_hosts")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.one(t, gitHost{theUser, "git.example.com", []string{key1.public}}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
+		if _, err := s.one(t, knownHosts{theUser, "git.example.com", []string{key1.public}}); err == nil || !strings.HasSuffix(err.Error(), ".ssh/known_hosts is a link; replace it by a file") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -321,7 +321,7 @@ func TestOverrideScripts(t *testing.T) {
 		command(t, "git", "init", "-q", s.path("frobnicator"))
 		s.write(t, "frobnicator/compose.yaml", "", 0o644)
 		done, err := s.one(t, step)
-		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml, for the next deploy")
+		checkDone(t, done, err, "write ~deploy-frobnicator/frobnicator/compose.override.yaml (for the next deploy)")
 		if s.read(t, "frobnicator/compose.override.yaml") != step.text || s.mode(t, "frobnicator/compose.override.yaml") != 0o644 {
 			t.Errorf("it is %q", s.read(t, "frobnicator/compose.override.yaml"))
 		}
@@ -333,7 +333,7 @@ func TestOverrideScripts(t *testing.T) {
 		newer := step
 		newer.text += "c: 3\n"
 		done, err = s.one(t, newer)
-		checkDone(t, done, err, "replace ~deploy-frobnicator/frobnicator/compose.override.yaml, which is as it was written here before, for the next deploy")
+		checkDone(t, done, err, "update ~deploy-frobnicator/frobnicator/compose.override.yaml (for the next deploy)")
 		if got := s.names(t, "frobnicator"); got != ".git compose.override.yaml compose.yaml" {
 			t.Errorf("the folder has %s", got)
 		}

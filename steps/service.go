@@ -5,7 +5,7 @@ import "provision/provision"
 // service wants Docker to run, now and after the next boot.
 type service struct{}
 
-func serviceOf(wish) service { return service{} }
+func serviceOf(target) service { return service{} }
 
 func (service) Name() string { return "service" }
 
@@ -19,14 +19,16 @@ func (service) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if !f.Has("unit", "UnitFileState=enabled") {
 		changes = append(changes, provision.Change{
-			Summary: "let docker start at boot",
-			Do:      provision.Script{Text: `systemctl enable --quiet docker.service`},
+			Verb:   provision.Enable,
+			Object: "docker.service",
+			Do:     provision.Script{Text: `systemctl enable --quiet docker.service`},
 		})
 	}
 	if !f.Has("unit", "ActiveState=active") {
 		changes = append(changes, provision.Change{
-			Summary: "start docker",
-			Do:      provision.Script{Text: `systemctl start docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }`},
+			Verb:   provision.Start,
+			Object: "docker.service",
+			Do:     provision.Script{Text: `systemctl start docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }`},
 		})
 	}
 	return changes, nil

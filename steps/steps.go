@@ -1,8 +1,8 @@
 // Package steps has every step that a host goes through, one file each: what
 // it makes, how that is undone, and how a credential of it is rotated.
 //
-// A step is a wish and nothing more: see [provision.Step]. What a step plans
-// follows from the facts alone, so this package imports nothing that could
+// A step says what is wanted, and nothing more: see [provision.Step]. What it
+// plans follows from the facts alone, so this package imports nothing that could
 // touch a file, a clock or a network.
 package steps
 
@@ -25,21 +25,21 @@ func kinds() []kind {
 		undone(registryCAOf, rootFiles),
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
-		stays(carriedOf, "it makes nothing"),
+		stays(unmanagedOf, "it makes nothing"),
 		undone(userOf, account),
-		undone(settingsOf, memory),
+		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
 		undone(deployKeyOf, inGitLab),
-		stays(repoKeySwapOf, "what it leaves goes with the key pair, see repo-key"),
+		stays(repoKeySwitchOf, "what it leaves goes with the key pair, see repo-key"),
 		undone(registryLoginOf, inGitLab),
-		undone(gitHostOf, account),
+		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
-		stays(ciMovedOf, "it removes, and makes nothing"),
-		stays(otherKeysOf, "it makes nothing"),
-		undone(lookOf, rootFiles),
+		stays(staleVariablesOf, "it removes, and makes nothing"),
+		stays(unrestrictedKeysOf, "it makes nothing"),
+		undone(verifyScriptOf, rootFiles),
 		undone(deploysOf, running),
 		// An image may be missing until CI has pushed one.
 		undone(containersOf, running),
@@ -74,7 +74,7 @@ type Given struct {
 	Volumes bool
 
 	// Login logs in as CI would, with the private half of a key, and fails
-	// where a deploy would. Needed where Retire has a key of CI.
+	// where a deploy would. Needed where Retire has a CI key.
 	Login func(ctx context.Context, d *inventory.Deployment, key secret.Value) error
 }
 
@@ -83,41 +83,41 @@ type Given struct {
 // what it carries is looked at.
 func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
 	if len(deployments) == 0 {
-		return []provision.Step{carriedOf(wish{inv: inv, host: host})}
+		return []provision.Step{unmanagedOf(target{inv: inv, host: host})}
 	}
 	var steps []provision.Step
 	for _, k := range kinds() {
-		for _, w := range wishes(inv, host, deployments, given) {
-			steps = k.wanted(steps, w)
+		for _, t := range targets(inv, host, deployments, given) {
+			steps = k.wanted(steps, t)
 		}
 	}
 	return steps
 }
 
-// A wish is what the inventory wants of one deployment on a host.
-type wish struct {
+// A target is one deployment on a host, and what the inventory wants of it.
+type target struct {
 	inv        *inventory.Inventory
 	host       *inventory.Host
 	deployment *inventory.Deployment
 	selected   []*inventory.Deployment // those of the host that the run is about, this one among them
 	given      Given
 
-	probing bool // the steps are there for their probes only: see look
+	probing bool // the steps are there for their probes only: see verifyScript
 }
 
-// wishes returns a wish for each deployment.
-func wishes(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []wish {
-	var wishes []wish
+// targets returns a target for each deployment.
+func targets(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []target {
+	var targets []target
 	for _, d := range deployments {
-		wishes = append(wishes, wish{inv: inv, host: host, deployment: d, selected: deployments, given: given})
+		targets = append(targets, target{inv: inv, host: host, deployment: d, selected: deployments, given: given})
 	}
-	return wishes
+	return targets
 }
 
 // A kind is one kind of step.
 type kind struct {
-	step  func(wish) provision.Step
-	undo  func(wish) undo // nil: see stays
+	step  func(target) provision.Step
+	undo  func(target) undo // nil: see stays
 	stage stage
 	stays string // why nothing is undone
 }
@@ -127,32 +127,32 @@ type removable interface {
 	provision.Step
 
 	// undo returns the step that takes back what was made for the deployment
-	// of the wish, and for no other. The inventory may know nothing of that
+	// of the target, and for no other. The inventory may know nothing of that
 	// deployment any more: see [Recalled].
-	undo(wish) undo
+	undo(target) undo
 }
 
 // undone is the kind of a step that [Remove] undoes.
-func undone[S removable](step func(wish) S, in stage) kind {
+func undone[S removable](step func(target) S, in stage) kind {
 	return kind{
-		step:  func(w wish) provision.Step { return step(w) },
-		undo:  func(w wish) undo { return step(w).undo(w) },
+		step:  func(t target) provision.Step { return step(t) },
+		undo:  func(t target) undo { return step(t).undo(t) },
 		stage: in,
 	}
 }
 
 // stays is the kind of a step that [Remove] leaves as it is.
-func stays[S provision.Step](step func(wish) S, because string) kind {
-	return kind{step: func(w wish) provision.Step { return step(w) }, stays: because}
+func stays[S provision.Step](step func(target) S, because string) kind {
+	return kind{step: func(t target) provision.Step { return step(t) }, stays: because}
 }
 
 // An optional step is not wanted of every deployment.
 type optional interface{ wanted() bool }
 
-// wanted adds the step of a wish to others, unless it is not wanted, or there
+// wanted adds the step of a target to others, unless it is not wanted, or there
 // already: the deployments of one user have some in common.
-func (k kind) wanted(steps []provision.Step, w wish) []provision.Step {
-	s := k.step(w)
+func (k kind) wanted(steps []provision.Step, t target) []provision.Step {
+	s := k.step(t)
 	if o, ok := s.(optional); ok && !o.wanted() {
 		return steps
 	}

@@ -8,9 +8,9 @@ import (
 	"provision/provision/hint"
 )
 
-// carried looks which deployments the host carries. One that the inventory
-// does not name is spoken of, and left alone.
-type carried struct {
+// unmanaged looks which deployments are installed on the host. One that is not
+// in the inventory is told of, and left alone.
+type unmanaged struct {
 	host      string
 	named     []string
 	inventory string // the path
@@ -19,17 +19,17 @@ type carried struct {
 // plainWord is what a host may say in a command that is there to be pasted.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]*$`)
 
-func carriedOf(w wish) carried {
-	s := carried{host: w.host.Name, inventory: w.inv.Path}
-	for _, d := range w.inv.On(w.host) {
+func unmanagedOf(t target) unmanaged {
+	s := unmanaged{host: t.host.Name, inventory: t.inv.Path}
+	for _, d := range t.inv.On(t.host) {
 		s.named = append(s.named, d.Name)
 	}
 	return s
 }
 
-func (carried) Name() string { return "carried" }
+func (unmanaged) Name() string { return "unmanaged" }
 
-func (carried) Probe() provision.Probe {
+func (unmanaged) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
 for file in /etc/provision/deployments/*; do
 	! [ -f "$file" ] || fact deployment "${file##*/}"
@@ -37,11 +37,11 @@ done
 `}}
 }
 
-func (s carried) Plan(f provision.Facts) ([]provision.Change, error) {
+func (s unmanaged) Plan(f provision.Facts) ([]provision.Change, error) {
 	var notes []provision.Change
 	for _, name := range f["deployment"] {
 		if !slices.Contains(s.named, name) {
-			note := provision.Note("the host carries the deployment %s, which the inventory does not name", name)
+			note := provision.Note("%s is installed on this host but not in the inventory", name)
 			if plainWord.MatchString(name) {
 				note = note.WithHint("put it back, or: provision remove --deployment %s --limit %s %s", name, s.host, hint.Quote(s.inventory))
 			}

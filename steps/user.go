@@ -15,7 +15,7 @@ import (
 // key. One who is there already is adopted.
 type user struct{ name string }
 
-func userOf(w wish) user { return user{w.deployment.User} }
+func userOf(t target) user { return user{t.deployment.User} }
 
 func (s user) Name() string { return "user " + s.name }
 
@@ -54,18 +54,18 @@ esac
 }
 
 func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
-	script := func(summary, text string, args ...string) provision.Change {
-		return provision.Change{Summary: summary, Do: provision.Script{Text: text, Args: append([]string{s.name}, args...)}}
+	script := func(verb provision.Verb, object, remark, text string, args ...string) provision.Change {
+		return asRoot(provision.Change{Verb: verb, Object: object, Remark: remark}, text, append([]string{s.name}, args...)...)
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
-		if err := s.admitted(f); err != nil {
+		if err := s.sshdAllows(f); err != nil {
 			return nil, err
 		}
 		// "*" is a password that no one has; the "!" that useradd leaves is a
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
-			script("make the system user "+s.name,
+			script(provision.Create, "system user "+s.name, "",
 				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"`),
 			s.join(),
 		}, nil
@@ -77,7 +77,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	switch made := passwd[4] == madeBy; {
 	case f.Get("home") == "" && made: // useradd was stopped half way, or the disk was full
-		changes = append(changes, script("make the home of "+s.name, `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
+		changes = append(changes, script(provision.Create, "home directory "+home, "", `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
 	case f.Get("home") == "":
 		advice := "choose another user"
 		if plainWord.MatchString(home) {
@@ -87,17 +87,17 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
 	}
-	if err := s.admitted(f); err != nil {
+	if err := s.sshdAllows(f); err != nil {
 		return nil, err
 	}
 	if base := path.Base(shell); base == "nologin" || base == "false" {
-		changes = append(changes, script(
-			fmt.Sprintf("give %s the shell /bin/sh, as sshd runs a forced command with the login shell, and %s refuses", s.name, shell),
+		changes = append(changes, script(provision.Set, "login shell of "+s.name,
+			fmt.Sprintf("to /bin/sh (sshd runs a forced command with it, and %s refuses)", shell),
 			keepBefore+`usermod --shell /bin/sh "$1"`, "shell", shell))
 	}
 	switch f.Get("password") {
 	case "!":
-		changes = append(changes, script("unlock the account "+s.name+", and leave it without a password",
+		changes = append(changes, script(provision.Set, "password of "+s.name, "to * (unlocks the account, matches no password)",
 			`set -- "$1" password "$(getent shadow "$1" | cut -d : -f 2)"`+keepBefore+`usermod --password '*' "$1"`))
 	case "set":
 		changes = append(changes, provision.Note("%s has a password; if nobody needs it: usermod --password '*' %s", s.name, s.name))
@@ -128,14 +128,16 @@ func (s user) endsWithItsSession(f provision.Facts) bool {
 
 func (s user) join() provision.Change {
 	return provision.Change{
-		Summary: "add " + s.name + " to the group docker",
-		Do:      provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
+		Verb:   provision.Add,
+		Object: s.name,
+		Remark: "to the docker group",
+		Do:     provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
 	}
 }
 
-// admitted returns an error if sshd would not let the user in with a key from
+// sshdAllows returns an error if sshd would not let the user in with a key from
 // ~/.ssh/authorized_keys, see sshd_config(5).
-func (s user) admitted(f provision.Facts) error {
+func (s user) sshdAllows(f provision.Facts) error {
 	options := map[string][]string{}
 	for _, line := range f["sshd"] {
 		option, values, _ := strings.Cut(line, " ")
@@ -197,16 +199,16 @@ done
 
 // undo removes the user, if we made it and nothing else uses it, or gives the
 // user of somebody else back what was changed.
-func (s user) undo(w wish) undo {
-	directory, key := w.deployment.Directory, ciKeyOf(w)
+func (s user) undo(t target) undo {
+	directory, key := t.deployment.Directory, ciKeyOf(t)
 	script := provision.Script{User: s.name, Args: []string{directory}, Text: lookAtAccount + lookAtCheckout}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		passwd := strings.Split(f.Get("passwd"), ":")
 		if len(passwd) < 7 {
 			return nil, nil
 		}
-		if names := w.others(f); len(names) > 0 {
-			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(names))}, nil
+		if names := t.others(f); len(names) > 0 {
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(names))}, nil
 		}
 		if strings.TrimRight(passwd[4], ",") != madeBy {
 			if len(f["before"]) == 0 {
@@ -216,7 +218,7 @@ func (s user) undo(w wish) undo {
 			for _, what := range f["before"] {
 				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
 			}
-			return []provision.Change{asRoot(fmt.Sprintf("give %s back the %s of before", s.name, list(words)), giveBack, s.name)}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name)}, nil
 		}
 		used := slices.Clone(f["used"])
 		for _, entry := range f["entry"] {
@@ -232,9 +234,9 @@ func (s user) undo(w wish) undo {
 			used = append(used, "~/"+directory)
 		}
 		if len(used) > 0 {
-			return []provision.Change{provision.Note("%s stays, for %s", s.name, list(shorten(used)))}, nil
+			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(shorten(used)))}, nil
 		}
-		return []provision.Change{asRoot("remove the user "+s.name, removeUser, s.name)}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "user " + s.name}, removeUser, s.name)}, nil
 	}}
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// list joins words as a sentence does: "a, b and c".
-func list(words []string) string {
+// joinAnd joins words as a sentence does: "a, b and c".
+func joinAnd(words []string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
@@ -15,7 +15,8 @@ func list(words []string) string {
 	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
-func count(n int, what string) string {
+// plural writes a number with what it counts: "1 key", "2 keys".
+func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

@@ -15,7 +15,7 @@ foreign() { sed '/^# provision begin$/,/^# provision end$/d' "$1"; }
 [ "$2" != none ] || [ -e "$keys" ] || return 0
 [ -d .ssh ] || mkdir -m 700 .ssh
 exec 9<.ssh
-flock -w 60 9 || fail 'somebody else is changing .ssh/authorized_keys; run again'
+flock -w 60 9 || fail '.ssh/authorized_keys is locked by another process; run again'
 [ ! -L "$keys" ] || fail '.ssh/authorized_keys is a link; replace it by a file'
 [ ! -e "$keys" ] || [ -f "$keys" ] || fail '.ssh/authorized_keys is not a file'
 before=$(sum "$keys")

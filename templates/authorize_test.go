@@ -151,7 +151,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 			b.write(t, ".ssh/authorized_keys", "a\n", 0o600)
 			b.stub(t, "flock", "exit 1")
 			t.Cleanup(func() { os.Remove(filepath.Join(b.bin, "flock")) })
-		}, "somebody else is changing .ssh/authorized_keys; run again\n"},
+		}, ".ssh/authorized_keys is locked by another process; run again\n"},
 		{"a change meanwhile", func(t *testing.T, b *box, keys string) {
 			b.write(t, ".ssh/authorized_keys", "a\n", 0o600)
 			b.stub(t, "chmod", "echo late >>"+quote(keys)+`; REAL chmod "$@"`)

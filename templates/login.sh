@@ -9,7 +9,7 @@ password() { secret | sed 1d; }
 name=$(secret | sed 1q)
 [ -d .docker ] || mkdir -m 700 .docker
 exec 9<.docker
-flock -w 60 9 || fail 'somebody else is changing .docker/config.json; run again'
+flock -w 60 9 || fail '.docker/config.json is locked by another process; run again'
 [ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
 [ ! -e "$config" ] || [ -f "$config" ] || fail '.docker/config.json is not a file'
 before=$(sum)

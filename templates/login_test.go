@@ -106,7 +106,7 @@ func TestLoginRefuses(t *testing.T) {
 			}
 		}, ".docker/config.json is not a file\n"},
 		{"a lock that is not given back", there, func(t *testing.T, b *box, config string) { b.stub(t, "flock", "exit 1") },
-			"somebody else is changing .docker/config.json; run again\n"},
+			".docker/config.json is locked by another process; run again\n"},
 		{"a change meanwhile", there, func(t *testing.T, b *box, config string) {
 			b.stub(t, "chmod", "printf ' ' >>"+quote(config)+`; REAL chmod "$@"`)
 		}, "somebody else changed .docker/config.json meanwhile; run again\n"},

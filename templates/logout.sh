@@ -3,7 +3,7 @@ config=.docker/config.json
 sum() { cksum <"$config"; }
 [ -e "$config" ] || return 0
 exec 9<.docker
-flock -w 60 9 || fail 'somebody else is changing .docker/config.json; run again'
+flock -w 60 9 || fail '.docker/config.json is locked by another process; run again'
 [ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
 [ -f "$config" ] || fail '.docker/config.json is not a file'
 before=$(sum)

@@ -41,7 +41,7 @@ import (
 // to mean something else.
 
 // Version is that of the lines of JSON output.
-const Version = 1
+const Version = 2
 
 // A Report prints what happens. Its methods may be called from many goroutines.
 type Report struct {
@@ -104,6 +104,9 @@ type Line struct {
 	Deployment string   `json:"deployment,omitempty"`
 	Step       string   `json:"step,omitempty"`
 	Change     string   `json:"change,omitempty"`
+	ID         string   `json:"id,omitempty"`
+	Verb       string   `json:"verb,omitempty"`
+	Object     string   `json:"object,omitempty"`
 	Detail     string   `json:"detail,omitempty"`
 	Text       string   `json:"text,omitempty"`
 	Hint       string   `json:"hint,omitempty"` // what Hints hold, a line each
@@ -113,6 +116,12 @@ type Line struct {
 	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*Tally
+}
+
+// lineOf returns a line that is about a change.
+func lineOf(c provision.Change, l Line) Line {
+	l.Change, l.ID, l.Verb, l.Object = c.String(), c.ID(l.Step).String(), string(c.Verb), c.Object
+	return l
 }
 
 func (r *Report) object(l Line) {
@@ -140,7 +149,7 @@ func (r *Report) Plan(host string, plan provision.Plan) {
 				r.Tally.Later++
 			}
 			r.Tally.Changes++
-			r.say(Line{Event: event, Host: host, Step: s.Step, Change: c.Summary, Detail: strings.TrimSuffix(c.Detail, "\n")})
+			r.say(lineOf(c, Line{Event: event, Host: host, Step: s.Step, Detail: strings.TrimSuffix(c.Detail, "\n")}))
 		}
 		for _, n := range s.Notes {
 			r.Tally.Notes++
@@ -166,9 +175,9 @@ func (r *Report) Event(e provision.Event) {
 	defer r.mu.Unlock()
 	switch e.Kind {
 	case provision.Began:
-		r.Live.Doing(e.Host, e.Step+": "+e.Change)
+		r.Live.Doing(e.Host, e.Step+": "+e.Change.String())
 		if r.Verbose {
-			r.say(Line{Event: "began", Host: e.Host, Step: e.Step, Change: e.Change})
+			r.say(lineOf(e.Change, Line{Event: "began", Host: e.Host, Step: e.Step}))
 		}
 	case provision.Said:
 		if r.Verbose {
@@ -176,11 +185,11 @@ func (r *Report) Event(e provision.Event) {
 		}
 	case provision.Done:
 		r.Tally.Changes++
-		r.say(Line{Event: "done", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, Line{Event: "done", Host: e.Host, Step: e.Step}))
 	case provision.Failed:
-		r.say(Line{Event: "failed", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, Line{Event: "failed", Host: e.Host, Step: e.Step}))
 	case provision.NotRun:
-		r.say(Line{Event: "not run", Host: e.Host, Step: e.Step, Change: e.Change})
+		r.say(lineOf(e.Change, Line{Event: "not run", Host: e.Host, Step: e.Step}))
 	case provision.Noted:
 		r.Tally.Notes++
 		r.note(e.Host, e.Step, e.Text, e.Hint)
@@ -227,6 +236,7 @@ func (r *Report) Say(l Line) {
 func (r *Report) say(l Line) {
 	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
 	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
+	l.ID, l.Object = visible.String(l.ID), visible.String(l.Object)
 	if r.JSON {
 		r.object(l)
 		return

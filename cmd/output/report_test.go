@@ -21,11 +21,11 @@ func TestReportIsVisible(t *testing.T) {
 		r := New(Options{Out: &out, Errs: &errs, JSON: output == "json"})
 		r.Plan("web1", provision.Plan{{
 			Step:    "checkout app",
-			Changes: []provision.Change{{Summary: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(hostile)},
-			Notes:   []provision.Remark{{Text: hostile + "\nweb1: forged", Hint: hostile + "\nweb1: forged"}},
+			Changes: []provision.Change{{Verb: provision.Set, Object: hostile + "\nweb1: forged", Detail: "+" + hostile + "\n-" + hostile + "\n"}, provision.Later(provision.Set, hostile, hostile)},
+			Notes:   []provision.StepNote{{Text: hostile + "\nweb1: forged", Hint: hostile + "\nweb1: forged"}},
 		}})
 		for _, kind := range []provision.Kind{provision.Done, provision.Failed, provision.NotRun, provision.Noted} {
-			r.Event(provision.Event{Host: "web1", Step: "user app", Change: hostile + "\nweb1: forged", Text: hostile + "\nweb1: forged", Kind: kind})
+			r.Event(provision.Event{Host: "web1", Step: "user app", Change: provision.Change{Verb: provision.Set, Object: hostile + "\nweb1: forged"}, Text: hostile + "\nweb1: forged", Kind: kind})
 		}
 		r.Fail("web1", errors.Join(
 			hint.Add(fmt.Errorf("is a clone of %s", hostile), "remove %s", hostile),
@@ -59,5 +59,22 @@ func TestLinesOfAHost(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "web2: app: fine"); n != 2 {
 		t.Errorf("it is said %d times:\n%s", n, &out)
+	}
+}
+
+// What identifies a change is the same in a plan and when it is made, whatever
+// else is said of it.
+func TestChangeInJSON(t *testing.T) {
+	var out bytes.Buffer
+	r := New(Options{Out: &out, JSON: true})
+	change := provision.Change{Verb: provision.DockerLogin, Object: "registry.example.com", Remark: "as deploy", Do: provision.Script{}}
+	r.Plan("web1", provision.Plan{{Step: "registry-login deploy", Changes: []provision.Change{change}}})
+	change.Remark = "as deploy, again"
+	r.Event(provision.Event{Host: "web1", Step: "registry-login deploy", Change: change, Kind: provision.Done})
+	const id = `"id":"registry-login deploy: docker login registry.example.com","verb":"docker login","object":"registry.example.com"`
+	want := `{"version":2,"event":"change","host":"web1","step":"registry-login deploy","change":"docker login registry.example.com as deploy",` + id + "}\n" +
+		`{"version":2,"event":"done","host":"web1","step":"registry-login deploy","change":"docker login registry.example.com as deploy, again",` + id + "}\n"
+	if out.String() != want {
+		t.Errorf("printed\n%swant\n%s", &out, want)
 	}
 }

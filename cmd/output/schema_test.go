@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"provision/provision"
 )
 
 // The schema has the fields of a line and no others, of the same types. Whether
@@ -21,6 +23,7 @@ func TestSchemaOfOutput(t *testing.T) {
 			Type, Description string
 			Const             any
 			OneOf             []struct{ Const string }
+			Enum              []provision.Verb
 		}
 	}
 	if err := json.Unmarshal(text, &schema); err != nil {
@@ -61,9 +64,13 @@ func TestSchemaOfOutput(t *testing.T) {
 			if p.Const != float64(Version) {
 				t.Errorf("the schema is of version %v, the program of %d", p.Const, Version)
 			}
-		case name != "event" && p.Type != types[name]:
+		case name != "event" && name != "verb" && p.Type != types[name]:
 			t.Errorf("%s: the schema says %s, the program %s", name, p.Type, types[name])
 		}
+	}
+
+	if verbs := schema.Properties["verb"].Enum; !slices.Equal(verbs, provision.Verbs()) {
+		t.Errorf("the schema has the verbs %q, the program %q", verbs, provision.Verbs())
 	}
 
 	var events []string

@@ -51,7 +51,7 @@ func (v *Verification) throughGate(ctx context.Context, f *fleet.Fleet, s *fleet
 		var at *provision.StepError
 		switch {
 		case errors.As(e, &outdated):
-			step, reason = "look "+d.Name, findingOf(outdated)
+			step, reason = "verify-script "+d.Name, findingOf(outdated)
 		case errors.As(e, &exit) && exit.Status == 126:
 			step, reason = refusedBy(exit.Stderr, d)
 		}
@@ -78,9 +78,9 @@ func refusedBy(said string, d *inventory.Deployment) (step string, why finding) 
 	case !refusalCode.MatchString(code): // it is of the time before there were codes
 		return "gate", finding{"the gate of the host is older than this program", []string{"upgrade it: provision apply"}}
 	case code == "not-installed":
-		step = "look "
+		step = "verify-script "
 	default:
-		step = "settings "
+		step = "deploy-settings "
 	}
 	return step + d.Name, finding{text: "the gate refuses to look: " + sentence}
 }
@@ -93,7 +93,7 @@ func unseenInJob(verdicts []verdict, d *inventory.Deployment) {
 		switch v := &verdicts[i]; {
 		case v.step == "ci-key "+d.Name:
 			v.unseen = append(v.unseen, "the type, the scope and the protection of the variable cannot be seen without a token of GitLab")
-		case v.step == "ci-moved "+d.Name && v.unseen == nil:
+		case v.step == "stale-variables "+d.Name && v.unseen == nil:
 			v.unseen = []string{"variables that the job is not given cannot be seen without a token of GitLab"}
 		}
 	}

@@ -63,7 +63,7 @@ func TestForgedHints(t *testing.T) {
 				var out bytes.Buffer
 				r := output.New(output.Options{Out: &out, Errs: &out, JSON: format == "json"})
 				list := []provision.Step{tellingStep{}}
-				plan, err := provision.Plan{{Step: "step", Notes: []provision.Remark{{Text: "it is " + forged, Hint: "ours"}}}}, error(nil)
+				plan, err := provision.Plan{{Step: "step", Notes: []provision.StepNote{{Text: "it is " + forged, Hint: "ours"}}}}, error(nil)
 				if c.lines != "" {
 					plan, err = provision.Check(t.Context(), provision.Target{Name: "web1", Host: answers(c.lines)}, list)
 				}

@@ -50,7 +50,7 @@ func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Depl
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{visible.String(c.Summary), pageLines(c.Detail), c.Do == nil})
+				f.Plan = append(f.Plan, pageChange{visible.String(c.String()), pageLines(c.Detail), c.Do == nil})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}

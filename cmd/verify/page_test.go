@@ -39,9 +39,9 @@ func aPage(t *testing.T) (file, last string) {
 	f := fleetOf(inv, inv.Deployments)
 	var out strings.Builder
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
-	change := provision.Change{Summary: "mend " + markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
+	change := provision.Change{Verb: provision.Update, Object: markup, Detail: "-" + markup + "\n+\x1b[2J\n", Do: provision.Script{}}
 	v.add("web1",
-		verdict{deployment: markup, step: "gate " + markup, wrong: []finding{{text: "apply would " + change.Summary}, {markup, []string{markup}}}, plan: []provision.Change{change}, notes: plainly(markup)},
+		verdict{deployment: markup, step: "gate " + markup, wrong: []finding{{text: "apply would " + change.String()}, {markup, []string{markup}}}, plan: []provision.Change{change}, notes: plainly(markup)},
 		verdict{step: "registry-login deploy-user", credentials: []provision.Credential{{Name: markup, Ends: true, Days: 20}, {Name: "token of web1", Ends: true, Days: 5}}})
 	v.add("web2", verdict{step: "gate"}, verdict{step: "user", unseen: []string{markup}})
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})

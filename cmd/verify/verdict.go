@@ -127,7 +127,7 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 	for _, s := range list {
 		p := by[s.Name()]
 		if stuck && len(p.Changes) > 0 {
-			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].Summary)})
+			errs = append(errs, &provision.StepError{Host: host, Step: s.Name(), Change: "look", Err: errors.New(p.Changes[0].String())})
 			continue
 		}
 		v := verdict{deployment: deployment, step: s.Name(), plan: p.Changes, credentials: p.Credentials}
@@ -137,7 +137,7 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 			v.unseen = p.Unchecked
 		}
 		for _, c := range p.Changes {
-			v.wrong = append(v.wrong, finding{text: "apply would " + c.Summary})
+			v.wrong = append(v.wrong, finding{text: "apply would " + c.String()})
 		}
 		if err := unmet[s.Name()]; err != nil {
 			v.wrong = append(v.wrong, findingOf(err))

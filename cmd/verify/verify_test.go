@@ -63,8 +63,8 @@ func stepPlan(step string, c ...provision.Change) provision.StepPlan {
 
 func TestJudge(t *testing.T) {
 	list := []provision.Step{named("a"), named("b"), named("c")}
-	change := provision.Change{Summary: "make it", Do: provision.Script{}}
-	later := provision.Later("make the rest")
+	change := provision.Change{Verb: "make", Object: "it", Do: provision.Script{}}
+	later := provision.Later("make", "the rest", "")
 	unmet := &provision.StepError{Host: "h", Step: "b", Err: errors.New("cannot be")}
 	lost := &provision.StepError{Host: "h", Step: "b", Change: "look", Err: errors.New("lost")}
 	for _, tt := range []struct {
@@ -139,9 +139,9 @@ func TestRefusedBy(t *testing.T) {
 		"provision: refused: no such deployment":               {"gate", older}, // of the time before there were codes
 		"provision: refused: this key allows only: deploy":     {"gate", older},
 		"provision: refused: ":                                 {"gate", older},
-		"provision: refused: old-program: upgrade: there\n":    {"settings app", "the gate refuses to look: upgrade: there"},
-		"provision: refused: not-installed: whatever":          {"look app", "the gate refuses to look: whatever"},
-		"provision: refused: unknown-deployment: nothing":      {"settings app", "the gate refuses to look: nothing"},
+		"provision: refused: old-program: upgrade: there\n":    {"deploy-settings app", "the gate refuses to look: upgrade: there"},
+		"provision: refused: not-installed: whatever":          {"verify-script app", "the gate refuses to look: whatever"},
+		"provision: refused: unknown-deployment: nothing":      {"deploy-settings app", "the gate refuses to look: nothing"},
 		"not-installed: whatever":                              {"", ""},
 		"x provision: refused: not-installed: whatever":        {"", ""},
 		"": {"", ""},
@@ -246,7 +246,7 @@ func TestStrict(t *testing.T) {
 	var out bytes.Buffer
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: io.Discard}))
 	v.mode.Strict = true
-	v.add("web1", verdict{step: "gate"}, verdict{step: "carried", notes: []finding{{"mind this", []string{"now"}}, {text: "and that"}}})
+	v.add("web1", verdict{step: "gate"}, verdict{step: "unmanaged", notes: []finding{{"mind this", []string{"now"}}, {text: "and that"}}})
 	f := anExample(t, "web1")
 	v.print(f.Sites, nil, output.Cost{})
 	if !v.Drift() {
@@ -346,9 +346,9 @@ func TestJUnitOfNotes(t *testing.T) {
 func TestNotesOfOneUser(t *testing.T) {
 	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
 	for _, d := range []string{"app", "shop"} {
-		v.add("web1", verdict{deployment: d, step: "other-keys u", notes: plainly("a key")})
+		v.add("web1", verdict{deployment: d, step: "unrestricted-keys u", notes: plainly("a key")})
 	}
-	v.add("web2", verdict{deployment: "app", step: "other-keys u", notes: plainly("a key")})
+	v.add("web2", verdict{deployment: "app", step: "unrestricted-keys u", notes: plainly("a key")})
 	got := 0
 	for _, verdicts := range v.verdicts {
 		for _, verdict := range verdicts {

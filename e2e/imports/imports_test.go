@@ -193,7 +193,7 @@ var revealers = map[string]string{
 	"steps: ciKey.ask":            "to compare the public half of CI's key with what the host lets in",
 	"steps: ciKey.heldBy":         "to copy or mend CI's key within GitLab",
 	"steps: ciKey.newPair":        "to derive the public half of a new key",
-	"steps: ciMoved.left":         "to compare the target, which is no secret",
+	"steps: staleVariables.left":  "to compare the target, which is no secret",
 	"steps: ciVariables.Probe":    "to compare known hosts and target, which are no secrets",
 	"steps: registryLogin.create": "to join a new token to its user name",
 	"steps: registryLoginOf":      "to join the named password to its user name",
