@@ -7,14 +7,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/inventory"
+	"provision/cmd/fleet"
 	"provision/provision"
 )
 
 func applyCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "apply",
-		Usage:     "make everything that is missing, on the hosts and in GitLab",
+		Usage:     "create or update whatever differs from the inventory",
 		UsageText: "provision apply [flags] [INVENTORY]",
 		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
 			"If it ends early, what was made stays, and running it again finishes the rest.",
@@ -32,39 +32,63 @@ func applyCommand(env Env) *cli.Command {
 }
 
 func runApply(ctx context.Context, env Env, o fleetOptions) error {
-	f, err := muster(ctx, env, o, "api")
+	r, err := begin(env, o)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	return applyFleet(ctx, env, o, f, func(_ context.Context, s site) ([]provision.Step, error) { return s.steps(f.given), nil })
+	parts, err := r.all()
+	if err != nil {
+		return err
+	}
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, Scopes: []string{"api"}})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 }
 
-// applyFleet makes what is missing on every host, and prints it. The steps may
-// depend on what is there.
-func applyFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) error {
-	r := f.report(env, o)
+// A look is what is wanted of a host, and what was seen there of it.
+type look struct {
+	target provision.Target
+	steps  []provision.Step
+	seen   provision.Seen
+}
+
+// lookFor looks at a host for some steps.
+func lookFor(ctx context.Context, s *fleet.Site, steps []provision.Step) (look, error) {
+	t, err := s.Target(ctx)
+	if err != nil {
+		return look{}, err
+	}
+	seen, err := provision.Look(ctx, t, steps)
+	return look{t, steps, seen}, err
+}
+
+// apply makes what is missing on every host, and prints it.
+func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Context, *fleet.Site) (look, error)) error {
+	report := r.report()
 	var mu sync.Mutex
 	changes := map[string]int{}
-	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
-		list, err := stepsOf(ctx, s)
+	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
+		l, err := lookAt(ctx, s)
 		if err != nil {
 			return err
 		}
-		return provision.Apply(ctx, s.Target, list, func(e provision.Event) {
+		return provision.ApplySeen(ctx, l.target, l.steps, l.seen, func(e provision.Event) {
 			if e.Kind == provision.Done {
 				mu.Lock()
 				changes[e.Host]++
 				mu.Unlock()
 			}
-			r.event(e)
+			report.Event(e)
 		})
 	})
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) { r.applied(h.Name, changes[h.Name]) })
-	r.summary("made", f)
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) { report.Applied(s.Host.Name, changes[s.Host.Name]) })
+	report.Summary("made", cost(f))
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; what is done above is done, and running it again finishes the rest")
 	}

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/term"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/provision/hint"
 	"provision/provision/once"
 	"provision/provision/secret"
@@ -188,17 +190,17 @@ func (a *asker) put(ctx context.Context, q question) error {
 		if err == nil || ctx.Err() != nil || n == tries || !errors.As(err, new(mistake)) {
 			return final(err)
 		}
-		fmt.Fprintln(a.out, visible.Lines(err.Error())+hintLines(hint.Of(err)))
+		fmt.Fprintln(a.out, visible.Lines(err.Error())+output.HintLines(hint.Of(err)))
 	}
 }
 
 // try tells whether the answer can be right.
 func (q question) try(ctx context.Context) error {
 	if *q.answer == "" {
-		return mistake{errors.New("this takes an answer")}
+		return mistake{errors.New("an answer is required")}
 	}
 	if err := q.read(); err != nil {
-		return mistake{usageError{err}}
+		return mistake{usage.Error{Err: err}}
 	}
 	if q.look == nil {
 		return nil

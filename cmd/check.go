@@ -5,6 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/visible"
 )
@@ -12,7 +14,7 @@ import (
 func checkCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "read an inventory, and say all that is wrong with it",
+		Usage:     "validate an inventory",
 		UsageText: "provision check [INVENTORY]",
 		Description: "Reads the inventory and the files that it names, and nothing else: neither a\n" +
 			"host nor GitLab is asked, and no secret is read.",
@@ -25,9 +27,9 @@ func checkCommand(env Env) *cli.Command {
 			}
 			inv, err := inventory.Load(file)
 			if err != nil {
-				return usageError{err}
+				return usage.Error{Err: err}
 			}
-			fmt.Fprintf(env.Stdout, "%s is fine: %s\n", visible.Lines(file), sizeOf(inv))
+			fmt.Fprintf(env.Stdout, "%s is ok: %s\n", visible.Lines(file), sizeOf(inv))
 			return nil
 		},
 	}
@@ -40,24 +42,5 @@ func sizeOf(inv *inventory.Inventory) string {
 	for _, d := range inv.Deployments {
 		deployments[d.Name] = true
 	}
-	return count(len(inv.Hosts), "host") + ", " + count(len(deployments), "deployment")
-}
-
-func schemaCommand(env Env) *cli.Command {
-	return &cli.Command{
-		Name:      "schema",
-		Usage:     "print the JSON Schema of inventories, for editors",
-		UsageText: "provision schema",
-		Description: "Editors complete and check an inventory that has the path of the schema in its\n" +
-			"first line:\n\n  #:schema ./provision.schema.json",
-		HideHelpCommand: true,
-		OnUsageError:    onUsageError,
-		Action: func(c *cli.Context) error {
-			if c.NArg() > 0 {
-				return usagef("schema takes no argument, not %q", c.Args().First())
-			}
-			_, err := env.Stdout.Write(inventory.Schema())
-			return err
-		},
-	}
+	return output.Count(len(inv.Hosts), "host") + ", " + output.Count(len(deployments), "deployment")
 }

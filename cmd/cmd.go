@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -17,6 +16,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/fleet"
+	"provision/cmd/output"
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/hint"
 	"provision/provision/visible"
@@ -32,22 +34,18 @@ type Env struct {
 	// Timeout is for one attempt at one request of GitLab; zero: as usual.
 	Timeout time.Duration
 
-	trace     *trace
-	rehearsal Rehearsal // nil: provision-rehearse has it
+	trace     *output.Trace
+	dialer    fleet.Dialer // nil: SSH
+	rehearsal Rehearsal    // nil: provision-rehearse has it
 }
 
 // The exit codes.
 const (
-	exitFine    = 0
+	exitOK      = 0
 	exitFailed  = 1 // something went wrong
 	exitUsage   = 2 // wrong usage or inventory; nothing was done
 	exitMissing = 3 // plan --exit-code: something is missing
 )
-
-// usageError is an error of whoever typed the command or wrote the inventory.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 // errMissing is no failure, but plan --exit-code tells.
 var errMissing = errors.New("something is missing")
@@ -84,8 +82,8 @@ func runProcess(env Env) int {
 
 // Run runs one command and returns its exit code.
 func Run(ctx context.Context, env Env) int {
-	env.trace = &trace{}
-	defer env.trace.close()
+	env.trace = &output.Trace{}
+	defer env.trace.Close()
 	app := newApp(env)
 	args, err := flagsFirst(app, env.Args)
 	if err == nil {
@@ -93,7 +91,7 @@ func Run(ctx context.Context, env Env) int {
 	}
 	switch {
 	case err == nil:
-		return exitFine
+		return exitOK
 	case errors.Is(err, errMissing):
 		return exitMissing
 	case errors.Is(err, errReported):
@@ -103,16 +101,15 @@ func Run(ctx context.Context, env Env) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	last := visible.Lines(err.Error()) + hintLines(hint.Of(err))
+	last := visible.Lines(err.Error()) + output.HintLines(hint.Of(err))
 	if errors.As(err, new(inventory.Problems)) {
 		last += "\n" // as they are: editors follow FILE:LINE:COLUMN
 	} else {
-		last = errorLines(env.Stderr, last)
+		last = output.ErrorLines(env.Stderr, last)
 	}
-	env.trace.printed(last)
+	env.trace.Printed(last)
 	io.WriteString(env.Stderr, last)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if errors.As(err, new(usage.Error)) {
 		return exitUsage
 	}
 	return exitFailed
@@ -173,17 +170,7 @@ func newApp(env Env) *cli.App {
 	}
 }
 
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
-
-// hintLines are the lines of hints, as they stand behind what they are about.
-func hintLines(hints []string) (lines string) {
-	for _, h := range hints {
-		lines += "\n  hint: " + strings.ReplaceAll(visible.Lines(h), "\n", "\n  ")
-	}
-	return lines
-}
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 // flagsFirst moves flags before arguments, because the library stops reading
 // flags at the first argument: "apply inventory.toml --limit web1" would be

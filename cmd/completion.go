@@ -251,7 +251,7 @@ func flagNames(command *cli.Command) []candidate {
 	all := []candidate{{"--help", "show help"}}
 	for _, f := range command.VisibleFlags() {
 		if f.Names()[0] != "help" {
-			all = append(all, candidate{"--" + f.Names()[0], strings.ReplaceAll(usageOf(f), "`", "")})
+			all = append(all, candidate{"--" + f.Names()[0], meaning(f)})
 		}
 	}
 	return all

@@ -61,7 +61,7 @@ func shellIn(t *testing.T, dir, shell string, args ...string) *exec.Cmd {
 	return c
 }
 
-func output(t *testing.T, c *exec.Cmd) string {
+func printedBy(t *testing.T, c *exec.Cmd) string {
 	t.Helper()
 	out, err := c.CombinedOutput()
 	if err != nil {
@@ -74,7 +74,7 @@ func output(t *testing.T, c *exec.Cmd) string {
 // presses Tab, and answers with what it would put in, without what it means.
 var completers = map[string]func(t *testing.T, dir, line string) string{
 	"bash": func(t *testing.T, dir, line string) string {
-		return output(t, shellIn(t, dir, "bash", append([]string{"--norc", "-c", `
+		return printedBy(t, shellIn(t, dir, "bash", append([]string{"--norc", "-c", `
 			source <(provision completion bash)
 			shopt -s extglob
 			COMP_WORDS=("$@")
@@ -84,7 +84,7 @@ var completers = map[string]func(t *testing.T, dir, line string) string{
 			[ ${#COMPREPLY[@]} -eq 0 ] || printf '%s\n' "${COMPREPLY[@]}"`, "bash"}, bashWords(line)...)...))
 	},
 	"fish": func(t *testing.T, dir, line string) string {
-		out := output(t, shellIn(t, dir, "fish", "--no-config", "-c", `
+		out := printedBy(t, shellIn(t, dir, "fish", "--no-config", "-c", `
 			provision completion fish | source
 			complete -C $argv[1]`, line))
 		var words []string
@@ -121,7 +121,7 @@ var completers = map[string]func(t *testing.T, dir, line string) string{
 		if err := os.WriteFile(filepath.Join(scripts, "setup"), []byte(setup), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		output(t, shellIn(t, dir, "zsh", "-f", "-c", `
+		printedBy(t, shellIn(t, dir, "zsh", "-f", "-c", `
 			zmodload zsh/zpty
 			zpty person zsh -f -i
 			zpty -w person " source $1/setup"

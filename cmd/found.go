@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/output"
 	"provision/provision/hint"
 	"provision/provision/visible"
 )
@@ -40,7 +41,7 @@ func inventoryOf(c *cli.Context, args []string) (string, error) {
 		file, err = findInventory(c.Command.Name)
 	}
 	if err == nil {
-		fmt.Fprintln(c.App.ErrWriter, paint(c.App.ErrWriter, dim, "provision: using "+visible.String(file)+from))
+		fmt.Fprintln(c.App.ErrWriter, output.Paint(c.App.ErrWriter, output.Dim, "provision: using "+visible.String(file)+from))
 	}
 	return file, err
 }

@@ -53,7 +53,7 @@ func TestFoundInventory(t *testing.T) {
 		t.Setenv(inventoryVariable, tt.variable)
 		code, out, errs := runs(t, "check")
 		file, _, _ := strings.Cut(tt.using, " ")
-		if code != 0 || errs != "provision: using "+tt.using+"\n" || !strings.HasPrefix(out, file+" is fine: ") {
+		if code != 0 || errs != "provision: using "+tt.using+"\n" || !strings.HasPrefix(out, file+" is ok: ") {
 			t.Errorf("%+v: exit code %d\n%s%s", tt, code, out, errs)
 		}
 	}

@@ -2,10 +2,12 @@ package cmd
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/hint"
 )
@@ -38,13 +40,13 @@ var examples = map[string][]string{
 
 // exits are the exit codes of the commands that have more than the usual ones.
 var exits = map[string]string{
-	"plan":   "3  something is missing, with --exit-code",
-	"verify": "3  something is not as it should be",
+	"plan":   "3  changes are needed, with --exit-code",
+	"verify": "3  drift was found",
 }
 
 // exitCodes returns the exit codes of a command, one a line.
 func exitCodes(command string) []string {
-	codes := []string{"0  fine", "1  something went wrong", "2  wrong usage or inventory; nothing was done"}
+	codes := []string{"0  ok", "1  failed", "2  wrong usage or inventory; nothing was done"}
 	if more := exits[command]; more != "" {
 		codes = append(codes, more)
 	}
@@ -72,9 +74,35 @@ USAGE:
 
 DESCRIPTION:
    {{template "descriptionTemplate" .}}{{end}}
-` + section("EXAMPLE", examples[c.Name]) + `
-FLAGS:{{if .VisibleFlagCategories}}{{template "visibleFlagCategoryTemplate" .}}{{else}}{{template "visibleFlagTemplate" .}}
-{{end}}` + section("EXIT CODES", exitCodes(c.Name))
+` + section("EXAMPLE", examples[c.Name]) + flagSection(c.Flags) + section("EXIT CODES", exitCodes(c.Name))
+}
+
+// flagSection lists flags in their groups, by name. That each command has --help
+// too, the help of the program says.
+func flagSection(flags []cli.Flag) string {
+	if len(flags) == 0 {
+		return ""
+	}
+	text := "\nFLAGS:\n"
+	for _, group := range []string{"", groupHosts, groupOutput} {
+		var lines []string
+		for _, f := range flags {
+			if c, ok := f.(cli.CategorizableFlag); ok && c.GetCategory() == group {
+				lines = append(lines, "   "+flagLine(f)+"\n")
+			}
+		}
+		slices.SortFunc(lines, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+		switch {
+		case len(lines) == 0:
+			continue
+		case group != "" && text != "\nFLAGS:\n":
+			text += "\n   " + group + "\n\n"
+		case group != "":
+			text += "   " + group + "\n\n"
+		}
+		text += strings.Join(lines, "")
+	}
+	return text
 }
 
 // appHelp is the help of the program: its commands, by their groups.
@@ -174,7 +202,7 @@ func onAppUsageError(_ *cli.Context, err error, _ bool) error {
 	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
 		err = fmt.Errorf("there is no flag --%s before a command: flags stand behind it", strings.TrimLeft(name, "-"))
 	}
-	return hint.Add(usageError{err}, "provision help lists the commands")
+	return hint.Add(usage.Error{Err: err}, "provision help lists the commands")
 }
 
 func onUsageError(c *cli.Context, err error, _ bool) error {
@@ -194,7 +222,7 @@ func onUsageError(c *cli.Context, err error, _ bool) error {
 		}
 		err = fmt.Errorf("there is no flag --%s%s", name, meant)
 	}
-	return hint.Add(usageError{err}, "provision %s --help shows the flags", c.Command.Name)
+	return hint.Add(usage.Error{Err: err}, "provision %s --help shows the flags", c.Command.Name)
 }
 
 // didYouMean returns a question to end an error with, or "".

@@ -24,8 +24,11 @@ func TestHelp(t *testing.T) {
 	app.Setup()
 	for _, c := range app.VisibleCommands() {
 		code, said := say(t, c.Name, "--help")
-		if c.Name != "help" && (code != exitFine || !strings.Contains(said, "\nEXIT CODES:\n   0  fine\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
+		if c.Name != "help" && (code != exitOK || !strings.Contains(said, "\nEXIT CODES:\n   0  ok\n   1 ") || !strings.Contains(said, "\nEXAMPLE:\n   provision "+c.Name)) {
 			t.Errorf("provision %s --help: exit code %d\n%s", c.Name, code, said)
+		}
+		if _, flags, _ := strings.Cut(said, "\nFLAGS:\n"); strings.Contains(flags, "--help") {
+			t.Errorf("provision %s --help lists --help:\n%s", c.Name, said)
 		}
 		for _, f := range c.VisibleFlags() {
 			for _, word := range flagWords(f) {
@@ -35,6 +38,9 @@ func TestHelp(t *testing.T) {
 			}
 			if takesValue(f) && placeholder(f) == "" {
 				t.Errorf("%s: what does --%s want?", c.Name, f.Names()[0])
+			}
+			if p := placeholder(f); p != "" && regexp.MustCompile(`(^|\W)`+regexp.QuoteMeta(p)+`\b`).MatchString(meaning(f)) && p != "N" {
+				t.Errorf("%s: --%s says twice what it wants: %s", c.Name, f.Names()[0], meaning(f))
 			}
 		}
 		if len(examples[c.Name]) == 0 {
@@ -63,15 +69,15 @@ func TestFirstWords(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitFine, "\nCOMMANDS:\n"},
-		{[]string{"-h"}, exitFine, "\nCOMMANDS:\n"},
-		{[]string{"--help"}, exitFine, "\nCOMMANDS:\n"},
-		{[]string{"help"}, exitFine, "\nCOMMANDS:\n"},
-		{[]string{"--version"}, exitFine, "provision "},
-		{[]string{"version"}, exitFine, "provision "},
-		{[]string{"help", "plan"}, exitFine, "\nFLAGS:\n"},
-		{[]string{"render", "ci", "--help"}, exitFine, "\nFLAGS:\n"},
-		{[]string{"plan", "inventory.toml", "-h"}, exitFine, "\nFLAGS:\n"},
+		{nil, exitOK, "\nCOMMANDS:\n"},
+		{[]string{"-h"}, exitOK, "\nCOMMANDS:\n"},
+		{[]string{"--help"}, exitOK, "\nCOMMANDS:\n"},
+		{[]string{"help"}, exitOK, "\nCOMMANDS:\n"},
+		{[]string{"--version"}, exitOK, "provision "},
+		{[]string{"version"}, exitOK, "provision "},
+		{[]string{"help", "plan"}, exitOK, "\nFLAGS:\n"},
+		{[]string{"render", "ci", "--help"}, exitOK, "\nFLAGS:\n"},
+		{[]string{"plan", "inventory.toml", "-h"}, exitOK, "\nFLAGS:\n"},
 		{[]string{"--verbose", "plan"}, exitUsage, "there is no flag --verbose before a command: flags stand behind it\n  hint: provision help lists the commands\n"},
 	} {
 		if code, said := say(t, c.args...); code != c.code || !strings.Contains(said, c.want) {
@@ -118,7 +124,7 @@ func TestProblemLines(t *testing.T) {
 // about it.
 func TestMan(t *testing.T) {
 	code, page := say(t, "man")
-	if code != exitFine {
+	if code != exitOK {
 		t.Fatal(page)
 	}
 	app := newApp(Env{})

@@ -244,7 +244,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 			args = append(args, "one")
 		}
 		one := deployment("one", "web1", "deploy", "app", "acme/app", "one")
-		if code, out, errs := typed(t, head(url)+host("web1", "127.0.0.1:"+closed(t))+one, args...); code == exitFine {
+		if code, out, errs := typed(t, head(url)+host("web1", "127.0.0.1:"+closed(t))+one, args...); code == exitOK {
 			t.Errorf("%s: %s%s", command, out, errs)
 		}
 		if command == "verify" || command == "remove" {

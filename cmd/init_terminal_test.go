@@ -90,7 +90,7 @@ var noSuchName = strings.Repeat("x", 64) + ".example.com"
 func TestInitAsks(t *testing.T) {
 	web := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
 	t.Cleanup(web.Close)
-	b := begin(t, web.TLS, "registry.example.com")
+	b := beginInit(t, web.TLS, "registry.example.com")
 	bare := strings.TrimPrefix(b.gitlab.URL(), "https://")
 	certificate := func(name string, der []byte) string {
 		return b.write(t, name, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
@@ -139,7 +139,7 @@ func TestInitAsks(t *testing.T) {
 			whichCA+ca+"\n"+whichProject+"frobnicator\n\"frobnicator\" has no namespace\n",
 			whichProject+"transmogrify/frobnicater\nproject transmogrify/frobnicater: ", "\n  hint: there is a project transmogrify/frobnicator\n",
 			whichProject, "\nfound project transmogrify/frobnicator in group transmogrify\n",
-			whichHost+"\nthis takes an answer\n",
+			whichHost+"\nan answer is required\n",
 			whichHost+"admin@"+noSuchName+"\nthe host: connect to "+noSuchName+":22: there is no host of this name (no such host)\n  hint: check the address",
 			whichHost+"a b\n\"a b\" is no address\n",
 			whichHost+host+"\n"+whichScope+"/\n\"/\" is no environment of GitLab\n",

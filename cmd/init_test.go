@@ -88,7 +88,7 @@ type beginning struct {
 
 // begin makes a beginning, with a GitLab that is reached as config says and has
 // this registry.
-func begin(t *testing.T, config *tls.Config, registry string) *beginning {
+func beginInit(t *testing.T, config *tls.Config, registry string) *beginning {
 	t.Helper()
 	needs.Program(t, "ssh")
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
@@ -162,7 +162,7 @@ func unwritten(t *testing.T, file string) {
 }
 
 func TestInit(t *testing.T) {
-	b := begin(t, nil, "registry.example.com:5050")
+	b := beginInit(t, nil, "registry.example.com:5050")
 	initialise := func(flags ...string) (code int, said, file string) {
 		t.Helper()
 		file = b.file()
@@ -207,7 +207,7 @@ func TestInit(t *testing.T) {
 			t.Errorf("the token stands in the file, or %v", err)
 		}
 		var out bytes.Buffer
-		if code := Run(t.Context(), Env{Args: []string{"provision", "check", file}, Stdout: &out, Stderr: &out}); code != 0 || out.String() != file+" is fine: 1 host, 1 deployment\n" {
+		if code := Run(t.Context(), Env{Args: []string{"provision", "check", file}, Stdout: &out, Stderr: &out}); code != 0 || out.String() != file+" is ok: 1 host, 1 deployment\n" {
 			t.Errorf("check: exit code %d, %s", code, &out)
 		}
 		// A second time it is there.
@@ -273,7 +273,7 @@ func TestInit(t *testing.T) {
 		unwritten(t, file)
 	})
 	t.Run("without a registry", func(t *testing.T) {
-		b := begin(t, nil, "")
+		b := beginInit(t, nil, "")
 		var out bytes.Buffer
 		code := Run(t.Context(), Env{Args: []string{"provision", "init", "--gitlab", b.gitlab.URL(), "--project", b.project, "--host", b.host, "-F", b.sshConfig, b.file()}, Stdout: &out, Stderr: &out})
 		if code != 2 || !strings.Contains(out.String(), "--registry is missing, and project transmogrify/frobnicator has none in GitLab\n  hint: --registry registry.127.0.0.1, if") {

@@ -15,7 +15,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/inventory"
+	"provision/cmd/fleet"
+	"provision/cmd/output"
 	"provision/provision"
 	"provision/provision/remote"
 	"provision/provision/visible"
@@ -25,14 +26,14 @@ import (
 func logCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "log",
-		Usage:     "show what was changed on hosts, and what deploy keys asked for there",
+		Usage:     "show what was changed on hosts, and what CI keys asked for there",
 		UsageText: "provision log [flags] [INVENTORY]",
 		Description: "Reads the journal of each host: what apply, rotate-key and remove have made, and\n" +
-			"who did; what the gate let deploy keys do, and what it refused. What a key was\n" +
+			"who did; what the gate let CI keys do, and what it refused. What a key was\n" +
 			"refused in one go, as verify is, is one line; --verbose shows each. It needs\n" +
 			"the rights of an admin on the hosts, and nothing of GitLab.",
 		Flags: append(fleetFlags(),
-			&cli.StringFlag{Name: "since", Value: "7d", Usage: "no older than `TIME`: 90m, 24h, 7d, or a date as 2026-01-31"},
+			&cli.StringFlag{Name: "since", Value: "7d", Usage: "`TIME`: no older than 90m, 24h, 7d, or a date as 2026-01-31"},
 		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -69,37 +70,45 @@ func sinceOf(text string, now time.Time) (time.Time, error) {
 }
 
 func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error {
-	f, err := assemble(env, o)
+	r, err := begin(env, o)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	r := f.report(env, o)
+	parts, err := r.all()
+	if err != nil {
+		return err
+	}
+	f, err := r.open(ctx, fleet.Options{Parts: parts})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	report := r.report()
 	logs := map[string]hostLog{}
 	var mu sync.Mutex
-	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
+	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
 		journal := steps.Journal(since.Unix())
-		seen, err := provision.Look(ctx, s.Target, []provision.Step{journal})
+		l, err := lookFor(ctx, s, []provision.Step{journal})
 		if err != nil {
 			return err
 		}
-		l, err := readLog(seen[journal.Name()], since, time.Now())
+		read, err := readLog(l.seen[journal.Name()], since, time.Now())
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("%s: %w", s.Host.Name, err)
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		logs[s.Name] = l
+		logs[s.Host.Name] = read
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	lines, folded, folds := 0, 0, 0
-	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
-		l := logs[h.Name]
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) {
+		l := logs[s.Host.Name]
 		lines += len(l.entries)
-		if !r.json && !r.verbose {
+		if !report.JSON && !report.Verbose {
 			l.entries = fold(l.entries)
 			for _, e := range l.entries {
 				if e.times > 1 {
@@ -107,16 +116,16 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 				}
 			}
 		}
-		r.log(h.Name, l)
+		l.print(report, s.Host.Name)
 	})
-	text := fmt.Sprintf("%s, %s since %s", count(r.tally.Hosts+r.tally.Failed, "host"), count(lines, "line"), since.UTC().Format(time.RFC3339))
+	text := fmt.Sprintf("%s, %s since %s", output.Count(report.Tally.Hosts+report.Tally.Failed, "host"), output.Count(lines, "line"), since.UTC().Format(time.RFC3339))
 	if folds > 0 {
 		text += fmt.Sprintf(", %d of them shown as %d (--verbose shows each)", folded, folds)
 	}
-	if r.tally.Failed > 0 {
-		text += fmt.Sprintf(", %s failed", count(r.tally.Failed, "host"))
+	if report.Tally.Failed > 0 {
+		text += fmt.Sprintf(", %s failed", output.Count(report.Tally.Failed, "host"))
 	}
-	r.last(text, f)
+	report.Last(text, cost(f))
 	if failed {
 		return errReported
 	}
@@ -135,17 +144,15 @@ type logEntry struct {
 	times    int // how many lines it stands for, if more than one: see fold
 }
 
-// log prints what one host has logged.
-func (r *report) log(host string, l hostLog) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tally.Hosts++
+// print prints what one host has logged.
+func (l hostLog) print(r *output.Report, host string) {
+	r.Tally.Hosts++
 	if l.note != "" {
-		r.tally.Notes++
-		r.say(line{Event: "note", Host: host, Text: l.note})
+		r.Tally.Notes++
+		r.Say(output.Line{Event: "note", Host: host, Text: l.note})
 	}
 	for _, e := range l.entries {
-		r.say(line{Event: "log", Host: host, Time: e.time.UTC().Format(time.RFC3339), By: e.by, Text: e.text})
+		r.Say(output.Line{Event: "log", Host: host, Time: e.time.UTC().Format(time.RFC3339), By: e.by, Text: e.text})
 	}
 }
 
@@ -182,11 +189,11 @@ func fold(entries []logEntry) (folded []logEntry) {
 		}
 		if n > 1 {
 			took := entries[n-1].time.Sub(first.time)
-			what := cut(visible.String(strings.Join(asked, ", ")), foldWidth)
+			what := output.Cut(visible.String(strings.Join(asked, ", ")), foldWidth)
 			if remote.Tried(asked) {
 				what = "all that verify tries"
 			}
-			first.text, first.times = fmt.Sprintf("%s: refused %d times in %s: %s", name, n, seconds(took), what), n
+			first.text, first.times = fmt.Sprintf("%s: refused %d times in %s: %s", name, n, output.Seconds(took), what), n
 		}
 		folded = append(folded, first)
 		entries = entries[max(n, 1):]

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"provision/cmd/usage"
 	"provision/provision"
 )
 
@@ -22,8 +23,7 @@ func TestSinceOf(t *testing.T) {
 		"":                     {}, "yesterday": {}, "-1h": {}, "-1d": {}, "7": {}, "7 d": {}, "99999999d": {}, "2026-02-31": {},
 	} {
 		got, err := sinceOf(text, now)
-		var usage usageError
-		if !got.Equal(want) || want.IsZero() != errors.As(err, &usage) {
+		if !got.Equal(want) || want.IsZero() != errors.As(err, new(usage.Error)) {
 			t.Errorf("%q: got %v, %v", text, got, err)
 		}
 	}

@@ -17,7 +17,7 @@ func manCommand(env Env) *cli.Command {
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("man takes no argument, not %q", c.Args().First())
+				return usagef("unexpected argument %q", c.Args().First())
 			}
 			writeMan(env.Stdout, c.App)
 			return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/access"
+	"provision/cmd/usage"
 	"provision/inventory"
 )
 
@@ -21,8 +22,8 @@ func mapCommand(env Env) *cli.Command {
 			"draws mermaid in its own pages, in a block of code ```mermaid; dot is for\n" +
 			"Graphviz.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`: as what it is drawn"},
-			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "only these hosts or deployments; `PATTERN` may have * and ?"},
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "mermaid", Usage: "`" + strings.Join(mapFormats, "|") + "`: the format of the drawing"},
+			&cli.StringSliceFlag{Name: "limit", Aliases: []string{"l"}, Usage: "`PATTERN`: only these hosts or deployments; with * and ?"},
 		},
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -42,11 +43,11 @@ func runMap(env Env, file, format string, limit []string) error {
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	selected, err := inv.Select(limit)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	if len(selected.Deployments) == 0 {
 		return usagef("%s has no deployment", file)

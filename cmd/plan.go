@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"provision/inventory"
+	"provision/cmd/fleet"
 	"provision/provision"
 )
 
@@ -18,10 +18,10 @@ type planOptions struct {
 func planCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:            "plan",
-		Usage:           "look at the hosts and at GitLab, and say what apply would change",
+		Usage:           "show what apply would change",
 		UsageText:       "provision plan [flags] [INVENTORY]",
 		Description:     "Changes nothing, anywhere. Some changes can be planned only after others are\nmade; they are listed as later.",
-		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if anything is missing"}),
+		Flags:           append(fleetFlags(), &cli.BoolFlag{Name: "exit-code", Usage: "exit with 3 if changes are needed"}),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
@@ -35,60 +35,56 @@ func planCommand(env Env) *cli.Command {
 }
 
 func runPlan(ctx context.Context, env Env, o planOptions) error {
-	f, err := muster(ctx, env, o.fleetOptions, "api", "read_api")
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	missing, err := planFleet(ctx, env, o.fleetOptions, f, func(_ context.Context, s site) ([]provision.Step, error) { return s.steps(f.given), nil })
+	parts, err := r.all()
+	if err != nil {
+		return err
+	}
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Registry: true, Scopes: []string{"api", "read_api"}})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	missing, err := r.plan(ctx, f, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 	if err == nil && missing > 0 && o.exitCode {
 		return errMissing
 	}
 	return err
 }
 
-// planFleet prints what is missing on every host, and counts it.
-func planFleet(ctx context.Context, env Env, o fleetOptions, f *fleet, stepsOf func(context.Context, site) ([]provision.Step, error)) (missing int, err error) {
-	r := f.report(env, o)
-	plans, lists := make(map[string]provision.Plan, len(f.hosts)), make(map[string][]provision.Step, len(f.hosts))
+// plan prints what is missing on every host, and counts it.
+func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt func(context.Context, *fleet.Site) (look, error)) (missing int, err error) {
+	report := r.report()
+	plans, lists := make(map[string]provision.Plan, len(f.Sites)), make(map[string][]provision.Step, len(f.Sites))
 	var mu sync.Mutex
-	errs, err := f.each(ctx, func(ctx context.Context, s site) error {
-		list, err := stepsOf(ctx, s)
+	errs, err := f.Each(ctx, then, func(ctx context.Context, s *fleet.Site) error {
+		l, err := lookAt(ctx, s)
 		if err != nil {
 			return err
 		}
-		plan, err := provision.Check(ctx, s.Target, list)
+		plan, err := provision.CheckSeen(l.target, l.steps, l.seen)
 		mu.Lock()
 		defer mu.Unlock()
-		plans[s.Name], lists[s.Name] = plan, list
+		plans[s.Host.Name], lists[s.Host.Name] = plan, l.steps
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
 		return 0, err
 	}
-	failed := r.each(env, f.hosts, errs, func(h *inventory.Host) {
-		r.plan(h.Name, plans[h.Name])
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) {
+		name := s.Host.Name
+		report.Plan(name, plans[name])
 		if r.verbose {
-			r.fine(h.Name, lists[h.Name], plans[h.Name])
+			report.Fine(name, lists[name], plans[name])
 		}
-		missing += plans[h.Name].Missing()
+		missing += plans[name].Missing()
 	})
-	r.summary("to make", f)
+	report.Summary("to make", cost(f))
 	if failed {
 		return missing, errReported
 	}
 	return missing, nil
-}
-
-// each prints the outcome of every host, in the order of the inventory.
-func (r *report) each(env Env, hosts []*inventory.Host, errs map[*inventory.Host]error, fine func(*inventory.Host)) (failed bool) {
-	for _, h := range hosts {
-		if err := errs[h]; err != nil {
-			r.fail(env.Stderr, h.Name, err)
-			failed = true
-			continue
-		}
-		fine(h)
-	}
-	return failed
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/hint"
 )
@@ -112,7 +113,7 @@ func runRehearsal(ctx context.Context, env Env, file string, keep bool) error {
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	return env.rehearsal(ctx, env, RehearseOptions{Inventory: inv, Keep: keep})
 }

@@ -91,9 +91,9 @@ func TestRehearse(t *testing.T) {
 		code int
 		want string // what the rehearsal gets; or, of an error, what is printed
 	}{
-		{nil, nil, exitFine, "2 hosts, keep false"},
-		{[]string{"--keep"}, nil, exitFine, "2 hosts, keep true"},
-		{[]string{"../inventory/example.toml", "--keep"}, nil, exitFine, "2 hosts, keep true"},
+		{nil, nil, exitOK, "2 hosts, keep false"},
+		{[]string{"--keep"}, nil, exitOK, "2 hosts, keep true"},
+		{[]string{"../inventory/example.toml", "--keep"}, nil, exitOK, "2 hosts, keep true"},
 		{nil, ExitCode(exitMissing), exitMissing, "2 hosts, keep false"},
 		{nil, errors.New("no room"), exitFailed, "2 hosts, keep falseprovision: no room\n"},
 		{[]string{broken}, nil, exitUsage, broken + ":2:"},

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/fleet"
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
@@ -27,7 +30,7 @@ type removeOptions struct {
 func removeCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "remove",
-		Usage:     "undo a deployment, on its hosts and in GitLab",
+		Usage:     "remove a deployment from its hosts and from GitLab",
 		UsageText: "provision remove --deployment NAME|--gone HOST [flags] [INVENTORY]",
 		Description: "Takes away what apply has made, and nothing else: what others use, or somebody\n" +
 			"else has made, stays, and is reported. Data in volumes stays without --volumes;\n" +
@@ -39,8 +42,8 @@ func removeCommand(env Env) *cli.Command {
 			"what all its deployments have in GitLab: variables, deploy keys, registry tokens.\n" +
 			"It does not connect to that host.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
-			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "the `DEPLOYMENT` that is removed"},
-			&cli.StringFlag{Name: "gone", Usage: "the `HOST` that is gone: what it has in GitLab is removed"},
+			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "`DEPLOYMENT`: remove this one"},
+			&cli.StringFlag{Name: "gone", Usage: "`HOST`: remove what a host that is gone has in GitLab"},
 			&cli.BoolFlag{Name: "volumes", Usage: "remove the volumes of its containers too, and all data in them"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		),
@@ -64,140 +67,168 @@ func removeCommand(env Env) *cli.Command {
 }
 
 func runRemove(ctx context.Context, env Env, o removeOptions) error {
-	muster := musterRemoval
-	if o.gone != "" {
-		muster = musterGone
-	}
-	r, err := muster(env, o)
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	if !o.yes && !r.ask.terminal() {
-		return hint.Add(usagef("there is no terminal to ask whether to remove %s", r.what), "with --yes it is removed without a question")
+	var what removal
+	if o.gone != "" {
+		what, err = r.removalOfGone(o.gone)
+	} else {
+		what, err = r.removalOf(o.deployment)
 	}
-	if err := r.signIn(ctx, "api"); err != nil {
+	if err != nil {
 		return err
 	}
+	if !o.yes && !r.ask.terminal() {
+		return hint.Add(usagef("there is no terminal to ask whether to remove %s", what.what), "with --yes it is removed without a question")
+	}
+	f, err := r.open(ctx, fleet.Options{Parts: what.parts, Gone: o.gone != "", Changes: true, Registry: true, Scopes: []string{"api"}})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	f.Given.Volumes = o.volumes
+	lookAt := lookOnce(func(ctx context.Context, s *fleet.Site) (look, error) { return what.look(ctx, f, s) })
 	if !o.yes {
-		missing, err := planFleet(ctx, env, o.fleetOptions, r.fleet, r.undo)
+		missing, err := r.plan(ctx, f, fleet.ThenKeep, lookAt)
 		if err != nil || missing == 0 {
 			return err
 		}
-		fine, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", r.what))
+		confirmed, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
 		if ctx.Err() != nil {
 			return errors.New("interrupted; nothing is removed")
 		}
 		if err != nil {
 			return err
 		}
-		if !fine {
+		if !confirmed {
 			return fmt.Errorf("nothing is removed")
 		}
 	}
-	if err := applyFleet(ctx, env, o.fleetOptions, r.fleet, r.undo); err != nil {
+	if err := r.apply(ctx, f, lookAt); err != nil {
 		return err
 	}
-	if r.named != "" {
-		fmt.Fprintf(env.Stderr, "provision: %s still names %s, and apply would make it again: take it out\n", o.inventory, r.named)
+	if what.named != "" {
+		fmt.Fprintf(env.Stderr, "provision: %s still names %s, and apply would make it again: take it out\n", o.inventory, what.named)
 	}
 	return nil
 }
 
+// lookOnce looks at each host once, however often that is asked for: what is shown
+// and confirmed is what is done. The connection may be another one by then.
+func lookOnce(lookAt func(context.Context, *fleet.Site) (look, error)) func(context.Context, *fleet.Site) (look, error) {
+	var mu sync.Mutex
+	looks := map[*fleet.Site]look{}
+	return func(ctx context.Context, s *fleet.Site) (look, error) {
+		mu.Lock()
+		l, had := looks[s]
+		mu.Unlock()
+		var err error
+		if had {
+			l.target, err = s.Target(ctx)
+			return l, err
+		}
+		if l, err = lookAt(ctx, s); err == nil {
+			mu.Lock()
+			looks[s] = l
+			mu.Unlock()
+		}
+		return l, err
+	}
+}
+
 // A removal is what is to go, and from where.
 type removal struct {
-	*fleet
 	what  string // as in a question
 	named string // what the inventory names of it; "": nothing
-	undo  func(context.Context, site) ([]provision.Step, error)
+	parts []fleet.Part
+	look  func(context.Context, *fleet.Fleet, *fleet.Site) (look, error)
 }
 
 // backHint is for a host that was taken out too early: by the names of its
 // deployments is found what is theirs.
 const backHint = "put the host back, also into the hosts of its deployments, until what it has in GitLab is removed"
 
-// musterGone selects a host that is gone.
-func musterGone(env Env, o removeOptions) (*removal, error) {
-	f, _, err := load(env, o.fleetOptions)
-	if err != nil {
-		return nil, err
-	}
-	h := f.inv.Host(o.gone)
+// removalOfGone selects a host that is gone.
+func (r *run) removalOfGone(host string) (removal, error) {
+	h := r.inv.Host(host)
 	if h == nil {
-		return nil, hint.Add(usagef("%s names no host %q%s", o.inventory, o.gone, didYouMean(o.gone, hostNames(f.inv))), backHint)
+		return removal{}, hint.Add(usagef("%s names no host %q%s", r.inventory, host, didYouMean(host, hostNames(r.inv))), backHint)
 	}
-	if len(f.inv.On(h)) == 0 {
-		return nil, hint.Add(usagef("%s deploys nothing on %s", o.inventory, h.Name), backHint)
+	deployments := r.inv.On(h)
+	if len(deployments) == 0 {
+		return removal{}, hint.Add(usagef("%s deploys nothing on %s", r.inventory, h.Name), backHint)
 	}
-	f.only(f.inv.On(h))
-	f.hosts, f.gone = []*inventory.Host{h}, true
-	return &removal{f, "what " + h.Name + " has in GitLab", h.Name, func(_ context.Context, s site) ([]provision.Step, error) {
-		return steps.Forget(f.inv, h, s.deployments, f.given), nil
-	}}, nil
+	return removal{
+		what: "what " + h.Name + " has in GitLab", named: h.Name,
+		parts: []fleet.Part{{Host: h, Deployments: deployments}},
+		look: func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
+			return lookFor(ctx, s, steps.Forget(f.Inventory, s.Host, s.Deployments, f.Given))
+		},
+	}, nil
 }
 
-// musterRemoval selects the hosts that a deployment is removed from.
-func musterRemoval(env Env, o removeOptions) (*removal, error) {
-	f, selected, err := load(env, o.fleetOptions)
-	if err != nil {
-		return nil, err
-	}
-	f.given.Volumes = o.volumes
-	r := &removal{fleet: f, undo: func(ctx context.Context, s site) ([]provision.Step, error) {
-		d, err := s.leaving(ctx, o.deployment)
+// removalOf selects the hosts that a deployment is removed from.
+func (r *run) removalOf(name string) (removal, error) {
+	l := removal{look: func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
+		d, err := leaving(ctx, f, s, name)
 		if err != nil {
-			return nil, err
+			return look{}, err
 		}
-		return steps.Remove(f.inv, s.host, d, f.given), nil
+		return lookFor(ctx, s, steps.Remove(f.Inventory, s.Host, d, f.Given))
 	}}
-	has := func(d *inventory.Deployment) bool { return d.Name == o.deployment }
-	if chosen := slices.DeleteFunc(slices.Clone(selected.Deployments), func(d *inventory.Deployment) bool { return !has(d) }); len(chosen) > 0 {
-		f.only(chosen)
-		r.named = o.deployment
-	} else if err := r.unnamed(o, selected.Hosts); err != nil {
-		return nil, err
+	chosen := slices.DeleteFunc(slices.Clone(r.selected.Deployments), func(d *inventory.Deployment) bool { return d.Name != name })
+	if len(chosen) > 0 {
+		l.parts, l.named = fleet.PartsOf(chosen), name
+	} else {
+		host, err := r.carrier(name)
+		if err != nil {
+			return removal{}, err
+		}
+		l.parts = []fleet.Part{{Host: host}}
 	}
 	var hosts []string
-	for _, h := range f.hosts {
-		hosts = append(hosts, h.Name)
+	for _, p := range l.parts {
+		hosts = append(hosts, p.Host.Name)
 	}
-	r.what = o.deployment + " from " + strings.Join(hosts, ", ")
-	return r, nil
+	l.what = name + " from " + strings.Join(hosts, ", ")
+	return l, nil
 }
 
-// unnamed selects the one host that a deployment is removed from which the
+// carrier returns the one host that a deployment is removed from which the
 // inventory does not name.
-func (r *removal) unnamed(o removeOptions, hosts []*inventory.Host) (err error) {
-	switch {
-	case len(o.limit) == 0:
-		if _, err = r.inv.Select([]string{o.deployment}); err == nil {
-			err = fmt.Errorf("%q is no deployment", o.deployment)
+func (r *run) carrier(name string) (*inventory.Host, error) {
+	switch hosts := r.selected.Hosts; {
+	case len(r.limit) == 0:
+		_, err := r.inv.Select([]string{name})
+		if err == nil {
+			err = fmt.Errorf("%q is no deployment", name)
 		}
-		return hint.Add(usageError{err}, "one that only a host still carries is removed with --limit HOST")
+		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with --limit HOST")
 	case len(hosts) != 1:
-		return usagef("--limit wants the name of one host, to remove %s there", o.deployment)
+		return nil, usagef("--limit wants the name of one host, to remove %s there", name)
+	default:
+		return hosts[0], nil
 	}
-	r.only(nil)
-	r.hosts = hosts
-	return nil
 }
 
 // leaving returns the deployment that is removed: the one of the inventory, or
 // what the host knows of it.
-func (s site) leaving(ctx context.Context, name string) (*inventory.Deployment, error) {
-	if len(s.deployments) > 0 {
-		return s.deployments[0], nil
+func leaving(ctx context.Context, f *fleet.Fleet, s *fleet.Site, name string) (*inventory.Deployment, error) {
+	if len(s.Deployments) > 0 {
+		return s.Deployments[0], nil
 	}
 	recall := steps.Recall(name)
-	seen, err := provision.Look(ctx, s.Target, []provision.Step{recall})
+	l, err := lookFor(ctx, s, []provision.Step{recall})
 	if err != nil {
 		return nil, err
 	}
-	facts := seen[recall.Name()]
-	if d := steps.Recalled(s.fleet.inv, s.host, name, facts); d != nil {
+	facts := l.seen[recall.Name()]
+	if d := steps.Recalled(f.Inventory, s.Host, name, facts); d != nil {
 		return d, nil
 	}
-	err = fmt.Errorf("%s: the host carries no deployment called %q", s.Name, name)
+	err = fmt.Errorf("%s: the host carries no deployment called %q", s.Host.Name, name)
 	if carried := facts["carried"]; len(carried) > 0 {
 		err = fmt.Errorf("%w; it carries %s", err, visible.String(strings.Join(carried, ", ")))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/hint"
 	"provision/steps"
@@ -38,18 +39,18 @@ func renderCommand(env Env) *cli.Command {
 		UsageText: "provision render [flags] ci|gate|override|authorized-key|config [INVENTORY]",
 		Description: "Reads the inventory and nothing else: neither a host nor GitLab is asked.\n\n" +
 			"  ci              the deploy jobs, to include in .gitlab-ci.yml\n" +
-			"  gate            the program that a deploy key runs, and what it knows\n" +
+			"  gate            the program that a CI key runs, and what it knows\n" +
 			"  override        compose.override.yaml, filled in\n" +
-			"  authorized-key  the line that lets a deploy key in; the key itself is made by apply\n" +
+			"  authorized-key  the line that lets a CI key in; the key itself is made by apply\n" +
 			"  config          config.json of docker, with the login to the registry",
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "deployment", Usage: "only this `DEPLOYMENT`; may be repeated"},
-			&cli.StringSliceFlag{Name: "host", Usage: "only this `HOST`; may be repeated"},
-			&cli.StringFlag{Name: "in", Usage: "ci: only deployments whose variables are seen in `OWNER`, a group or project"},
+			&cli.StringSliceFlag{Name: "deployment", Usage: "`DEPLOYMENT`: only this one; may be repeated"},
+			&cli.StringSliceFlag{Name: "host", Usage: "`HOST`: only this one; may be repeated"},
+			&cli.StringFlag{Name: "in", Usage: "`OWNER`: ci: only deployments whose variables are seen in this group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
-			&cli.StringFlag{Name: "image", Usage: "ci: the `IMAGE` of the jobs (default: docker:cli; --verify needs one with provision in it)"},
-			&cli.IntFlag{Name: "parallel", Usage: "ci --verify: `N` jobs for the whole fleet, not one for each environment"},
+			&cli.StringFlag{Name: "image", Usage: "`IMAGE`: ci: what the jobs run in (default: docker:cli; --verify needs one with provision in it)"},
+			&cli.IntFlag{Name: "parallel", Usage: "`N`: ci --verify: so many jobs for the whole fleet, not one for each environment"},
 		},
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -97,7 +98,7 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 func runRender(env Env, o renderOptions) error {
 	inv, err := inventory.Load(o.inventory)
 	if err != nil {
-		return usageError{err}
+		return usage.Error{Err: err}
 	}
 	deployments, err := o.choose(inv)
 	if err != nil {

@@ -49,13 +49,13 @@ that has the inventory and sees the variables of
 
 There is one job for each environment, since none sees another one's key, and
 none needs a token. With a token that may read the variables, a few jobs can do
-the whole fleet, see --parallel; but such a token reads every deploy key.`
+the whole fleet, see --parallel; but such a token reads every CI key.`
 
 	fleetComment = `The jobs that verify an inventory every night, printed by "provision render ci
 --verify --parallel". They run in scheduled pipelines of a protected branch, in
 a project that has the inventory.
 
-Each does its part of the hosts, with the deploy keys that GitLab has. For that
+Each does its part of the hosts, with the CI keys that GitLab has. For that
 they need the token of the inventory, as a variable that is protected and
 masked. Without such a token use what "provision render ci --verify" prints: one
 job for each environment, with the one key that it sees.`

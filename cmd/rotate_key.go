@@ -10,9 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/fleet"
 	"provision/inventory"
-	"provision/provision"
-	"provision/provision/hint"
 	"provision/provision/secret"
 	"provision/steps"
 )
@@ -26,13 +25,13 @@ func rotateCommand(env Env) *cli.Command {
 	kinds := slices.Sorted(maps.Keys(steps.RotateKinds))
 	return &cli.Command{
 		Name:      "rotate-key",
-		Usage:     "replace the credentials of deployments, without a failed deployment",
+		Usage:     "rotate SSH keys and registry tokens without a failed deployment",
 		UsageText: "provision rotate-key [flags] [INVENTORY]",
 		Description: "Every credential gets a successor beside it, which is tried before the old one\n" +
 			"goes. If it ends early, both work; run it again, or apply, to end with one. What\n" +
 			"else is missing on those hosts is made as well, as apply would.",
 		Flags: append(fleetFlags(), lockWaitFlag(), &cli.StringSliceFlag{
-			Name: "only", Usage: "only credentials of one kind: `" + strings.Join(kinds, "|") + "`",
+			Name: "only", Usage: "`" + strings.Join(kinds, "|") + "`: only credentials of this kind; may be repeated",
 		}),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -56,34 +55,43 @@ func rotateCommand(env Env) *cli.Command {
 }
 
 func runRotate(ctx context.Context, env Env, o rotateOptions) error {
-	f, err := muster(ctx, env, o.fleetOptions, "api")
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
-	defer f.close()
-	if err := f.onlyDeployed(); err != nil {
+	parts, err := r.deployed()
+	if err != nil {
 		return err
 	}
-	return applyFleet(ctx, env, o.fleetOptions, f, func(ctx context.Context, s site) ([]provision.Step, error) {
-		given := f.given
-		list := s.steps(given)
-		seen, err := provision.Look(ctx, s.Target, list)
-		if err != nil {
-			return nil, err
-		}
-		var some bool
-		if given.Retire, some = steps.Retire(list, seen, o.only...); !some {
-			return nil, hint.Add(fmt.Errorf("%s: there is nothing to replace yet", s.Name), "provision apply makes the first ones")
-		}
-		given.Login = f.login
-		f.forge.Forget() // Apply looks for itself whether another run is under way
-		return s.steps(given), nil
-	})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, Scopes: []string{"api"}})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookToRotate(ctx, f, s, o.only) })
 }
 
-// login logs in as CI does, and asks for something that changes nothing.
-func (f *fleet) login(ctx context.Context, d *inventory.Deployment, key secret.Value) error {
-	conn, err := f.dialer.Dial(ctx, f.deployTarget(d, key, false))
+// lookToRotate looks at a host for its steps, which retire the credentials of some
+// kinds that are in use now.
+func lookToRotate(ctx context.Context, f *fleet.Fleet, s *fleet.Site, kinds []string) (look, error) {
+	l, err := lookFor(ctx, s, s.Steps(f.Given))
+	if err != nil {
+		return look{}, err
+	}
+	given, some := f.Given, false
+	if given.Retire, some = steps.Retire(l.steps, l.seen, kinds...); !some {
+		return look{}, fmt.Errorf("%s: no credentials to rotate; run provision apply first", s.Host.Name)
+	}
+	given.Login = func(ctx context.Context, d *inventory.Deployment, key secret.Value) error {
+		return tryKey(ctx, f, d, key)
+	}
+	l.steps = s.Steps(given) // they look as the others do
+	return l, nil
+}
+
+// tryKey logs in as CI does, and asks for something that changes nothing.
+func tryKey(ctx context.Context, f *fleet.Fleet, d *inventory.Deployment, key secret.Value) error {
+	conn, err := f.LogIn(ctx, d, key, fleet.WayOfAdmin)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"bytes"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 	"testing"
 
 	"provision/e2e/gitlabtest"
-	"provision/provision/remote"
 )
 
 // A trace has what was asked of GitLab and of the way to hosts, each line with
@@ -64,23 +62,5 @@ func TestTrace(t *testing.T) {
 	code, _, errs := typed(t, inventory, "plan", "--trace", filepath.Join(file, "no folder"))
 	if code != exitUsage || !strings.HasPrefix(errs, "provision: --trace: ") {
 		t.Errorf("exit code %d: %s", code, errs)
-	}
-}
-
-// Text of many lines that a host has said does not pass for lines about others,
-// whether it is a finding or an error.
-func TestLinesOfAHost(t *testing.T) {
-	const said = "first\nweb2: app: fine\nprovision: web2: all is well"
-	var out bytes.Buffer
-	r := newReport(&out, "text")
-	newVerification(r).tell("breach", line{Host: "web1"}, finding{text: said})
-	r.fail(&out, "web1", &remote.ExitError{Status: 1, Stderr: said})
-	for line := range strings.Lines(out.String()) {
-		if !strings.HasPrefix(line, "web1: ") && !strings.HasPrefix(line, "provision: exit status 1: first") && !strings.HasPrefix(line, "  ") {
-			t.Errorf("%q", line)
-		}
-	}
-	if n := strings.Count(out.String(), "web2: app: fine"); n != 2 {
-		t.Errorf("it is said %d times:\n%s", n, &out)
 	}
 }

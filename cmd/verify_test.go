@@ -2,62 +2,29 @@ package cmd
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
-	"encoding/xml"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"provision/inventory"
-	"provision/provision"
-	"provision/provision/forge"
-	"provision/provision/forge/job"
-	"provision/provision/hint"
+	"provision/cmd/usage"
+	"provision/cmd/verify"
+	"provision/e2e/sshtest"
 )
-
-func TestShards(t *testing.T) {
-	hosts := make([]*inventory.Host, 23)
-	for i := range hosts {
-		hosts[i] = &inventory.Host{Name: fmt.Sprint(i)}
-	}
-	for n := 1; n <= 30; n++ {
-		had := map[*inventory.Host]int{}
-		least, most := len(hosts), 0
-		for k := 1; k <= n; k++ {
-			part := shard{k, n}.of(hosts)
-			least, most = min(least, len(part)), max(most, len(part))
-			for _, h := range part {
-				had[h]++
-			}
-		}
-		for _, h := range hosts {
-			if had[h] != 1 {
-				t.Errorf("over %d shards, host %s is in %d of them", n, h.Name, had[h])
-			}
-		}
-		if most-least > 1 {
-			t.Errorf("of %d shards, the smallest has %d hosts and the biggest %d", n, least, most)
-		}
-	}
-}
 
 func TestShardOf(t *testing.T) {
 	for _, tt := range []struct {
 		flag, index, total string
-		want               shard
+		want               verify.Shard
 		bad                bool
 	}{
-		{want: shard{1, 1}},
-		{total: "1", want: shard{1, 1}}, // what GitLab sets in every job
-		{index: "2", total: "3", want: shard{2, 3}},
-		{flag: "1/2", index: "2", total: "3", want: shard{1, 2}},
+		{want: verify.Shard{K: 1, N: 1}},
+		{total: "1", want: verify.Shard{K: 1, N: 1}}, // what GitLab sets in every job
+		{index: "2", total: "3", want: verify.Shard{K: 2, N: 3}},
+		{flag: "1/2", index: "2", total: "3", want: verify.Shard{K: 1, N: 2}},
 		{flag: "0/2", bad: true},
 		{flag: "3/2", bad: true},
 		{flag: "1", bad: true},
@@ -70,8 +37,7 @@ func TestShardOf(t *testing.T) {
 		t.Setenv("CI_NODE_INDEX", tt.index)
 		t.Setenv("CI_NODE_TOTAL", tt.total)
 		got, err := shardOf(tt.flag)
-		var usage usageError
-		if errors.As(err, &usage) != tt.bad || !tt.bad && (err != nil || got != tt.want) {
+		if errors.As(err, new(usage.Error)) != tt.bad || !tt.bad && (err != nil || got != tt.want) {
 			t.Errorf("%+v: got %v, %v", tt, got, err)
 		}
 	}
@@ -101,324 +67,15 @@ func TestFlagsOfVerifyAndRotate(t *testing.T) {
 	}
 }
 
-// A named step does nothing.
-type named string
-
-func (s named) Name() string                                   { return string(s) }
-func (named) Probe() provision.Probe                           { return provision.Probe{} }
-func (named) Plan(provision.Facts) ([]provision.Change, error) { return nil, nil }
-func stepPlan(step string, c ...provision.Change) provision.StepPlan {
-	return provision.StepPlan{Step: step, Changes: c}
-}
-
-func TestJudge(t *testing.T) {
-	list := []provision.Step{named("a"), named("b"), named("c")}
-	change := provision.Change{Verb: "make", Object: "it", Do: provision.Script{}}
-	later := provision.Later("make", "the rest", "")
-	unmet := &provision.StepError{Host: "h", Step: "b", Err: errors.New("cannot be")}
-	lost := &provision.StepError{Host: "h", Step: "b", Change: "look", Err: errors.New("lost")}
-	for _, tt := range []struct {
-		name  string
-		plan  provision.Plan
-		err   error
-		wrong string // by step
-		fails string
-	}{
-		{"fine", provision.Plan{}, nil, "a[] b[] c[]", ""},
-		{"a change", provision.Plan{stepPlan("b", change)}, nil, "a[] b[apply would make it] c[]", ""},
-		{"what follows from it", provision.Plan{stepPlan("b", change), stepPlan("c", later)}, nil, "a[] b[apply would make it] c[apply would make the rest]", ""},
-		{"what follows from nothing", provision.Plan{stepPlan("c", later)}, nil, "a[] b[]", "h: c: look: make the rest"},
-		{"a wish that cannot be met", provision.Plan{stepPlan("c", later)}, unmet, "a[] b[cannot be] c[apply would make the rest]", ""},
-		{"a look that failed", nil, lost, "", "h: b: look: lost"},
-		{"both", provision.Plan{}, errors.Join(unmet, lost), "", "h: b: look: lost"},
-	} {
-		verdicts, err := judge("h", "d", list, false, tt.plan, tt.err)
-		var got []string
-		for _, v := range verdicts {
-			got = append(got, v.step+fmt.Sprint(v.wrong))
-			if v.fine() != (len(v.wrong) == 0) || v.deployment != "d" {
-				t.Errorf("%s: %+v", tt.name, v)
-			}
-		}
-		if strings.Join(got, " ") != tt.wrong || (err == nil) != (tt.fails == "") || err != nil && err.Error() != tt.fails {
-			t.Errorf("%s: got %q, %v; want %q, %q", tt.name, got, err, tt.wrong, tt.fails)
-		}
-	}
-}
-
-// An asking step wants to know something of GitLab.
-type asking struct{ named }
-
-func (asking) Probe() provision.Probe {
-	return provision.Probe{Ask: func(context.Context, forge.Forge) (provision.Facts, error) { return nil, nil }}
-}
-
-// With a token GitLab was to be looked at, and what it does not show is missed.
-// Without one nobody expects that, as nobody expects of CI what only root sees.
-func TestJudgeWhatIsUnseen(t *testing.T) {
-	list := []provision.Step{named("user"), asking{"deploy-key"}}
-	plan := provision.Plan{{Step: "user", Unchecked: []string{"its password"}}, {Step: "deploy-key", Unchecked: []string{"who reads"}}}
-	for token, want := range map[bool]string{
-		false: "user[][its password] deploy-key[][who reads]",
-		true:  "user[][its password] deploy-key[who reads][]",
-	} {
-		verdicts, err := judge("h", "d", list, token, plan, nil)
-		var got []string
-		for _, v := range verdicts {
-			got = append(got, fmt.Sprintf("%s%v%v", v.step, v.unchecked, v.unseen))
-		}
-		if strings.Join(got, " ") != want || err != nil {
-			t.Errorf("with a token: %t: got %q, %v; want %q", token, got, err, want)
-		}
-	}
-}
-
-type ownForge struct{ forge.Forge }
-
-func (ownForge) Self(context.Context) (forge.Token, error) {
-	return forge.Token{Name: "owner of\x1b", DaysLeft: 3}, nil
-}
-
-// A gate and a program that are not of one version say which of them is older.
-func TestRefusedBy(t *testing.T) {
-	const older = "the gate of the host is older than this program\nhint: upgrade it: provision apply"
-	d := &inventory.Deployment{Name: "app"}
-	for said, want := range map[string][2]string{
-		"provision: refused: a nonce has hexadecimal digits\n": {"gate", older},
-		"provision: refused: a nonce has 32 digits":            {"gate", older},
-		"provision: refused: no such deployment":               {"gate", older}, // of the time before there were codes
-		"provision: refused: this key allows only: deploy":     {"gate", older},
-		"provision: refused: ":                                 {"gate", older},
-		"provision: refused: old-program: upgrade: there\n":    {"deploy-settings app", "the gate refuses to look: upgrade: there"},
-		"provision: refused: not-installed: whatever":          {"verify-script app", "the gate refuses to look: whatever"},
-		"provision: refused: unknown-deployment: nothing":      {"deploy-settings app", "the gate refuses to look: nothing"},
-		"not-installed: whatever":                              {"", ""},
-		"x provision: refused: not-installed: whatever":        {"", ""},
-		"": {"", ""},
-	} {
-		if step, reason := refusedBy(said, d); step != want[0] || reason.String() != want[1] {
-			t.Errorf("%q: %q, %q; want %q", said, step, reason, want)
-		}
-	}
-}
-
-func TestOwnToken(t *testing.T) {
-	for _, f := range []forge.Forge{nil, job.Nothing} {
-		if got := (&fleet{forge: f}).ownToken(t.Context()); got != nil {
-			t.Errorf("%#v: %v", f, got)
-		}
-	}
-	got := (&fleet{forge: ownForge{}}).ownToken(t.Context())
-	if want := `the token "owner of\x1b" that GitLab was asked with`; len(got) != 1 || got[0].Name != want || got[0].Days != 3 {
-		t.Errorf("got %v, want %q", got, want)
-	}
-}
-
-func TestVerdicts(t *testing.T) {
-	web1, web2, web3 := &inventory.Host{Name: "web1"}, &inventory.Host{Name: "web2"}, &inventory.Host{Name: "web3"}
-	build := func(output string) (*verification, *bytes.Buffer, *bytes.Buffer) {
-		var out, errs bytes.Buffer
-		v := newVerification(newReport(&out, output))
-		v.add("web1",
-			verdict{deployment: "app", step: "gate"},
-			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
-			verdict{deployment: "app", step: "ci-key app", wrong: plainly("apply would <mend> it\x1b[2J", "apply would tell"), notes: plainly("mind this")},
-			verdict{deployment: "app", step: "restriction app", refused: make([]string, 19), breaches: []string{"a shell: uid=0"}},
-		)
-		v.add("web3", verdict{step: "gate", unchecked: []string{"who else writes there"}}, verdict{step: "docker", unseen: []string{"its password", "its shell"}})
-		f := &fleet{hosts: []*inventory.Host{web1, web2, web3}, dialer: nil}
-		v.print(Env{Stdout: &out, Stderr: &errs}, f, map[*inventory.Host]error{web2: hint.Add(errors.New("web2: nobody answers"), "wake it")})
-		return v, &out, &errs
-	}
-
-	v, out, errs := build("text")
-	if !v.drift || len(v.errs) != 1 {
-		t.Errorf("drift %t, errors %v", v.drift, v.errs)
-	}
-	got := out.String()
-	got = got[:strings.LastIndex(got, ", ")]
-	want := `web1: app: ci-key app: WRONG: apply would <mend> it\x1b[2J
-web1:     apply would tell
-web1: app: ci-key app: note: mind this
-web1: app: restriction app: BREACH: the deploy key can do what it must not: a shell: uid=0
-  hint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit web1
-not checked: 2 steps of 2 hosts: its password; its shell
-web3: gate: not checked: who else writes there
-3 hosts, 4 steps fine, 1 WRONG, 1 BREACH, 2 not fully checked, 1 not fully visible, 1 note, 19 attempts refused, 1 host COULD NOT BE LOOKED AT`
-	if got != want {
-		t.Errorf("printed\n%s\nwant\n%s", got, want)
-	}
-	if errs.String() != "provision: web2: nobody answers\n  hint: wake it\n" {
-		t.Errorf("printed %q", errs)
-	}
-
-	text := junitOf(t, v)
-	type result struct {
-		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
-	}
-	var suites struct {
-		Tests    int `xml:"tests,attr"`
-		Failures int `xml:"failures,attr"`
-		Errors   int `xml:"errors,attr"`
-		Suite    []struct {
-			Name string `xml:"name,attr"`
-			Case []struct {
-				Name    string `xml:"name,attr"`
-				Class   string `xml:"classname,attr"`
-				Failure result `xml:"failure"`
-				Error   result `xml:"error"`
-				Out     string `xml:"system-out"`
-			} `xml:"testcase"`
-		} `xml:"testsuite"`
-	}
-	if err := xml.Unmarshal(text, &suites); err != nil {
-		t.Fatalf("%v:\n%s", err, text)
-	}
-	var cases []string
-	for _, s := range suites.Suite {
-		for _, c := range s.Case {
-			cases = append(cases, fmt.Sprintf("%s|%s|%s|%s|%s|%s|%s", s.Name, c.Class, c.Name, c.Failure.Message+c.Error.Message, c.Failure.Text, c.Error.Text, c.Out))
-		}
-	}
-	if want := []string{
-		"web1|web1.app|gate||||",
-		"web1|web1.app|user u||||not checked: its password; its shell",
-		`web1|web1.app|ci-key app|apply would <mend> it\x1b[2J|apply would <mend> it\x1b[2J` + "\napply would tell||note: mind this",
-		"web1|web1.app|restriction app|the deploy key can do what it must not: a shell: uid=0|a shell: uid=0||",
-		"web2|web2|look|web2: nobody answers||web2: nobody answers\nhint: wake it|",
-		"web3|web3|gate||||not checked: who else writes there",
-		"web3|web3|docker||||not checked: its password; its shell",
-	}; !slices.Equal(cases, want) || suites.Tests != 7 || suites.Failures != 2 || suites.Errors != 1 {
-		t.Errorf("%d tests, %d failures, %d errors:\n%s\nwant\n%s", suites.Tests, suites.Failures, suites.Errors, strings.Join(cases, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// With --strict a note is a failure, wherever failures are told.
-func TestStrict(t *testing.T) {
-	var out bytes.Buffer
-	v := newVerification(newReport(&out, "text"))
-	v.strict = true
-	v.add("web1", verdict{step: "gate"}, verdict{step: "unmanaged", notes: []finding{{"mind this", []string{"now"}}, {text: "and that"}}})
-	f := anExample(t, "web1")
-	v.print(Env{Stdout: &out, Stderr: &out}, f, nil)
-	if !strings.Contains(out.String(), "2 steps fine, 2 notes that --strict FAILS FOR, ") {
-		t.Errorf("printed %s", &out)
-	}
-	if text := string(junitOf(t, v)); !strings.Contains(text, `failures="1"`) || !strings.Contains(text, `<failure message="mind this" type="note">`) {
-		t.Errorf("written %s", text)
-	}
-	if p := v.page(f, verifyOptions{strict: true}, time.Now()); p.Verdict != "The host is as it should be, with 2 notes to read, which --strict fails for" {
-		t.Errorf("the page says %q", p.Verdict)
-	}
-}
-
-// The one line that GitLab shows of a test is one, and has an end.
-func TestFirstLine(t *testing.T) {
-	long := strings.Repeat("ä", 300)
-	for text, want := range map[string]string{
-		"it is not there\nhint: make it": "it is not there",
-		"\x1b[2Jgone\r":                  `\x1b[2Jgone\r`,
-		long:                             strings.Repeat("ä", 199) + "…",
-	} {
-		if got := firstLine(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestVerdictsAsJSON(t *testing.T) {
-	var out bytes.Buffer
-	v := newVerification(newReport(&out, "json"))
-	v.wrong(line{Host: "web1", Deployment: "app", Step: "gate"}, []finding{{"apply would mend it", []string{"run apply"}}, {text: "apply would tell"}})
-	v.tell("breach", line{Host: "web1", Deployment: "app", Step: "restriction app"}, finding{text: "a shell"})
-	var got []line
-	for text := range strings.Lines(out.String()) {
-		var l line
-		if err := json.Unmarshal([]byte(text), &l); err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, l)
-	}
-	if len(got) != 3 || got[0].Event != "wrong" || got[0].Text != "apply would mend it" || got[0].Hint != "run apply" || got[0].Deployment != "app" ||
-		got[1].Event != "wrong" || got[1].Text != "apply would tell" || got[2].Event != "breach" || got[2].Step != "restriction app" {
-		t.Errorf("%s", &out)
-	}
-}
-
-// junitOf returns the report for GitLab, which follows its schema.
-func junitOf(t *testing.T, v *verification) []byte {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "junit.xml")
-	if err := v.writeJUnit(file); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	xmllint(t, file)
-	return text
-}
-
-// What is not checked and what is noted is in the report, whether or not the
-// step is as it should be.
-func TestJUnitOfNotes(t *testing.T) {
-	v := newVerification(newReport(new(bytes.Buffer), "text"))
-	v.add("web1",
-		verdict{step: "containers app", notes: []finding{{"no container runs", []string{"\x1b deploy"}}, {text: "<another>"}}},
-		verdict{step: "gate", wrong: plainly("it is not there"), unchecked: []string{"all else"}, notes: plainly("mind this")},
-		verdict{step: "os"})
-	text := junitOf(t, v)
-	var suites struct {
-		Cases []struct {
-			Failure string `xml:"failure"`
-			Out     string `xml:"system-out"`
-		} `xml:"testsuite>testcase"`
-	}
-	if err := xml.Unmarshal(text, &suites); err != nil {
-		t.Fatalf("%v:\n%s", err, text)
-	}
-	var got []string
-	for _, c := range suites.Cases {
-		got = append(got, c.Failure+"|"+c.Out)
-	}
-	if want := []string{
-		"|note: no container runs\nhint: \\x1b deploy\nnote: <another>",
-		"it is not there|not checked: all else\nnote: mind this",
-		"|",
-	}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// What two deployments see of the same user is told once.
-func TestNotesOfOneUser(t *testing.T) {
-	v := newVerification(newReport(io.Discard, "text"))
-	for _, d := range []string{"app", "shop"} {
-		v.add("web1", verdict{deployment: d, step: "unrestricted-keys u", notes: plainly("a key")})
-	}
-	v.add("web2", verdict{deployment: "app", step: "unrestricted-keys u", notes: plainly("a key")})
-	got := 0
-	for _, verdicts := range v.verdicts {
-		for _, verdict := range verdicts {
-			got += len(verdict.notes)
-		}
-	}
-	if got != 2 {
-		t.Errorf("%d notes: %+v", got, v.verdicts)
-	}
-}
-
 // Where the name of a file should be, the key itself may stand.
 func TestKeyFile(t *testing.T) {
 	t.Setenv("TEST_TOKEN", "")
 	const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n"
 	for _, c := range []struct{ flag, variable, want string }{
-		{flag: "nofile", want: "the deploy key of --key: there is no such file"},
-		{flag: "/", want: "the deploy key of --key: is a directory"},
-		{variable: key, want: "the deploy key of $SSH_AUTH: there is no such file"},
-		{variable: strings.Repeat(key, 100), want: "the deploy key of $SSH_AUTH: file name too long"},
+		{flag: "nofile", want: "the CI key of --key: there is no such file"},
+		{flag: "/", want: "the CI key of --key: is a directory"},
+		{variable: key, want: "the CI key of $SSH_AUTH: there is no such file"},
+		{variable: strings.Repeat(key, 100), want: "the CI key of $SSH_AUTH: file name too long"},
 	} {
 		t.Setenv("SSH_AUTH", c.variable)
 		args := []string{"verify"}
@@ -430,5 +87,50 @@ func TestKeyFile(t *testing.T) {
 		if want := "provision: " + c.want + "\n  hint: GitLab makes a file of a variable of the type File\n"; code != exitUsage || out != "" || errs != want {
 			t.Errorf("exit code %d, printed\n%s%s, not\n%s", code, out, errs, want)
 		}
+	}
+}
+
+// loggedIn is a bare host whose deploy user holds the password "right" of the
+// registry.
+func loggedIn(program []byte) []byte {
+	facts := []string{"uid=0", "init=systemd", "free=10000", "has=docker", "has=compose", "has=git", "has=ssh"}
+	if m := regexp.MustCompile(`registry\.example\.com\W+([A-Z2-7]{26})\b`).FindSubmatch(program); m != nil {
+		facts = append(facts, fmt.Sprintf("digest=%x", sha256.Sum256([]byte(string(m[1])+"reader:right"))))
+	}
+	return sshtest.Bare(facts...)(program)
+}
+
+// At a terminal, without a key and without a token, verify does what it does
+// with --as admin: it reads the same secrets, and looks at the same hosts.
+func TestVerifyAtATerminal(t *testing.T) {
+	f := newFleet(t, 2, sshtest.Programs(loggedIn), "")
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inventory := regexp.MustCompile(`token = .*`).ReplaceAllString(string(text), `token = { env = "FLEET_TOKEN" }`)
+	inventory = strings.Replace(inventory, `host = "registry.example.com"`, `host = "registry.example.com"
+credential = { username = "reader", password = { env = "REGISTRY_PASSWORD" } }`, 1)
+	inventory = strings.Replace(inventory, `hosts = ["h0", "h1"]`, `hosts = ["h0"]`, 1) // h1 has none
+	write(t, f.file, inventory)
+	t.Setenv("SSH_AUTH", "")
+	t.Setenv("CI_ENVIRONMENT_NAME", "staging")
+	t.Setenv("REGISTRY_PASSWORD", "right")
+
+	verify := func(flags ...string) string {
+		term := terminal(t, 80, 24)
+		defer term.Close()
+		var out, errs bytes.Buffer
+		args := append([]string{"provision", "verify", "--ssh-config", f.config}, flags...)
+		Run(t.Context(), Env{Args: append(args, f.file), Stdin: term.File, Stdout: &out, Stderr: &errs})
+		printed := out.String()
+		return printed[:max(strings.LastIndex(printed, ", "), 0)] // without how long it took
+	}
+	asked, unasked := verify("--as", "admin"), verify()
+	if asked != unasked {
+		t.Errorf("with --as admin it says\n%s\nand without\n%s", asked, unasked)
+	}
+	if !strings.Contains(asked, "\n2 hosts, ") || strings.Contains(asked, "registry-login") {
+		t.Errorf("it says\n%s", asked)
 	}
 }

@@ -19,7 +19,7 @@ func versionCommand(env Env) *cli.Command {
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 0 {
-				return usagef("version takes no argument, not %q", c.Args().First())
+				return usagef("unexpected argument %q", c.Args().First())
 			}
 			return printVersion(env)
 		},

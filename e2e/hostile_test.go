@@ -335,7 +335,7 @@ ssh -i key -o BatchMode=yes `+strings.ReplaceAll(hostile, "\n", " ")+` "$SSH_DEP
 		t.Errorf("the environment has run %s", got)
 	}
 	r := w.run(t, "verify").exits(t, 3)
-	r.says(t, "BREACH: the deploy key can do what it must not: a variable of the environment")
+	r.says(t, "BREACH: the CI key can do what it must not: a variable of the environment")
 	w.sh(t, "web1", "rm -r /etc/ssh/sshd_config.d/10-test.conf /home/deploy-user/.ssh/environment /tmp/evil; systemctl restart ssh")
 	w.run(t, "verify").exits(t, 0)
 }

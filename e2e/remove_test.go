@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -325,8 +326,19 @@ func TestRemoveAsks(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	applied.compare(t, w.everything(t))
+	logins := func() int {
+		n, err := strconv.Atoi(strings.TrimSpace(w.sh(t, "web1", loginsCount)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := logins()
 	if out, err := remove("y\n"); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+	if n := logins() - before; n != 1 {
+		t.Errorf("it has logged in %d times, to ask and to remove", n)
 	}
 	w.remove(t, "app").says(t, "nothing to do")
 }

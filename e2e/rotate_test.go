@@ -99,7 +99,7 @@ func (w *world) works(t *testing.T, d *inventory.Deployment, words string) {
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app)
-	w.run(t, "rotate-key").exits(t, 1).says(t, "web1: there is nothing to replace yet\n  hint: provision apply makes the first ones\n")
+	w.run(t, "rotate-key").exits(t, 1).says(t, "web1: no credentials to rotate; run provision apply first\n")
 	w.apply(t)
 	d := w.deployment(t, "app")
 	changed := func(t *testing.T, names []string, flags ...string) {
@@ -125,6 +125,12 @@ func TestRotate(t *testing.T) {
 	for _, kind := range all {
 		t.Run(kind, func(t *testing.T) { changed(t, []string{kind}, "--only", kind) })
 	}
+	t.Run("over one connection", func(t *testing.T) {
+		r := w.run(t, "rotate-key", "--only", "repo-key", "--output", "json").exits(t, 0)
+		if s := r.summary(t); s.Connections != 1 {
+			t.Errorf("%+v; want one connection", s)
+		}
+	})
 	t.Run("two kinds", func(t *testing.T) { changed(t, all[:2], "--only", "ci-key", "--only", "repo-key") })
 	t.Run("everything", func(t *testing.T) {
 		old := []byte(w.variable(t, "transmogrify", "SSH_AUTH", d.Scope))

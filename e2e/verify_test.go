@@ -171,10 +171,10 @@ func (w *world) keyFile(t *testing.T, d *inventory.Deployment) string {
 	return file
 }
 
-// refused tells that everything was tried that a deploy key must not do.
+// refused tells that everything was tried that a CI key must not do.
 const refused = ", 20 attempts refused"
 
-// Every way to verify finds a host fine that an apply has just made, tells
+// Every way to verify finds a host ok that an apply has just made, tells
 // what it cannot see, and changes nothing.
 func TestVerify(t *testing.T) {
 	w := newWorld(t, head+web1+app+withOverride)
@@ -191,7 +191,7 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{`<h1 class="fine">The host is as it should be</h1>`, `<span>access token <span class="whole">deploy-user@web1</span> of group transmogrify</span>`, "&#34; that GitLab was asked with", ">gate app</text>"} {
+		for _, want := range []string{`<h1 class="ok">The host is ok</h1>`, `<span>access token <span class="whole">deploy-user@web1</span> of group transmogrify</span>`, "&#34; that GitLab was asked with", ">gate app</text>"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the page lacks %q", want)
 			}
@@ -265,7 +265,7 @@ func TestVerify(t *testing.T) {
 	})
 	t.Run("nothing at all", func(t *testing.T) {
 		r := run(t.Context(), "provision", "verify", w.withToken(t, "")).exits(t, 2)
-		r.says(t, "there is no deploy key to verify with", "--key FILE", "SSH_AUTH", "--as admin")
+		r.says(t, "there is no CI key to verify with", "--key FILE", "SSH_AUTH", "--as admin")
 	})
 	t.Run("nothing at all, at a terminal", func(t *testing.T) {
 		script := exec.CommandContext(t.Context(), "script", "--quiet", "--return", "--command",
@@ -311,14 +311,14 @@ func TestVerifyFindsBreaches(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	d := w.deployment(t, "app")
-	const shell = "app: restriction app: BREACH: the deploy key can do what it must not: a shell: "
+	const shell = "app: restriction app: BREACH: the CI key can do what it must not: a shell: "
 	for _, breach := range []struct {
 		name, host string
 		steps      []string
 		says       []string
 	}{
 		{"the line has no restrictions", `sed -i s/^restrict,// .ssh/authorized_keys`, []string{"ci-key app", "restriction app"},
-			[]string{"BREACH: the deploy key can do what it must not: a terminal: ", "must not: forwarding to a port: ", "must not: forwarding from a port: "}},
+			[]string{"BREACH: the CI key can do what it must not: a terminal: ", "must not: forwarding to a port: ", "must not: forwarding from a port: "}},
 		{"the line allows a terminal", `sed -i 's/^restrict,/restrict,pty,/' .ssh/authorized_keys`, []string{"ci-key app", "restriction app"},
 			[]string{"must not: a terminal: "}},
 		{"the line starts a shell", lineOfKey("before", `restrict,command="/bin/sh -c \"$SSH_ORIGINAL_COMMAND\"" KEY`), []string{"restriction app"},
@@ -328,12 +328,12 @@ func TestVerifyFindsBreaches(t *testing.T) {
 		{"the gate does whatever is asked", `printf '#!/bin/sh\neval "$SSH_ORIGINAL_COMMAND"\n' >/usr/local/lib/provision/gate`, []string{"restriction app"},
 			[]string{shell, "must not: a command: ", "must not: a command after a semicolon: "}},
 		{"the gate does whatever is asked, but for verify", `sed -i "s/^\*) refuse not-allowed 'this key allows only.*/*) eval \"\$asked\"; exit ;;/" /usr/local/lib/provision/gate`, []string{"gate", "restriction app"},
-			[]string{"web1: app: gate: WRONG: ", shell}},
+			[]string{"web1: app: gate: DRIFT: ", shell}},
 		{"the gate lets commands stand behind a word", `sed -i "s/^'' | deploy | status)/'deploy;'*) eval \"\${asked#*;}\"; exit ;;\n&/" /usr/local/lib/provision/gate`, []string{"gate", "restriction app"},
 			[]string{"must not: a command after a semicolon: "}},
 		// It is not known what that one does, so it is not tried what else it does.
 		{"the line starts another command", lineOfKey("before", `command="echo ran >>/tmp/ran" KEY`), []string{"restriction app"},
-			[]string{"restriction app: WRONG: the deploy key opens something else than the gate", "not checked: every other step, until apply has put it right; what else the key can do"}},
+			[]string{"restriction app: DRIFT: the CI key opens something else than the gate", "not checked: every other step, until apply has put it right; what else the key can do"}},
 	} {
 		t.Run(breach.name, func(t *testing.T) {
 			w.sh(t, "web1", "cd /home/deploy-user\n"+breach.host)
@@ -363,7 +363,7 @@ environment = "production"
 variables = { group = "transmogrify" }
 `
 
-// What cannot be looked at is never fine, and hides nothing of the others.
+// What cannot be looked at is never ok, and hides nothing of the others.
 func TestVerifyCannotLook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, threeHosts)
@@ -401,8 +401,8 @@ func TestVerifyCannotLook(t *testing.T) {
 		keys := h.HostKeys
 		h.HostKeys = w.Inventory.Host("web1").HostKeys
 		defer func() { h.HostKeys = keys }()
-		unseen(t, nil, "web2", "host key", "1 host COULD NOT BE LOOKED AT")
-		unseen(t, []string{"--as", "admin"}, "web2", "host key", "1 host COULD NOT BE LOOKED AT")
+		unseen(t, nil, "web2", "host key", "1 host UNREACHABLE")
+		unseen(t, []string{"--as", "admin"}, "web2", "host key", "1 host UNREACHABLE")
 	})
 	t.Run("the key is refused", func(t *testing.T) {
 		w.sh(t, "web2", "mv /home/deploy-user/.ssh/authorized_keys /root")
@@ -424,7 +424,7 @@ func TestVerifyCannotLook(t *testing.T) {
 		if err := w.Hosts["web2"].PowerOff(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		unseen(t, nil, "web2", "3 hosts, ", "1 host COULD NOT BE LOOKED AT")
+		unseen(t, nil, "web2", "3 hosts, ", "1 host UNREACHABLE")
 	})
 }
 

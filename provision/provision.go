@@ -14,8 +14,20 @@ import (
 )
 
 // Look runs the probes of all steps: on the host in one trip, and in GitLab at
-// the same time.
+// the same time. With a [Lock] it sees who has changed the host last, too.
 func Look(ctx context.Context, t Target, steps []Step) (Seen, error) {
+	return look(ctx, t, withLock(t, steps))
+}
+
+// withLock adds the step that looks after the lock, if there is one.
+func withLock(t Target, steps []Step) []Step {
+	if t.Lock == nil {
+		return steps
+	}
+	return append(slices.Clone(steps), lastRun{})
+}
+
+func look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
 	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
 	return merge(seen, err, <-asked, t.Name)
@@ -28,6 +40,11 @@ func Check(ctx context.Context, t Target, steps []Step) (Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return CheckSeen(t, steps, seen)
+}
+
+// CheckSeen is [Check] of what a [Look] for these steps has seen.
+func CheckSeen(t Target, steps []Step, seen Seen) (Plan, error) {
 	plan, err := PlanFor(steps, seen)
 	return plan, at(t.Name, err)
 }
@@ -41,17 +58,22 @@ const maxRounds = 20
 // When it ends early, every change that was made stays, and running it again
 // goes on from there.
 func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) error {
-	tell := func(e Event) {
-		e.Host = t.Name
-		report(e)
-	}
-	if t.Lock != nil {
-		steps = append(slices.Clone(steps), lastRun{})
-	}
 	seen, err := Look(ctx, t, steps)
 	if err != nil {
 		return err
 	}
+	return ApplySeen(ctx, t, steps, seen, report)
+}
+
+// ApplySeen is [Apply] that begins with what a [Look] of the same target has seen,
+// for steps of the same names and probes. If another run has held the lock since
+// then, it looks again before it changes anything.
+func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report func(Event)) error {
+	tell := func(e Event) {
+		e.Host = t.Name
+		report(e)
+	}
+	steps = withLock(t, steps)
 	tell(Event{Kind: Looked})
 	made := map[ID]bool{}
 	var first, last Plan
@@ -86,7 +108,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 			if t.Forge != nil {
 				t.Forge.Forget()
 			}
-			if seen, err = Look(ctx, t, steps); err == nil {
+			if seen, err = look(ctx, t, steps); err == nil {
 				continue
 			}
 		}
@@ -164,7 +186,7 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 		}
 	}
 	if lastScript < 0 {
-		return Look(ctx, t, steps)
+		return look(ctx, t, steps)
 	}
 	return merge(seen, nil, <-ask(ctx, t, steps), t.Name)
 }

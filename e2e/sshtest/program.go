@@ -46,23 +46,26 @@ func Programs(answer func(program []byte) []byte) Answer {
 	}
 }
 
-var word = regexp.MustCompile(`mark='?\\?'*(@[0-9a-f]{32})|begin ([0-9]+)\\n`)
+// A word is a mark, or the beginning of a job. What a user runs is a program in
+// quotes, with a mark of its own.
+var word = regexp.MustCompile(`(?:mark=|printf )('(?:\\'')?)(?:(@[0-9a-f]{32})|%s begin ([0-9]+)\\n)`)
 
 // Bare answers every look as a host where nothing was ever made. Every probe
 // reports facts, as "KEY=VALUE", and nothing else.
 func Bare(facts ...string) func(program []byte) []byte {
 	return func(program []byte) []byte {
 		var out bytes.Buffer
-		mark, had := "", map[string]bool{}
+		marks, had := map[string]string{}, map[string]bool{}
 		for _, m := range word.FindAllSubmatch(program, -1) {
-			n := string(m[2])
+			quotes, n := string(m[1]), string(m[3])
 			if n == "" {
-				mark = string(m[1])
+				marks[quotes] = string(m[2])
 				continue
 			}
 			if had[n] { // a job has two beginnings, where it may not be run at all
 				continue
 			}
+			mark := marks[quotes]
 			fmt.Fprintf(&out, "%s begin %s\n", mark, n)
 			for _, fact := range facts {
 				fmt.Fprintf(&out, "%s fact %s\n", mark, fact)

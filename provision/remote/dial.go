@@ -76,6 +76,9 @@ func (c *Conn) HostKey() string {
 	return c.link.hostKey
 }
 
+// Lost reports whether the connection has ended: whatever is begun over it fails.
+func (c *Conn) Lost() bool { return c.link != nil && c.link.gone() }
+
 // Close ends the connection, and with it whatever still runs over it.
 func (c *Conn) Close() error {
 	if c.link != nil {

@@ -1,4 +1,4 @@
-package cmd
+package output
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 	"provision/provision/visible"
 )
 
-// A live display is the last lines of a terminal while hosts are worked on: one
+// A Live display is the last lines of a terminal while hosts are worked on: one
 // for each that is active, with what is under way there, and one that counts
 // the others. What is printed meanwhile stands above, and at the end nothing is
 // left of it.
@@ -24,7 +24,7 @@ import (
 // of the screen takes all of the display and nothing else.
 //
 // The zero display shows nothing.
-type live struct {
+type Live struct {
 	mu       sync.Mutex
 	terminal *os.File // nil: there is none
 	begun    time.Time
@@ -44,20 +44,20 @@ type liveHost struct {
 	since       time.Time
 }
 
-// newLive returns a display on standard output, or else on standard error,
-// where one of them is a terminal that can show it.
-func newLive(env Env, o fleetOptions) *live {
-	l := &live{}
-	for _, out := range []io.Writer{env.Stdout, env.Stderr} {
-		if l.terminal == nil && o.output == "text" && os.Getenv("CI") == "" {
-			l.terminal = terminalOf(out)
+// NewLive returns a display on the first of some outputs that is a terminal which
+// can show it.
+func NewLive(outs ...io.Writer) *Live {
+	l := &Live{}
+	for _, out := range outs {
+		if l.terminal == nil && os.Getenv("CI") == "" {
+			l.terminal = TerminalOf(out)
 		}
 	}
 	return l
 }
 
-// start begins to show that work goes on with so many hosts.
-func (l *live) start(hosts int) {
+// Start begins to show that work goes on with so many hosts.
+func (l *Live) Start(hosts int) {
 	if l.terminal == nil {
 		return
 	}
@@ -82,8 +82,8 @@ func (l *live) start(hosts int) {
 	}()
 }
 
-// stop erases the display.
-func (l *live) stop() {
+// Stop erases the display.
+func (l *Live) Stop() {
 	if l.terminal == nil {
 		return
 	}
@@ -95,16 +95,16 @@ func (l *live) stop() {
 	l.hosts = nil
 }
 
-// begin shows a host as active.
-func (l *live) begin(host string) {
+// Begin shows a host as active.
+func (l *Live) Begin(host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.hosts, l.changed = append(l.hosts, &liveHost{host, "connect", now}), true
 }
 
-// doing shows what is under way at a host.
-func (l *live) doing(host, what string) {
+// Doing shows what is under way at a host.
+func (l *Live) Doing(host, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, h := range l.hosts {
@@ -114,8 +114,8 @@ func (l *live) doing(host, what string) {
 	}
 }
 
-// finish counts a host among those that are done.
-func (l *live) finish(host string, err error) {
+// Finish counts a host among those that are done.
+func (l *Live) Finish(host string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hosts = slices.DeleteFunc(l.hosts, func(h *liveHost) bool { return h.name == host })
@@ -125,9 +125,9 @@ func (l *live) finish(host string, err error) {
 	}
 }
 
-// pause takes the display away until resume is called, because a person is
+// Pause takes the display away until resume is called, because a person is
 // asked for something.
-func (l *live) pause() (resume func()) {
+func (l *Live) Pause() (resume func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
@@ -140,11 +140,11 @@ func (l *live) pause() (resume func()) {
 	}
 }
 
-// print writes lines that stay.
-func (l *live) print(out io.Writer, text string) {
+// Print writes lines that stay.
+func (l *Live) Print(out io.Writer, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.shown > 0 && terminalOf(out) != nil {
+	if l.shown > 0 && TerminalOf(out) != nil {
 		l.write(out, text)
 	} else {
 		io.WriteString(out, text)
@@ -155,7 +155,7 @@ func (l *live) print(out io.Writer, text string) {
 // whole screen is erased at once, some terminals keep it above.
 const wipe = "\r\x1b[K\n\x1b[J\x1b[A"
 
-func (l *live) erase() {
+func (l *Live) erase() {
 	if l.shown > 0 {
 		io.WriteString(l.terminal, wipe)
 		l.shown = 0
@@ -164,7 +164,7 @@ func (l *live) erase() {
 
 // write replaces the display by a text and a new one, in one piece and line over
 // line, so that nothing flickers.
-func (l *live) write(out io.Writer, text string) {
+func (l *Live) write(out io.Writer, text string) {
 	lines := l.frame()
 	if lines == nil {
 		return
@@ -190,7 +190,7 @@ func (l *live) write(out io.Writer, text string) {
 
 // frame returns the lines of the display, as they fit into the terminal; none
 // when it is not to be seen.
-func (l *live) frame() []string {
+func (l *Live) frame() []string {
 	if l.paused > 0 {
 		return nil
 	}
@@ -208,9 +208,9 @@ func (l *live) frame() []string {
 		if d := time.Since(h.since); d >= 2*time.Second {
 			age = fmt.Sprintf(" %d s", int(d.Seconds()))
 		}
-		lines = append(lines, cut(cut(h.name+": "+h.doing, wide-len(age))+age, wide))
+		lines = append(lines, Cut(Cut(h.name+": "+h.doing, wide-len(age))+age, wide))
 	}
-	status := fmt.Sprintf("%d of %s done", l.done, count(l.all, "host"))
+	status := fmt.Sprintf("%d of %s done", l.done, Count(l.all, "host"))
 	if l.failed > 0 {
 		status += fmt.Sprintf(", %d FAILED", l.failed)
 	}
@@ -218,5 +218,5 @@ func (l *live) frame() []string {
 		status += fmt.Sprintf(", %d more under way", n)
 	}
 	status += fmt.Sprintf(", %d s", int(time.Since(l.begun).Seconds()))
-	return append(lines, cut(status, wide))
+	return append(lines, Cut(status, wide))
 }

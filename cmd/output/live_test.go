@@ -1,4 +1,4 @@
-package cmd
+package output
 
 import (
 	"errors"
@@ -25,7 +25,7 @@ func terminal(t *testing.T, columns, lines int) *screen.Terminal {
 }
 
 // drawn draws a frame and returns what is to be seen then.
-func drawn(t *testing.T, l *live, term *screen.Terminal) string {
+func drawn(t *testing.T, l *Live, term *screen.Terminal) string {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,16 +42,16 @@ func TestLive(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%dx%d to %d", size.columns, size.lines, size.then), func(t *testing.T) {
 			term := terminal(t, size.columns, size.lines)
-			l := newLive(Env{Stdout: term.File, Stderr: term.File}, fleetOptions{output: "text"})
-			l.start(20)
+			l := NewLive(term.File)
+			l.Start(20)
 			var stays []string
 			say := func(text string) {
 				stays = append(stays, text)
-				l.print(term.File, text+"\n")
+				l.Print(term.File, text+"\n")
 			}
 			for n := range 6 {
-				l.begin(fmt.Sprintf("web%d", n))
-				l.doing(fmt.Sprintf("web%d", n), strings.Repeat("日本語 and more; ", 9))
+				l.Begin(fmt.Sprintf("web%d", n))
+				l.Doing(fmt.Sprintf("web%d", n), strings.Repeat("日本語 and more; ", 9))
 			}
 			seen := drawn(t, l, term)
 			lines := strings.Split(seen, "\n")
@@ -75,17 +75,17 @@ func TestLive(t *testing.T) {
 				t.Fatal(err)
 			}
 			say("resized")
-			l.finish("web0", nil)
-			l.finish("web1", errors.New("failed"))
+			l.Finish("web0", nil)
+			l.Finish("web1", errors.New("failed"))
 			if seen := drawn(t, l, term); size.columns > 30 && size.then > 30 && !strings.Contains(seen, "2 of 20 hosts done, 1 FAILED") {
 				t.Errorf("the hosts that are done are not counted:\n%s", seen)
 			}
-			resume := l.pause()
-			l.print(term.File, "password:\n")
+			resume := l.Pause()
+			l.Print(term.File, "password:\n")
 			stays = append(stays, "password:")
 			resume()
 			drawn(t, l, term)
-			l.stop()
+			l.Stop()
 			term.Close()
 
 			if diff := cmp.Diff(stays, term.Lines()); diff != "" {
@@ -111,17 +111,14 @@ func TestPlain(t *testing.T) {
 			term := terminal(t, 80, 24)
 			defer term.Close()
 			t.Setenv(c.variable, c.value)
-			if got := "web1: " + paint(term.File, green, "done") + ": it"; got != c.text {
+			if got := "web1: " + Paint(term.File, Green, "done") + ": it"; got != c.text {
 				t.Errorf("%q, want %q", got, c.text)
 			}
-			if shows, want := newLive(Env{Stdout: term.File}, fleetOptions{output: "text"}).terminal != nil, c.variable != "TERM" || c.value == "xterm"; shows != want {
+			if shows, want := NewLive(term.File).terminal != nil, c.variable != "TERM" || c.value == "xterm"; shows != want {
 				t.Errorf("live lines: %t", shows)
 			}
-			if newLive(Env{Stdout: term.File}, fleetOptions{output: "json"}).terminal != nil {
-				t.Error("live lines in JSON")
-			}
 			t.Setenv("CI", "true")
-			if newLive(Env{Stdout: term.File}, fleetOptions{output: "text"}).terminal != nil {
+			if NewLive(term.File).terminal != nil {
 				t.Error("live lines in a log of CI")
 			}
 		})
@@ -131,7 +128,7 @@ func TestPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if got := paint(file, red, "x"); got != "x" || newLive(Env{Stdout: file, Stderr: file}, fleetOptions{output: "text"}).terminal != nil {
+	if got := Paint(file, Red, "x"); got != "x" || NewLive(file).terminal != nil {
 		t.Errorf("a file is taken for a terminal: %q", got)
 	}
 }
@@ -146,8 +143,8 @@ func TestCut(t *testing.T) {
 		{"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"}, {"日本語", 2, "…"},
 		{"e\u0301e\u0301", 2, "e\u0301e\u0301"}, {"e\u0301e\u0301e", 2, "e\u0301…"}, {"a\tb", 3, "a b"},
 	} {
-		if got := cut(c.text, c.most); got != c.want {
-			t.Errorf("cut(%q, %d) is %q, want %q", c.text, c.most, got, c.want)
+		if got := Cut(c.text, c.most); got != c.want {
+			t.Errorf("Cut(%q, %d) is %q, want %q", c.text, c.most, got, c.want)
 		}
 	}
 }

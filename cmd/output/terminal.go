@@ -1,4 +1,4 @@
-package cmd
+package output
 
 import (
 	"io"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/text/width"
 )
 
-// terminalOf returns the terminal that out is, if it can do more than print;
+// TerminalOf returns the terminal that out is, if it can do more than print;
 // what is no terminal, or a dumb one, gives nil.
-func terminalOf(out io.Writer) *os.File {
+func TerminalOf(out io.Writer) *os.File {
 	file, ok := out.(*os.File)
 	if !ok || os.Getenv("TERM") == "" || os.Getenv("TERM") == "dumb" || !term.IsTerminal(int(file.Fd())) {
 		return nil
@@ -22,23 +22,23 @@ func terminalOf(out io.Writer) *os.File {
 
 // The colours.
 const (
-	red   = "31"
-	green = "32"
-	dim   = "2"
+	Red   = "31"
+	Green = "32"
+	Dim   = "2"
 )
 
-// paint colours text that is written to out, where that shows colours and
+// Paint colours text that is written to out, where that shows colours and
 // NO_COLOR does not forbid it.
-func paint(out io.Writer, colour, text string) string {
-	if colour == "" || text == "" || os.Getenv("NO_COLOR") != "" || terminalOf(out) == nil {
+func Paint(out io.Writer, colour, text string) string {
+	if colour == "" || text == "" || os.Getenv("NO_COLOR") != "" || TerminalOf(out) == nil {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[m"
 }
 
-// unpainted is text without the colours that paint gave it.
+// unpainted is text without the colours that Paint gave it.
 func unpainted(text string) string {
-	return strings.NewReplacer("\x1b["+red+"m", "", "\x1b["+green+"m", "", "\x1b[m", "").Replace(text)
+	return strings.NewReplacer("\x1b["+Red+"m", "", "\x1b["+Green+"m", "", "\x1b["+Dim+"m", "", "\x1b[m", "").Replace(text)
 }
 
 // columns returns how many columns of a terminal a visible rune takes.
@@ -53,9 +53,9 @@ func columns(r rune) int {
 	return 1
 }
 
-// cut returns what of a visible text fits into so many columns, with "…" where
+// Cut returns what of a visible text fits into so many columns, with "…" where
 // something is missing.
-func cut(text string, most int) string {
+func Cut(text string, most int) string {
 	text = strings.ReplaceAll(text, "\t", " ")
 	used, fits := 0, 0 // fits: bytes that leave room for the "…"
 	for i, r := range text {

@@ -1,4 +1,4 @@
-package cmd
+package output
 
 import (
 	"fmt"
@@ -8,10 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"provision/cmd/usage"
 	"provision/provision/visible"
 )
 
-// A trace is the file that --trace names. Every line of it has the time, whom
+// A Trace is the file that --trace names. Every line of it has the time, whom
 // it is about, and a sign:
 //
 //	>  what is sent to a host, with "(secret)" for each secret
@@ -20,39 +21,40 @@ import (
 //	=  what this program prints
 //
 // Before it is opened, and without --trace, nothing is written.
-type trace struct {
+type Trace struct {
 	mu   sync.Mutex
 	file *os.File
 }
 
-// open begins the trace of a run. Only its owner may read it: names of hosts,
+// Open begins the trace of a run. Only its owner may read it: names of hosts,
 // users and projects stand in there.
-func (t *trace) open(name string, args []string) error {
+func (t *Trace) Open(name, version string, args []string) error {
 	if name == "" || t.file != nil {
 		return nil
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return usagef("--trace: %w", err)
+		return usage.Errorf("--trace: %w", err)
 	}
 	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 		if err := file.Chmod(0o600); err != nil { // it may have been there
-			return usagef("--trace: %w", err)
+			return usage.Errorf("--trace: %w", err)
 		}
 	}
 	t.file = file
-	t.line("provision", '*', fmt.Sprintf("%s, %s/%s: %q", version(), runtime.GOOS, runtime.GOARCH, args))
+	t.line("provision", '*', fmt.Sprintf("%s, %s/%s: %q", version, runtime.GOOS, runtime.GOARCH, args))
 	return nil
 }
 
-func (t *trace) close() {
+// Close ends the trace.
+func (t *Trace) Close() {
 	if t.file != nil {
 		t.file.Close()
 	}
 }
 
 // line writes every line of a text.
-func (t *trace) line(who string, sign byte, text string) {
+func (t *Trace) line(who string, sign byte, text string) {
 	if t == nil || t.file == nil || text == "" {
 		return
 	}
@@ -68,11 +70,11 @@ func (t *trace) line(who string, sign byte, text string) {
 	t.file.WriteString(b.String())
 }
 
-// printed traces what this program prints.
-func (t *trace) printed(text string) { t.line("provision", '=', unpainted(text)) }
+// Printed traces what this program prints.
+func (t *Trace) Printed(text string) { t.line("provision", '=', unpainted(text)) }
 
-// conversation traces the programs of a host and its answers.
-func (t *trace) conversation(host string) func(sent bool, text string) {
+// Conversation traces the programs of a host and its answers.
+func (t *Trace) Conversation(host string) func(sent bool, text string) {
 	if t == nil || t.file == nil {
 		return nil
 	}
@@ -85,8 +87,8 @@ func (t *trace) conversation(host string) func(sent bool, text string) {
 	}
 }
 
-// about traces what is done to reach a host.
-func (t *trace) about(host, text string) { t.line(host, '*', text) }
+// About traces what is done to reach a host.
+func (t *Trace) About(host, text string) { t.line(host, '*', text) }
 
-// gitlab traces requests.
-func (t *trace) gitlab(text string) { t.line("gitlab", '*', text) }
+// GitLab traces requests.
+func (t *Trace) GitLab(text string) { t.line("gitlab", '*', text) }

@@ -1,0 +1,168 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"provision/cmd/fleet"
+	"provision/cmd/fleet/fleettest"
+	"provision/inventory"
+	"provision/provision/forge"
+	"provision/provision/remote"
+	"provision/provision/secret"
+)
+
+// some opens a fleet of hosts called 0, 1, 2 …
+func some(t *testing.T, n int, o fleet.Options) *fleet.Fleet {
+	t.Helper()
+	if o.Inventory == nil {
+		o.Inventory = &inventory.Inventory{}
+	}
+	for i := range n {
+		o.Parts = append(o.Parts, fleet.Part{Host: &inventory.Host{Name: fmt.Sprint(i)}})
+	}
+	o.Parallel = max(o.Parallel, 1)
+	f, err := fleet.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Close)
+	return f
+}
+
+func connect(ctx context.Context, s *fleet.Site) error {
+	_, err := s.Target(ctx)
+	return err
+}
+
+// One host after the other is in the order of the inventory.
+func TestEachInOrder(t *testing.T) {
+	f := some(t, 50, fleet.Options{})
+	var came []*fleet.Site
+	errs, err := f.Each(t.Context(), fleet.ThenClose, func(_ context.Context, s *fleet.Site) error {
+		came = append(came, s)
+		return nil
+	})
+	if err != nil || len(errs) != 50 || !slices.Equal(came, f.Sites) {
+		t.Errorf("%v, %d errors; hosts do not come in their order", err, len(errs))
+	}
+}
+
+// A host is connected to when it is needed, and once, however often it is worked
+// on; only a connection that is lost is made again.
+func TestOneConnection(t *testing.T) {
+	hosts := &fleettest.Hosts{}
+	f := some(t, 3, fleet.Options{Dialer: hosts})
+	each := func(then fleet.Then, work func(context.Context, *fleet.Site) error, logins, open int) {
+		t.Helper()
+		errs, err := f.Each(t.Context(), then, work)
+		for _, failed := range errs {
+			err = errors.Join(err, failed)
+		}
+		if err != nil || len(hosts.Logins()) != logins || hosts.Open() != open {
+			t.Errorf("%v: %d logins, %d connections are open; want %d, %d", err, len(hosts.Logins()), hosts.Open(), logins, open)
+		}
+	}
+	each(fleet.ThenClose, func(context.Context, *fleet.Site) error { return nil }, 0, 0)
+	each(fleet.ThenKeep, connect, 3, 3)
+	each(fleet.ThenKeep, connect, 3, 3)
+	hosts.Cut()
+	each(fleet.ThenKeep, func(ctx context.Context, s *fleet.Site) error {
+		if s == f.Sites[0] {
+			return connect(ctx, s)
+		}
+		return nil
+	}, 4, 3)
+	each(fleet.ThenClose, connect, 4, 0)
+}
+
+func TestGoneIsNotConnectedTo(t *testing.T) {
+	hosts := &fleettest.Hosts{}
+	f := some(t, 1, fleet.Options{Dialer: hosts, Gone: true, Changes: true})
+	if errs, err := f.Each(t.Context(), fleet.ThenClose, connect); err != nil || errs[f.Sites[0].Host] != nil || len(hosts.Logins()) != 0 {
+		t.Errorf("%v, %v, %d logins", err, errs, len(hosts.Logins()))
+	}
+}
+
+// Hosts are connected to while GitLab is asked about its token. Nothing is done
+// there, and nobody logs in as CI, before the answer; when the token will not do,
+// nothing ever is.
+func TestNothingBeforeTheToken(t *testing.T) {
+	connected := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-connected
+		http.Error(w, `{"message":"401 Unauthorized"}`, http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	t.Setenv("FLEET_TOKEN", "of-nobody")
+	var once sync.Once
+	hosts := &fleettest.Hosts{Login: func(remote.Target) error {
+		once.Do(func() { close(connected) })
+		return nil
+	}}
+	inv := &inventory.Inventory{}
+	inv.GitLab.URL, inv.GitLab.Token = server.URL, inventory.Secret{Env: "FLEET_TOKEN"}
+	f := some(t, 3, fleet.Options{Inventory: inv, Dialer: hosts, Scopes: []string{"api"}})
+	_, err := f.Each(t.Context(), fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
+		if _, err := s.Target(ctx); err == nil {
+			t.Errorf("%s is worked on", s.Host.Name)
+		}
+		return nil
+	})
+	if !errors.Is(err, forge.ErrUnauthorized) {
+		t.Error(err)
+	}
+	d := &inventory.Deployment{Host: f.Sites[0].Host}
+	if _, err := f.LogIn(t.Context(), d, secret.Value{}, fleet.WayOfCI); !errors.Is(err, forge.ErrUnauthorized) {
+		t.Errorf("CI logs in: %v", err)
+	}
+}
+
+// A key of CI is all that its login may use, and where CI has a way of its own
+// that is for those who have nothing else.
+func TestWays(t *testing.T) {
+	hosts := &fleettest.Hosts{}
+	f := some(t, 1, fleet.Options{Dialer: hosts})
+	far := &inventory.Host{Name: "far", Address: "far.example.com", Port: 22, User: "admin", CIAddress: "ci.example.com", CIPort: 2222}
+	near := &inventory.Host{Name: "near", Local: true, CIAddress: "ci.example.com", CIPort: 2222}
+	same := &inventory.Host{Name: "same", Address: "far.example.com", Port: 22}
+	for _, tt := range []struct {
+		host    *inventory.Host
+		way     fleet.Way
+		address string
+	}{
+		{far, fleet.WayOfAdmin, "far.example.com:22"},
+		{far, fleet.WayOfCI, "ci.example.com:2222"},
+		{near, fleet.WayOfAdmin, "ci.example.com:2222"},
+		{same, fleet.WayOfCI, "far.example.com:22"},
+	} {
+		d := &inventory.Deployment{Name: "app", Host: tt.host, User: "deploy"}
+		if _, err := f.LogIn(t.Context(), d, secret.New("key"), tt.way); err != nil {
+			t.Fatal(err)
+		}
+		logins := hosts.Logins()
+		got := logins[len(logins)-1]
+		if address := fmt.Sprintf("%s:%d", got.Address, got.Port); address != tt.address || got.User != "deploy" || got.Key.IsZero() || got.Local || got.Password != nil || got.Become != remote.None {
+			t.Errorf("%s, %s: %+v", tt.host.Name, tt.way, got)
+		}
+	}
+}
+
+func TestParts(t *testing.T) {
+	a, b, c := &inventory.Host{Name: "a"}, &inventory.Host{Name: "b"}, &inventory.Host{Name: "c"}
+	d := func(h *inventory.Host) *inventory.Deployment { return &inventory.Deployment{Host: h} }
+	parts := fleet.AllOf(&inventory.Inventory{Hosts: []*inventory.Host{a, b, c}, Deployments: []*inventory.Deployment{d(c), d(a), d(c)}})
+	var got string
+	for _, p := range parts {
+		got += fmt.Sprintf("%s%d ", p.Host.Name, len(p.Deployments))
+	}
+	if got != "c2 a1 b0 " {
+		t.Errorf("got %s", got)
+	}
+}
