@@ -235,8 +235,8 @@ func (r *Report) Say(l Line) {
 
 func (r *Report) say(l Line) {
 	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
-	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
 	l.ID, l.Object = visible.String(l.ID), visible.String(l.Object)
+	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
 	if r.JSON {
 		r.object(l)
 		return
