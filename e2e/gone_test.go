@@ -26,7 +26,7 @@ func TestHostGone(t *testing.T) {
 
 	w.Inventory.Hosts, w.Inventory.Deployments = hosts, deployments
 	w.apply(t).says(t, "stale-variables app: done: remove CI variable SSH_AUTH (group transmogrify, environment production)\n",
-		"note: the jobs of app name an environment or a prefix of before, and fail until")
+		"note: the jobs of app use an old environment or prefix, and fail until")
 	w.converged(t)
 	together := names()
 	if len(together) <= len(alone) || slices.Contains(together, "variable SSH_AUTH of transmogrify for production") {

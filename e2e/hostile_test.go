@@ -211,8 +211,8 @@ func TestHostileOutput(t *testing.T) {
 	}{
 		{"git steers", "git", steer + "; " + steer + " >&2\nexec /usr/bin/git \"$@\"", 0, `checkout app: note: ~deploy-user/frobnicator has local changes, left alone: ;title\a\x1b[2J\x9b31m\u202e\r\b`},
 		{"git is binary", "git", "head -c 100000 /usr/bin/git; exec /usr/bin/git \"$@\"", 1, "checkout app: ~deploy-user/frobnicator is a clone of "},
-		{"docker steers", "docker", steer + "; " + steer + " >&2; exit 1", 0, `as soon as docker can be asked: `},
-		{"getent steers", "getent", `/usr/bin/getent "$@" | sed "s|/home/deploy-user|/home/$(` + steer + ` | tr -d '\r')|"`, 0, "user deploy-user: create home directory /home/deploy-user"},
+		{"docker steers", "docker", steer + "; " + steer + " >&2; exit 1", 0, `once docker can be asked: `},
+		{"getent steers", "getent", `/usr/bin/getent "$@" | sed "s|/home/deploy-user|/home/$(` + steer + ` | tr -d '\r')|"`, 0, "user deploy-user: create home directory /home/\\x1b]0;title"},
 		{"systemctl steers", "systemctl", steer + "; " + steer + " >&2; exit 3", 0, "service: start docker.service"},
 		{"systemctl is endless", "systemctl", "yes 2>/dev/null", 1, "the host reports more than 50000 facts"},
 		{"a long line", "systemctl", `head -c 50000000 /dev/zero >&2; echo >&2; exec /usr/bin/systemctl "$@"`, 0, "nothing to do"},
