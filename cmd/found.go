@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/output"
+	"provision/inventory"
 	"provision/provision/hint"
 	"provision/provision/visible"
 )
@@ -35,7 +37,9 @@ func inventoryOf(c *cli.Context, args []string) (string, error) {
 	file, from := os.Getenv(inventoryVariable), " ($"+inventoryVariable+")"
 	err := error(nil)
 	if file != "" {
-		err = inventoryThere(file)
+		if err = inventoryThere(file); err != nil {
+			err = fmt.Errorf("$%s: %w", inventoryVariable, err)
+		}
 	} else {
 		from = ""
 		file, err = findInventory(c.Command.Name)
@@ -53,10 +57,13 @@ func inventoryThere(file string) error {
 	switch {
 	case err == nil && info.IsDir():
 		inside := filepath.Join(file, inventoryName)
+		meant := ""
 		if _, err := os.Stat(inside); err == nil {
-			return usagef("%s: is a folder; did you mean %s?", file, inside)
+			meant = "; did you mean " + inside + "?"
 		}
+		return usagef("%s is a folder%s", file, meant)
 	case errors.Is(err, fs.ErrNotExist):
+		dir, base := filepath.Split(file)
 		var names []string
 		entries, _ := os.ReadDir(filepath.Dir(file))
 		for _, e := range entries {
@@ -64,8 +71,11 @@ func inventoryThere(file string) error {
 				names = append(names, e.Name())
 			}
 		}
-		if meant := didYouMean(filepath.Base(file), names); meant != "" {
-			return usagef("%s: there is no such file%s", file, meant)
+		if slices.Contains(names, base+".toml") {
+			return usagef("%s: there is no such file; did you mean %s.toml?", file, file)
+		}
+		if meant := inventory.Nearest(base, names); meant != "" {
+			return usagef("%s: there is no such file; did you mean %s?", file, dir+meant)
 		}
 	}
 	return nil

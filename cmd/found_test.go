@@ -142,8 +142,10 @@ func TestMisspelledInventory(t *testing.T) {
 	dir := inFolder(t, "")
 	for arg, want := range map[string]string{
 		"inventry.toml":        "inventry.toml: there is no such file; did you mean inventory.toml?\n",
-		dir + "/Inventory.tom": dir + "/Inventory.tom: there is no such file; did you mean inventory.toml?\n",
-		".":                    ".: is a folder; did you mean inventory.toml?\n",
+		dir + "/Inventory.tom": dir + "/Inventory.tom: there is no such file; did you mean " + dir + "/inventory.toml?\n",
+		"inventory":            "inventory: there is no such file; did you mean inventory.toml?\n",
+		"overrides":            "overrides is a folder\n",
+		".":                    ". is a folder; did you mean inventory.toml?\n",
 		"fleet.toml":           "fleet.toml: there is no such file\n",
 	} {
 		if code, _, errs := runs(t, "apply", arg); code != exitUsage || strings.TrimPrefix(errs, "provision: ") != want {

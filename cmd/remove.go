@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -57,7 +58,11 @@ func removeCommand(env Env) *cli.Command {
 			o := removeOptions{fleet, c.String("deployment"), c.String("gone"), c.Bool("volumes"), c.Bool("yes")}
 			switch {
 			case o.deployment == "" && o.gone == "":
-				return hint.Add(usagef("--deployment is missing"), "provision remove --deployment NAME %s", hint.Quote(o.inventory))
+				words := "NAME " + hint.Quote(o.inventory)
+				if _, err := os.Stat(o.inventory); err != nil { // it is a name itself, perhaps
+					words = hint.Quote(o.inventory)
+				}
+				return hint.Add(usagef("--deployment is missing"), "provision remove --deployment %s", words)
 			case o.gone != "" && (o.deployment != "" || o.volumes || len(o.limit) > 0):
 				return usagef("--gone is about all that one host has in GitLab, and nothing else: leave out --deployment, --volumes and --limit")
 			}

@@ -426,8 +426,8 @@ func TestRotateTwice(t *testing.T) {
 	d := w.deployment(t, "app")
 	before := w.credentials(t, d)
 
-	// Two looks come before the first program that changes something.
-	w.trap(t, boundary{"program", false, 3})
+	// One look comes before the first program that changes something.
+	w.trap(t, boundary{"program", false, 2})
 	first := w.caught(t, "rotate-key")
 	r := w.run(t, "rotate-key").exits(t, 1)
 	r.says(t, "locked by ", "@control (pid "+strconv.Itoa(first.Process.Pid)+") since 20", "hint: run again later, or let --lock-wait 10m wait for it")
@@ -488,7 +488,7 @@ func TestApplyWaitsForARotation(t *testing.T) {
 	d := w.deployment(t, "app")
 
 	// The new key is let in beside the old one.
-	w.trap(t, boundary{"program", true, 3})
+	w.trap(t, boundary{"program", true, 2})
 	first := w.caught(t, "rotate-key", "--only", "ci-key")
 	second := w.inTurn(t, first, "apply")
 	w.credentials(t, d).single(t)

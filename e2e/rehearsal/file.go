@@ -93,7 +93,11 @@ func (w *World) Write() (string, error) {
 		}
 		fmt.Fprintf(&b, "variables = { %s }\n", owner)
 		if d.Override != nil {
-			set("override", d.Override.Path)
+			path, err := filepath.Abs(d.Override.Path) // a relative one starts beside the inventory that was loaded
+			if err != nil {
+				return "", err
+			}
+			set("override", path)
 		}
 		set("wait", d.Wait)
 		fmt.Fprintf(&b, "rollback = %t\n", d.Rollback)

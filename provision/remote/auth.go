@@ -169,7 +169,7 @@ func onlyKey(key secret.Value) (*offer, error) {
 			"give all of the file, from -----BEGIN to the end of the last line")
 	}
 	o := &offer{}
-	o.add(signer, "the deploy key")
+	o.add(signer, "the CI key")
 	return o, nil
 }
 
