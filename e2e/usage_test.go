@@ -27,8 +27,8 @@ func TestUsage(t *testing.T) {
 		code int
 		says []string
 	}{
-		{"no inventory", []string{"apply"}, 2, []string{"INVENTORY is missing"}},
-		{"two inventories", []string{"apply", file, file}, 2, []string{"is all that stands without a flag"}},
+		{"no inventory", []string{"apply"}, 2, []string{"there is no inventory.toml here or in a folder above"}},
+		{"two inventories", []string{"apply", file, file}, 2, []string{"unexpected argument "}},
 		{"no such inventory", []string{"plan", "/nowhere.toml"}, 2, []string{"/nowhere.toml: there is no such file"}},
 		{"an inventory with errors", []string{"apply", broken}, 2, []string{broken + ":2:", broken + ":3:", "a secret never stands in the inventory"}},
 		{"no such command", []string{"aply", file}, 2, []string{`there is no command "aply"`}},
@@ -40,7 +40,7 @@ func TestUsage(t *testing.T) {
 		{"no hosts at a time", []string{"apply", "-p", "0", file}, 2, []string{"--parallel wants"}},
 		{"a bare host", []string{"plan", file, "--exit-code"}, 3, nil},
 		{"a bare host, without being asked", []string{"plan", file}, 0, nil},
-		{"help", []string{"apply", "--help"}, 0, []string{"make everything that is missing"}},
+		{"help", []string{"apply", "--help"}, 0, []string{"create or update whatever differs from the inventory"}},
 		{"version", []string{"version"}, 0, []string{"provision "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
