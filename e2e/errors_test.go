@@ -104,7 +104,7 @@ func TestErrors(t *testing.T) {
 		{"dirty-clone", "The clone has local changes", "plan",
 			root("echo '# mine' >>/home/deploy-user/frobnicator/compose.yaml"),
 			root("cd /home/deploy-user/frobnicator && runuser -u deploy-user -- git checkout -q compose.yaml")},
-		{"lock-held", "Somebody else is changing the host", "apply",
+		{"lock-held", "The host is locked by another run", "apply",
 			root(`rm /usr/local/lib/provision/gate
 flock /run/provision.lock sleep 1000 >/dev/null 2>&1 &
 echo $! >/run/holder

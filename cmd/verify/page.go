@@ -47,7 +47,7 @@ type page struct {
 	Version   string
 	Counts    []pageCount // as in the last line of what is printed
 	Without   string      // what it would take to see more; "" if nothing
-	Partly    bool        // some steps are not fully visible or checked
+	Partly    bool        // some steps need admin, or are not fully checked
 	Filters   []pageFilter
 	Hosts     []pageHost // the worst first
 	Ending    []pageCredential
