@@ -69,8 +69,11 @@ func (l *link) ask(ctx context.Context, request, words, in string, out io.Writer
 		return answer{}, e.err
 	}
 	select {
-	case err := <-r.unwritable:
+	case err := <-r.unwritable: // which is there before the streams have ended
 		return answer{}, err
+	default:
+	}
+	select {
 	case <-r.copied:
 		return answer{status: e.status, stderr: r.said()}, nil
 	default:

@@ -216,7 +216,12 @@ func (c *Conn) ended(r *run, e exit, asked bool) error {
 	case e.status != 0:
 		return &ExitError{Status: e.status, Stderr: r.said()}
 	}
-	return nil
+	select {
+	case err := <-r.unwritable:
+		return err
+	default:
+		return nil
+	}
 }
 
 // giveUp stops what runs and waits until it has stopped. It returns the
