@@ -258,15 +258,7 @@ func TestFleetWithAnOlderGate(t *testing.T) {
 		fmt.Fprintln(stderr, "provision: refused: a nonce has hexadecimal digits")
 		return 126
 	}, "")
-	identity, err := f.servers.Identity(f.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := os.ReadFile(identity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.gitlab.AddVariable("transmogrify", gitlabtest.Variable{Key: "SSH_AUTH", Value: secret.New(string(key)), File: true, Scope: "production/h0"})
+	f.giveKeyToCI(t)
 	var out, errs bytes.Buffer
 	code := Run(t.Context(), Env{Args: []string{"provision", "verify", "--parallel", "1", "--ssh-config", f.config, f.file}, Stdout: &out, Stderr: &errs})
 	if code != exitMissing || !strings.Contains(out.String(), "h0: app: gate: DRIFT: the gate of the host is older than this program\n") || !strings.Contains(out.String(), "hint: upgrade it: provision apply\n") {

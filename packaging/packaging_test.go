@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"provision/e2e/needs"
 )
 
 // The notices have the licence of every module that is linked into the
@@ -41,9 +43,7 @@ func TestNotices(t *testing.T) {
 }
 
 func TestShellcheck(t *testing.T) {
-	if _, err := exec.LookPath("shellcheck"); err != nil {
-		t.Skip("NOT LINTED: shellcheck is not installed (apt-get install shellcheck)")
-	}
+	needs.Program(t, "shellcheck")
 	scripts, err := filepath.Glob("*.sh")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("there is nothing to lint: %v", err)
