@@ -97,7 +97,7 @@ func TestSecrets(t *testing.T) {
 		fmt.Fprintf(&printed, "%s%s", out, errors)
 	}
 
-	s := startSampler(t)
+	s := startSampler(t, w)
 	canaries = append(canaries, w.failures(t, apply)...)
 	apply(0, "--limit", "app")
 	apply(0, "--output", "json")
@@ -303,8 +303,11 @@ func (w *world) inFiles(t *testing.T, canaries []canary) []string {
 		texts = append(texts, c.texts...)
 	}
 	where := map[string][]string{} // by text
-	out := w.sh(t, "web1", `cd /
-printf '%s\n' "$1" | grep -raoF --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -f - * || :`, strings.Join(texts, "\n"))
+	out, err := w.Hosts["web1"].Feed(t.Context(), strings.NewReader(strings.Join(texts, "\n")), `cd /
+grep -raoF --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -f - * || :`)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for line := range strings.Lines(out) {
 		file, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		where[text] = append(where[text], "/"+file)
@@ -388,7 +391,7 @@ func TestMutationsAreCaught(t *testing.T) {
 	w.apply(t)
 	for _, name := range slices.Sorted(maps.Keys(mutations)) {
 		t.Run(name, func(t *testing.T) {
-			s := startSampler(t)
+			s := startSampler(t, w)
 			command, out, errors := w.process(t, "rotate-key", "--only", "registry-token", "--output", "json")
 			command.Env = append(command.Env, mutationVariable+"="+name)
 			command.Run()
@@ -402,7 +405,7 @@ func TestMutationsAreCaught(t *testing.T) {
 			w.sh(t, "web1", "rm -f /var/tmp/secret /home/deploy-user/.sh_history; chmod 600 /home/deploy-user/.docker/config.json")
 		})
 	}
-	s := startSampler(t)
+	s := startSampler(t, w)
 	r := w.run(t, "rotate-key", "--only", "registry-token", "--output", "json").exits(t, 0)
 	for _, leak := range w.leaks(t, w.loginOf(t, "deploy-user"), s.stop(), r.out+r.errors) {
 		t.Errorf("without a mutation: %s", leak)

@@ -125,7 +125,7 @@ func TestSecretsOfRotation(t *testing.T) {
 		run(wants, command, out, errors)
 	}
 
-	s := startSampler(t)
+	s := startSampler(t, w)
 	confined(0, "apply")
 	first := w.born(t)
 	confined(0, "plan", "--output", "json")

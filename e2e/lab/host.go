@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -232,6 +233,12 @@ func (h *Host) KnownHosts() string {
 // standard input. It returns what the script printed; the error of a failed
 // one wraps an [*exec.ExitError] and has all output in its text.
 func (h *Host) Exec(ctx context.Context, script string, args ...string) (string, error) {
+	return h.Feed(ctx, nil, script, args...)
+}
+
+// Feed is [Host.Exec] with something on standard input: what must not be seen
+// among the arguments of a process.
+func (h *Host) Feed(ctx context.Context, input io.Reader, script string, args ...string) (string, error) {
 	leader, err := h.leader()
 	if err != nil {
 		return "", err
@@ -240,6 +247,7 @@ func (h *Host) Exec(ctx context.Context, script string, args ...string) (string,
 		"--target", strconv.Itoa(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
 		"--root", "--wd", "/bin/sh", "-c", script, "sh"}, args...)...)
 	cmd.Env = []string{"PATH=" + path, "HOME=/root", "LC_ALL=C.UTF-8"}
+	cmd.Stdin = input
 	out, err := output(cmd)
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", h.Name, err)
