@@ -10,8 +10,10 @@ BENCH_PACKAGES = ansible-core git openssh-client
 TEST_PACKAGES = bash chromium dash fish gawk gcc groff-base libc6-dev libxml2-utils mawk mksh opendoas openssh-server shellcheck sudo tcsh zsh
 
 .PHONY: build package rehearse check test faults bench fuzz lint screenshots clean
-# Static, and without what the library for commands has for manual pages.
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs
+# Static, and without what the library for commands has for manual pages. Nothing
+# is inlined in GitLab's library: its thousand calls would each have a copy of the
+# code that sends them, which makes 2 MB.
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -tags urfave_cli_no_docs -gcflags 'gitlab.com/...=-l'
 # Both programs; the rehearsal has one of its own, on Linux.
 build:
 	$(BUILD) -ldflags '-s -w' -o bin/ ./cmd/...
