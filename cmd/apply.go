@@ -87,7 +87,11 @@ func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Con
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
-	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) { report.Applied(s.Host.Name, changes[s.Host.Name]) })
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site, err error) {
+		if err == nil {
+			report.Applied(s.Host.Name, changes[s.Host.Name])
+		}
+	})
 	report.Summary("made", cost(f))
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted; what is done above is done, and running it again finishes the rest")

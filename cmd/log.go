@@ -105,7 +105,10 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 		return err
 	}
 	lines, folded, folds := 0, 0, 0
-	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) {
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site, err error) {
+		if err != nil {
+			return
+		}
 		l := logs[s.Host.Name]
 		lines += len(l.entries)
 		if !report.JSON && !report.Verbose {

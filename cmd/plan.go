@@ -68,19 +68,23 @@ func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt 
 		plan, err := provision.CheckSeen(l.target, l.steps, l.seen)
 		mu.Lock()
 		defer mu.Unlock()
-		plans[s.Host.Name], lists[s.Host.Name] = plan, l.steps
+		plans[s.Host.Name], lists[s.Host.Name] = plan.Left(l.steps, err), l.steps
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
 		return 0, err
 	}
-	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site) {
+	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site, err error) {
 		name := s.Host.Name
+		missing += plans[name].Missing()
+		if err != nil {
+			report.PlanPart(name, plans[name])
+			return
+		}
 		report.Plan(name, plans[name])
 		if r.verbose {
 			report.Fine(name, lists[name], plans[name])
 		}
-		missing += plans[name].Missing()
 	})
 	report.Summary("to make", cost(f))
 	if failed {

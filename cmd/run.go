@@ -145,15 +145,16 @@ func cost(f *fleet.Fleet) (c output.Cost) {
 	return c
 }
 
-// outcomes prints how every host ended, in the order of the inventory.
-func outcomes(r *output.Report, sites []*fleet.Site, errs map[*inventory.Host]error, ended func(*fleet.Site)) (failed bool) {
+// outcomes prints how every host ended, in the order of the inventory. What ended
+// prints of one comes before its error.
+func outcomes(r *output.Report, sites []*fleet.Site, errs map[*inventory.Host]error, ended func(*fleet.Site, error)) (failed bool) {
 	for _, s := range sites {
-		if err := errs[s.Host]; err != nil {
+		err := errs[s.Host]
+		ended(s, err)
+		if err != nil {
 			r.Fail(s.Host.Name, err)
 			failed = true
-			continue
 		}
-		ended(s)
 	}
 	return failed
 }

@@ -129,19 +129,22 @@ func together(steps []StepPlan) (todo []pending, all bool) {
 func isCall(a Action) bool   { _, ok := a.(Call); return ok }
 func isScript(a Action) bool { _, ok := a.(Script); return ok }
 
-// repeated returns an error if something that was made is still missing, which
-// would go on for ever.
+// repeated returns an error for each step of which something that was made is
+// still missing, which would go on for ever.
 func repeated(plan Plan, made map[ID]bool) error {
+	var errs []error
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			if c.Do != nil && made[c.ID(s.Step)] {
-				return &StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")}
+				errs = append(errs, &StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")})
+				break
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
+// blocked returns an error for the first step of which nothing can be made.
 func blocked(plan Plan) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {

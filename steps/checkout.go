@@ -27,6 +27,10 @@ func gitURL(server inventory.SSHServer, project string) string {
 
 func (s checkout) Name() string { return "checkout " + s.deployment }
 
+func (s checkout) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
+
 // An origin may hold a password, so what stands before the host is left out.
 func (s checkout) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `

@@ -44,6 +44,10 @@ func ciKeyOf(t target) ciKey {
 
 func (s ciKey) Name() string { return "ci-key " + s.ci.deployment }
 
+func (s ciKey) Scope() provision.Scope {
+	return provision.Scope{User: s.ci.user, Deployment: s.ci.deployment}
+}
+
 func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
 		Script: provision.Script{User: s.ci.user, Text: lookAtKeys},

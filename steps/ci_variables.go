@@ -29,6 +29,10 @@ func ciVariablesOf(t target) ciVariables { return ciVariables{ciOf(t.deployment)
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
+func (s ciVariables) Scope() provision.Scope {
+	return provision.Scope{User: s.ci.user, Deployment: s.ci.deployment}
+}
+
 func (s ciVariables) Probe() provision.Probe {
 	return provision.Probe{
 		Script: provision.Script{Text: `

@@ -27,6 +27,10 @@ func containersOf(t target) containers {
 
 func (s containers) Name() string { return "containers " + s.deployment }
 
+func (s containers) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
+
 // The facts "service" are what templates/health.sh says of each container: the
 // verdict, the service, the reason. "good" is what the last good deploy has
 // left: the service, how many containers, and whether they run.

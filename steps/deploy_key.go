@@ -24,6 +24,8 @@ func deployKeyOf(t target) deployKey {
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
 
+func (s deployKey) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 func (s deployKey) Probe() provision.Probe {
 	return provision.Probe{
 		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},

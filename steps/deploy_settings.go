@@ -27,6 +27,10 @@ func deploySettingsOf(t target) deploySettings {
 
 func (s deploySettings) Name() string { return "deploy-settings " + s.deployment }
 
+func (s deploySettings) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
+
 func (s deploySettings) file() string { return "/etc/provision/deployments/" + s.deployment }
 
 // text is the file. The rules of the inventory let no value hold a line break.

@@ -12,6 +12,10 @@ func (deploys) wanted() bool { return false }
 
 func (s deploys) Name() string { return "deploys " + s.deployment }
 
+func (s deploys) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
+
 func (s deploys) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
 ! [ -e ".provision/$1" ] || fact there yes

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	"provision/inventory"
+	"provision/provision"
 )
 
 // A kind is undone or says why not, and has fixtures of what it plans.
@@ -32,6 +35,33 @@ func TestKinds(t *testing.T) {
 		}
 		if plans[name] == 0 && isMade(k) {
 			t.Errorf("%s has no fixtures in testdata/plan", name)
+		}
+	}
+}
+
+// A step that has the name of a deployment, or of a user, is about that alone.
+func TestScopes(t *testing.T) {
+	inv, given := inventoryOf(t, "")
+	host := inv.Hosts[0]
+	var deployments []*inventory.Deployment
+	for _, name := range []string{"one", "two"} {
+		d := *inv.Deployments[0]
+		d.Name, d.User, d.Host = name, "user-"+name, host
+		deployments = append(deployments, &d)
+	}
+	for _, s := range For(inv, host, deployments, given) {
+		_, about, _ := strings.Cut(s.Name(), " ")
+		about, _, _ = strings.Cut(about, " ")
+		user, ofUser := strings.CutPrefix(about, "user-")
+		want := provision.Scope{}
+		switch {
+		case ofUser:
+			want.User = "user-" + user
+		case about != "":
+			want = provision.Scope{User: "user-" + about, Deployment: about}
+		}
+		if got := provision.ScopeOf(s); got != want {
+			t.Errorf("%s is about %v, want %v", s.Name(), got, want)
 		}
 	}
 }

@@ -20,6 +20,8 @@ func knownHostsOf(t target) knownHosts {
 
 func (s knownHosts) Name() string { return "known-hosts " + s.user }
 
+func (s knownHosts) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 func (s knownHosts) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.address}, Text: `
 [ -f .ssh/known_hosts ] || return 0

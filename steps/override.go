@@ -32,6 +32,10 @@ func (s override) wanted() bool { return s.source != "" }
 
 func (s override) Name() string { return "override " + s.deployment }
 
+func (s override) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
+
 func (s override) file() string { return s.directory + "/compose.override.yaml" }
 
 func (s override) digest() string {

@@ -75,6 +75,8 @@ esac
 
 func (s registryLogin) Name() string { return "registry-login " + s.user }
 
+func (s registryLogin) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 func (s registryLogin) Probe() provision.Probe {
 	p := provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.registry, s.salt}, Text: lookAtMode + templates.Logins}}
 	if s.kind != "" {

@@ -25,6 +25,8 @@ func repoKeyOf(t target) repoKey {
 
 func (s repoKey) Name() string { return "repo-key " + s.user }
 
+func (s repoKey) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 // lookAtRepoKeys reports the public halves of the keys of a user: the one in
 // use, the next one, and the one that was in use. It asks the private halves,
 // as the files beside them may say anything.

@@ -29,6 +29,8 @@ func repoKeySwitchOf(t target) repoKeySwitch {
 
 func (s repoKeySwitch) Name() string { return "repo-key-switch " + s.user }
 
+func (s repoKeySwitch) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 func (s repoKeySwitch) Probe() provision.Probe {
 	return provision.Probe{
 		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},

@@ -34,6 +34,10 @@ func staleVariablesOf(t target) staleVariables {
 
 func (s staleVariables) Name() string { return "stale-variables " + s.ci.deployment }
 
+func (s staleVariables) Scope() provision.Scope {
+	return provision.Scope{User: s.ci.user, Deployment: s.ci.deployment}
+}
+
 func (s staleVariables) Probe() provision.Probe {
 	return provision.Probe{Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}

@@ -18,6 +18,8 @@ func unrestrictedKeysOf(t target) unrestrictedKeys { return unrestrictedKeys{t.d
 
 func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
 
+func (s unrestrictedKeys) Scope() provision.Scope { return provision.Scope{User: s.user} }
+
 func (s unrestrictedKeys) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}}
 }

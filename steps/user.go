@@ -19,6 +19,8 @@ func userOf(t target) user { return user{t.deployment.User} }
 
 func (s user) Name() string { return "user " + s.name }
 
+func (s user) Scope() provision.Scope { return provision.Scope{User: s.name} }
+
 // The password itself is not reported, only what kind it is: "*" is none, "!"
 // is locked, and "set" is one that somebody may know. sshd(8) is asked what it
 // would really do for this user.

@@ -7,12 +7,12 @@ import (
 
 // verifyScript wants the program that CI may start through the gate to see whether all
 // is still as it should be: the probes of one deployment, as they are here.
-type verifyScript struct{ deployment, text string }
+type verifyScript struct{ deployment, user, text string }
 
 func verifyScriptOf(t target) verifyScript {
 	d := t.deployment
 	if t.probing {
-		return verifyScript{deployment: d.Name}
+		return verifyScript{deployment: d.Name, user: d.User}
 	}
 	// It has no secrets, and no salts that would differ from run to run.
 	alone := target{inv: t.inv, host: t.host, deployment: d, selected: []*inventory.Deployment{d}, probing: true}
@@ -24,10 +24,14 @@ func verifyScriptOf(t target) verifyScript {
 	if err != nil {
 		panic("a checked inventory has no NUL bytes: " + err.Error())
 	}
-	return verifyScript{d.Name, text}
+	return verifyScript{d.Name, d.User, text}
 }
 
 func (s verifyScript) Name() string { return "verify-script " + s.deployment }
+
+func (s verifyScript) Scope() provision.Scope {
+	return provision.Scope{User: s.user, Deployment: s.deployment}
+}
 
 func (s verifyScript) file() string { return "/usr/local/lib/provision/look/" + s.deployment }
 

@@ -141,6 +141,18 @@ func (r *Report) Plan(host string, plan provision.Plan) {
 	if plan.Missing() == 0 {
 		r.say(Line{Event: "nothing", Host: host, Text: "nothing to do"})
 	}
+	r.plan(host, plan)
+}
+
+// PlanPart prints what is missing on a host that counts as failed, as some of it
+// cannot be met: see [Report.Fail].
+func (r *Report) PlanPart(host string, plan provision.Plan) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plan(host, plan)
+}
+
+func (r *Report) plan(host string, plan provision.Plan) {
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			event := "change"
