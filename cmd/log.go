@@ -92,7 +92,7 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 		if err != nil {
 			return err
 		}
-		read, err := readLog(l.seen[journal.Name()], since, time.Now())
+		read, err := readLog(l.seen.Of(journal.Name()), since, time.Now())
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Host.Name, err)
 		}

@@ -229,7 +229,7 @@ func leaving(ctx context.Context, f *fleet.Fleet, s *fleet.Site, name string) (*
 	if err != nil {
 		return nil, err
 	}
-	facts := l.seen[recall.Name()]
+	facts := l.seen.Of(recall.Name())
 	if d := steps.Recalled(f.Inventory, s.Host, name, facts); d != nil {
 		return d, nil
 	}

@@ -55,7 +55,7 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 			continue
 		}
 		if t.Lock != nil && lock == nil {
-			if lock, err = t.Lock.take(ctx, t, seen[lastRun{}.Name()].Get("run")); err != nil {
+			if lock, err = t.Lock.take(ctx, t, seen.Of(lastRun{}.Name()).Get("run")); err != nil {
 				return err
 			}
 			defer lock.end()
@@ -195,14 +195,14 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 	for next < len(todo) {
 		if call, ok := todo[next].change.Do.(Call); ok {
 			if err := lock.wait(ctx); err != nil {
-				return nil, at(t.Name, err)
+				return Seen{}, at(t.Name, err)
 			}
 			d := todo[next]
 			next++
 			tell(Event{Step: d.step, Change: d.change, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
 				tell(Event{Step: d.step, Change: d.change, Kind: Failed})
-				return nil, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)}
+				return Seen{}, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)}
 			}
 			tell(Event{Step: d.step, Change: d.change, Kind: Done})
 			continue
@@ -218,11 +218,11 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 			probes = steps
 		}
 		if seen, err = run(ctx, t, lock, batch, probes, tell); err != nil {
-			return nil, err
+			return Seen{}, err
 		}
 	}
 	if lastScript < 0 {
 		return look(ctx, t, steps)
 	}
-	return merge(seen, nil, <-ask(ctx, t, steps), t.Name)
+	return merge(seen, nil, <-ask(ctx, t, steps), steps)
 }

@@ -430,13 +430,13 @@ func TestHostAndGitLabTogether(t *testing.T) {
 	}
 	h := &shellHost{argv: sh}
 	seen, err := Look(t.Context(), Target{Name: "h", Host: h}, []Step{both})
-	if err != nil || fmt.Sprint(seen) != "map[a:map[gitlab:[3] host:[1 2]]]" {
+	if err != nil || fmt.Sprint(seen.facts) != "map[a:map[gitlab:[3] host:[1 2]]]" {
 		t.Errorf("saw %v, error %v", seen, err)
 	}
 
 	// No probe on the host at all.
 	seen, err = Look(t.Context(), Target{Name: "h"}, []Step{fixed{name: "a", ask: both.ask}})
-	if err != nil || fmt.Sprint(seen) != "map[a:map[gitlab:[3]]]" {
+	if err != nil || fmt.Sprint(seen.facts) != "map[a:map[gitlab:[3]]]" {
 		t.Errorf("saw %v, error %v", seen, err)
 	}
 

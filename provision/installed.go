@@ -71,7 +71,7 @@ func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open
 	seen, err := runProgram(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
 		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
-	seen, err = merge(seen, err, <-asked, t.Name)
+	seen, err = merge(seen, err, <-asked, steps)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func TestLies(t *testing.T) {
 			}
 			seen, err := Look(context.Background(), Target{Name: "h", Host: says(lies, nil)}, steps)
 			if tt.err == "" {
-				if err != nil || seen["a"].Get("k") != "v" || seen["b"].Get("k") != "w" {
+				if err != nil || seen.Of("a").Get("k") != "v" || seen.Of("b").Get("k") != "w" {
 					t.Errorf("saw %v, error %v", seen, err)
 				}
 				return
@@ -59,7 +59,7 @@ func TestLies(t *testing.T) {
 			if err == nil || !strings.HasPrefix(err.Error(), tt.err) {
 				t.Errorf("got  %v\nwant %s", err, tt.err)
 			}
-			if seen != nil {
+			if seen.Of("a") != nil || seen.Of("b") != nil {
 				t.Errorf("saw %v", seen)
 			}
 		})
@@ -74,11 +74,11 @@ func TestALongLineIsCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(seen["a"].Get("long")); n < maxLine/2 || n > maxLine {
+	if n := len(seen.Of("a").Get("long")); n < maxLine/2 || n > maxLine {
 		t.Errorf("the long fact has %d bytes", n)
 	}
-	if seen["a"].Get("next") != "yes" {
-		t.Errorf("what comes after a long line is lost: %d facts", len(seen["a"]))
+	if seen.Of("a").Get("next") != "yes" {
+		t.Errorf("what comes after a long line is lost: %d facts", len(seen.Of("a")))
 	}
 }
 
@@ -197,7 +197,7 @@ func FuzzListen(f *testing.F) {
 				verdicts[e.Change.String()]++
 			}
 		})
-		if (seen == nil) != (err != nil) {
+		if (seen.facts == nil) != (err != nil) {
 			t.Fatalf("saw %v, error %v", seen, err)
 		}
 		for _, n := range []string{"0", "1"} {

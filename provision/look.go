@@ -44,17 +44,16 @@ func probesOf(steps []Step) []probe {
 }
 
 type asked struct {
-	seen Seen
-	err  error
+	facts map[string]Facts
+	errs  map[string]error
 }
 
 // ask asks GitLab whatever the steps want to know, side by side.
 func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	seen := Seen{}
-	errs := make([]error, len(steps))
-	for i, s := range steps {
+	a := asked{map[string]Facts{}, map[string]error{}}
+	for _, s := range steps {
 		question := s.Probe().Ask
 		if question == nil {
 			continue
@@ -64,34 +63,62 @@ func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
 			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
 				facts, err = Facts{unchecked: {err.Error()}}, nil
 			}
-			if err != nil {
-				errs[i] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}
-			}
 			mu.Lock()
 			defer mu.Unlock()
-			seen[s.Name()] = facts
+			if err != nil {
+				a.errs[s.Name()] = &StepError{Host: t.Name, Step: s.Name(), Change: "look", Err: err}
+			}
+			a.facts[s.Name()] = facts
 		})
 	}
 	done := make(chan asked, 1)
 	go func() {
 		wg.Wait()
-		done <- asked{seen, errors.Join(errs...)}
+		done <- a
 	}()
 	return done
 }
 
-// merge joins what the host and GitLab told about the same steps.
-func merge(seen Seen, err error, a asked, host string) (Seen, error) {
-	if err := errors.Join(err, a.err); err != nil {
-		return nil, at(host, err)
+// merge joins what the host and GitLab told about the same steps. A step that
+// could not be looked at is an error of all where it is about the whole host.
+func merge(seen Seen, err error, a asked, steps []Step) (Seen, error) {
+	if err != nil {
+		errs := []error{err}
+		for _, s := range steps {
+			errs = append(errs, a.errs[s.Name()])
+		}
+		return Seen{}, errors.Join(errs...)
 	}
-	for step, facts := range a.seen {
-		if seen[step] == nil {
-			seen[step] = Facts{}
+	if seen.facts == nil {
+		seen.facts = map[string]Facts{}
+	}
+	for step, facts := range a.facts {
+		if seen.facts[step] == nil {
+			seen.facts[step] = Facts{}
 		}
 		for key, values := range facts {
-			seen[step][key] = append(seen[step][key], values...)
+			seen.facts[step][key] = append(seen.facts[step][key], values...)
 		}
 	}
+	for step, err := range a.errs {
+		seen.fail(step, err)
+	}
+	var whole []error
+	for _, s := range steps {
+		if (ScopeOf(s) == Scope{}) {
+			whole = append(whole, seen.errs[s.Name()])
+		}
+	}
+	if err := errors.Join(whole...); err != nil {
+		return Seen{}, err
+	}
 	return seen, nil
+}
+
+// fail says that a step could not be looked at.
+func (s *Seen) fail(step string, err error) {
+	if s.errs == nil {
+		s.errs = map[string]error{}
+	}
+	s.errs[step] = err
 }

@@ -42,7 +42,11 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 	plan := Plan{}
 	var errs []error
 	for _, step := range steps {
-		facts := seen[step.Name()]
+		if err := seen.errs[step.Name()]; err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		facts := seen.Of(step.Name())
 		s := StepPlan{Step: step.Name(), Unchecked: facts["unseen"]}
 		if unchecked := facts[unchecked]; len(unchecked) > 0 {
 			s.Unchecked = unchecked

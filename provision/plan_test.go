@@ -68,7 +68,7 @@ func TestPlanFor(t *testing.T) {
 		fixed{name: "b", plan: plans(Note("only this"))},
 		fixed{name: "c", plan: func(f Facts) ([]Change, error) { return []Change{script(f.Get("what"))}, nil }},
 	}
-	plan, err := PlanFor(steps, Seen{"c": {"what": {"x", "y"}}})
+	plan, err := PlanFor(steps, SeenOf(map[string]Facts{"c": {"what": {"x", "y"}}}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func withLock(t Target, steps []Step) []Step {
 func look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
 	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
-	return merge(seen, err, <-asked, t.Name)
+	return merge(seen, err, <-asked, steps)
 }
 
 // Check looks and returns what is missing. With the error of a step that
@@ -69,7 +69,7 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 		for _, d := range todo {
 			tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 		}
-		return nil, at(t.Name, err)
+		return Seen{}, at(t.Name, err)
 	}
 	return runProgram(ctx, t, prog, todo, probes, func(ctx context.Context, out io.Writer) error {
 		return lock.guard(ctx, func(ctx context.Context) error {
@@ -110,20 +110,26 @@ func runProgram(ctx context.Context, t Target, prog *program, todo []pending, pr
 		runErr = a.err
 	}
 	if errors.Is(runErr, errWaited) {
-		return nil, runErr
+		return Seen{}, runErr
 	}
 	return outcome(t, todo, probes, a.results, a.stray, runErr, event)
 }
 
 // outcome turns the results of a trip into what was seen, or the first error.
 func outcome(t Target, todo []pending, probes []probe, results []result, stray []string, runErr error, event func(int, Kind, string)) (Seen, error) {
-	seen := Seen{}
+	seen := Seen{facts: map[string]Facts{}}
 	for n, r := range results {
 		if r.ended && r.status == 0 {
 			if n >= len(todo) {
 				for _, step := range probes[n-len(todo)].steps {
-					seen[step] = r.facts.clone()
+					seen.facts[step] = r.facts.clone()
 				}
+			}
+			continue
+		}
+		if r.ended && n >= len(todo) {
+			for _, step := range probes[n-len(todo)].steps {
+				seen.fail(step, failedLook(t.Name, step, r))
 			}
 			continue
 		}
@@ -168,7 +174,16 @@ func outcome(t Target, todo []pending, probes []probe, results []result, stray [
 				event(i, NotRun, "")
 			}
 		}
-		return nil, failed
+		return Seen{}, failed
 	}
 	return seen, nil
+}
+
+// failedLook is the error of a probe that has ended badly.
+func failedLook(host, step string, r result) error {
+	e := &StepError{Host: host, Step: step, Change: "look", Status: r.status, Output: r.output}
+	if len(r.output) == 0 {
+		e.Err = fmt.Errorf("exit status %d", r.status)
+	}
+	return e
 }

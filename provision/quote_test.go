@@ -118,8 +118,8 @@ func TestEnvironmentOfAUser(t *testing.T) {
 	eachShell(t, func(t *testing.T, h *shellHost) {
 		seen, err := Look(t.Context(), Target{Name: "h", Host: h}, []Step{fixed{name: "a", probe: Script{User: me.Username, Text: `
 env | cut -d = -f 1 | grep -vxE '_|PWD|OLDPWD|SHLVL' | sort | facts name`}}})
-		if want := []string{"HOME", "LC_ALL", "LOGNAME", "PATH", "SHELL", "USER"}; err != nil || !slices.Equal(seen["a"]["name"], want) {
-			t.Errorf("the environment has %q, want %q (%v)", seen["a"]["name"], want, err)
+		if want := []string{"HOME", "LC_ALL", "LOGNAME", "PATH", "SHELL", "USER"}; err != nil || !slices.Equal(seen.Of("a")["name"], want) {
+			t.Errorf("the environment has %q, want %q (%v)", seen.Of("a")["name"], want, err)
 		}
 	})
 }

@@ -127,6 +127,38 @@ func TestAWishThatCanBeMetLater(t *testing.T) {
 	checkEvents(t, events, "looked", "a: make needed done", "c: make bob done", "b: make one not run")
 }
 
+// What cannot be looked at stops what comes after it in its scope, on the host
+// and in GitLab.
+func TestALookThatFails(t *testing.T) {
+	away := errors.New("no such project")
+	for name, fails := range map[string]fixed{
+		"h: fails: look: cannot look":     {name: "fails", probe: Script{Text: "echo cannot look; exit 2"}},
+		"h: fails: look: exit status 2":   {name: "fails", probe: Script{Text: "exit 2"}},
+		"h: fails: look: no such project": {name: "fails", ask: func(context.Context, forge.Forge) (Facts, error) { return nil, away }},
+	} {
+		fails.plan = func(Facts) ([]Change, error) {
+			t.Errorf("%s: it is planned without a look", name)
+			return nil, nil
+		}
+		w := newWorld(t)
+		steps := []Step{
+			about{w.step("before", []Change{w.file("before")}), one},
+			about{fails, one},
+			about{w.step("a", []Change{w.file("one")}), one},
+			about{w.step("b", []Change{w.file("bob")}), bob},
+		}
+		events, err := apply(t, t.Context(), w.host, steps)
+		checkError(t, err, name)
+		checkEvents(t, events, "looked", "before: make before done", "b: make bob done", "a: make one not run")
+
+		w = newWorld(t)
+		steps[1] = fails
+		events, err = apply(t, t.Context(), w.host, steps)
+		checkError(t, err, name)
+		checkEvents(t, events)
+	}
+}
+
 // Behind a lost connection nothing is made, whatever it is about.
 func TestALostConnectionStopsAll(t *testing.T) {
 	w := newWorld(t)

@@ -131,8 +131,17 @@ func (f Facts) clone() Facts {
 	return c
 }
 
-// Seen is what all probes of a host saw, by the name of the step.
-type Seen map[string]Facts
+// Seen is what the probes of a host saw. The zero Seen has seen nothing.
+type Seen struct {
+	facts map[string]Facts // by the name of the step
+	errs  map[string]error // of the steps that could not be looked at
+}
+
+// SeenOf is what probes saw, by the name of the step.
+func SeenOf(facts map[string]Facts) Seen { return Seen{facts: facts} }
+
+// Of returns what the probe of a step saw.
+func (s Seen) Of(step string) Facts { return s.facts[step] }
 
 func kind(step string) string {
 	kind, _, _ := strings.Cut(step, " ")

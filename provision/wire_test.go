@@ -163,14 +163,14 @@ func TestLook(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := seen["a"]; !slices.Equal(got["one"], []string{"1", "2"}) || !slices.Equal(got["lines"], []string{"x", "y"}) {
+		if got := seen.Of("a"); !slices.Equal(got["one"], []string{"1", "2"}) || !slices.Equal(got["lines"], []string{"x", "y"}) {
 			t.Errorf("a saw %v", got)
 		}
-		if len(seen["b"]) != 0 {
-			t.Errorf("b saw %v", seen["b"])
+		if len(seen.Of("b")) != 0 {
+			t.Errorf("b saw %v", seen.Of("b"))
 		}
-		if seen["c"].Get("home") != me.HomeDir {
-			t.Errorf("c saw %v, want %s", seen["c"], me.HomeDir)
+		if seen.Of("c").Get("home") != me.HomeDir {
+			t.Errorf("c saw %v, want %s", seen.Of("c"), me.HomeDir)
 		}
 		if n := h.trips.Load(); n != 1 {
 			t.Errorf("%d trips, want 1", n)

@@ -29,13 +29,14 @@ variables = { group = "transmogrify" }
 	if err != nil {
 		b.Fatal(err)
 	}
-	seen := provision.Seen{}
+	facts := map[string]provision.Facts{}
 	for _, s := range For(inv, inv.Hosts[0], inv.Deployments, Given{}) {
-		seen[s.Name()] = provision.Facts{
+		facts[s.Name()] = provision.Facts{
 			"uid": {"0"}, "init": {"systemd"}, "has": {"docker", "compose", "git", "ssh"},
 			"host-key": {"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0"},
 		}
 	}
+	seen := provision.SeenOf(facts)
 	b.ReportAllocs()
 	for b.Loop() {
 		plan, err := provision.PlanFor(For(inv, inv.Hosts[0], inv.Deployments, Given{}), seen)

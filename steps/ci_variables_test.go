@@ -112,7 +112,7 @@ func TestMovedJobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		plan, err := provision.PlanFor([]provision.Step{step}, provision.Seen{step.Name(): facts})
+		plan, err := provision.PlanFor([]provision.Step{step}, provision.SeenOf(map[string]provision.Facts{step.Name(): facts}))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return seen[step.Name()]
+	return seen.Of(step.Name())
 }
 
 // What verify sees of containers is what a deploy sees, and the record of the

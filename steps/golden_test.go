@@ -127,12 +127,12 @@ func (c planCase) plan(t *testing.T) (provision.Plan, error) {
 	for key, values := range c.facts {
 		before[key] = slices.Clone(values)
 	}
-	seen := provision.Seen{c.step.Name(): c.facts}
+	seen := provision.SeenOf(map[string]provision.Facts{c.step.Name(): c.facts})
 	plan, err := provision.PlanFor([]provision.Step{c.step}, seen)
 	if !reflect.DeepEqual(c.facts, before) {
 		t.Errorf("planning changed the facts\nfrom %v\nto   %v", before, c.facts)
 	}
-	again, err2 := provision.PlanFor([]provision.Step{c.step}, provision.Seen{c.step.Name(): maps.Clone(before)})
+	again, err2 := provision.PlanFor([]provision.Step{c.step}, provision.SeenOf(map[string]provision.Facts{c.step.Name(): maps.Clone(before)}))
 	if a, b := describe(plan, err), describe(again, err2); a != b {
 		t.Errorf("planned the first time:\n%s\nand the second time:\n%s", a, b)
 	}

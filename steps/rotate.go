@@ -37,7 +37,7 @@ func Retire(steps []provision.Step, seen provision.Seen, kinds ...string) (retir
 		if !ok || !slices.ContainsFunc(kinds, func(k string) bool { return RotateKinds[k] == kind }) {
 			continue
 		}
-		if inUse := s.inUse(seen[name]); len(inUse) > 0 {
+		if inUse := s.inUse(seen.Of(name)); len(inUse) > 0 {
 			retire[name], some = inUse, true
 		}
 	}

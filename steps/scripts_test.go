@@ -145,7 +145,7 @@ func TestRepoKeyScripts(t *testing.T) {
 		// The private half counts, whatever the file beside it says.
 		s.write(t, ".ssh/id_ed25519.pub", key2.public+"\n", 0o644)
 		seen, err := provision.Look(t.Context(), s.target(newFake()), []provision.Step{pair})
-		if err != nil || fmt.Sprint(seen[pair.Name()]) != "map[public:["+public+"]]" {
+		if err != nil || fmt.Sprint(seen.Of(pair.Name())) != "map[public:["+public+"]]" {
 			t.Errorf("saw %v, %v, want %s", seen, err, public)
 		}
 
