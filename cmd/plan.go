@@ -66,9 +66,10 @@ func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt 
 			return err
 		}
 		plan, err := provision.CheckSeen(l.target, l.steps, l.seen)
+		plan, err = plan.Left(l.steps, err)
 		mu.Lock()
 		defer mu.Unlock()
-		plans[s.Host.Name], lists[s.Host.Name] = plan.Left(l.steps, err), l.steps
+		plans[s.Host.Name], lists[s.Host.Name] = plan, l.steps
 		return err
 	})
 	if err != nil && ctx.Err() == nil {

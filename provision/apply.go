@@ -103,7 +103,7 @@ func (p *progress) planned(plan Plan, err error) (Plan, error) {
 		p.first = plan
 	}
 	p.unmet = failures{}
-	if !p.unmet.add(p.steps, err) {
+	if !p.unmet.add(p.steps, p.broken.rest(p.steps, err)) {
 		return nil, err
 	}
 	return plan.without(p.steps, p.broken, p.unmet), nil

@@ -86,6 +86,10 @@ func Later(verb Verb, object, remark string) Change {
 // Note is something to tell that needs no change.
 func Note(format string, args ...any) Change { return Change{Do: note(fmt.Sprintf(format, args...))} }
 
+// Drift is something to tell that is not as it should be, and that no change
+// would help: a verification fails for it.
+func Drift(format string, args ...any) Change { return Change{Do: drift(fmt.Sprintf(format, args...))} }
+
 // WithHint returns the change with a hint.
 func (c Change) WithHint(format string, args ...any) Change {
 	c.Hint = fmt.Sprintf(format, args...)

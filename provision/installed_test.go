@@ -46,7 +46,7 @@ func TestCheckThrough(t *testing.T) {
 				return err
 			})
 			if c.believed {
-				if err != nil || fmt.Sprint(plan[0].Notes) != "[{saw v }]" {
+				if err != nil || fmt.Sprint(plan[0].Notes) != "[{saw v  false}]" {
 					t.Errorf("planned %+v, error %v", plan, err)
 				}
 				return

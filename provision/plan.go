@@ -22,8 +22,9 @@ type StepPlan struct {
 
 // A StepNote is a note in a plan.
 type StepNote struct {
-	Text string
-	Hint string // what the reader can do; may be empty
+	Text  string
+	Hint  string // what the reader can do; may be empty
+	Drift bool   // it is not as it should be, see [Drift]
 }
 
 // Missing counts the changes of a plan, those for later included.
@@ -61,7 +62,9 @@ func PlanFor(steps []Step, seen Seen) (Plan, error) {
 		for _, c := range changes {
 			switch do := c.Do.(type) {
 			case note:
-				s.Notes = append(s.Notes, StepNote{string(do), c.Hint})
+				s.Notes = append(s.Notes, StepNote{Text: string(do), Hint: c.Hint})
+			case drift:
+				s.Notes = append(s.Notes, StepNote{Text: string(do), Hint: c.Hint, Drift: true})
 			case Credential:
 				s.Credentials = append(s.Credentials, do)
 			default:

@@ -48,14 +48,18 @@ func (f *failures) add(steps []Step, err error) bool {
 		}
 		return !f.all
 	}
-	f.errs = append(f.errs, err)
+	if !f.all && f.rest(steps, err) == nil {
+		return true
+	}
 	var e *StepError
 	if errors.As(err, &e) {
 		if i := indexOf(steps, e.Step); i >= 0 && ScopeOf(steps[i]) != (Scope{}) {
 			f.steps = append(f.steps, e.Step)
-			return true
+			f.errs = append(f.errs, err)
+			return !f.all
 		}
 	}
+	f.errs = append(f.errs, err)
 	f.all = true
 	return false
 }
@@ -69,15 +73,32 @@ func (f *failures) stop(steps []Step, step string) bool {
 	})
 }
 
+// rest returns the part of an error, which may join others, that does not follow
+// from what has failed.
+func (f *failures) rest(steps []Step, err error) error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var errs []error
+		for _, err := range joined.Unwrap() {
+			errs = append(errs, f.rest(steps, err))
+		}
+		return errors.Join(errs...)
+	}
+	var e *StepError
+	if errors.As(err, &e) && indexOf(steps, e.Step) >= 0 && f.stop(steps, e.Step) {
+		return nil
+	}
+	return err
+}
+
 // err joins what has failed; nil if nothing has.
 func (f *failures) err() error { return errors.Join(f.errs...) }
 
 // Left returns what [Apply] makes of a plan for some steps, where err is what
-// cannot be met.
-func (p Plan) Left(steps []Step, err error) Plan {
+// cannot be met, and what of err does not follow from the rest of it.
+func (p Plan) Left(steps []Step, err error) (Plan, error) {
 	var unmet failures
 	unmet.add(steps, err)
-	return p.without(steps, unmet)
+	return p.without(steps, unmet), unmet.err()
 }
 
 func (p Plan) without(steps []Step, failed ...failures) Plan {

@@ -159,6 +159,21 @@ func TestALookThatFails(t *testing.T) {
 	}
 }
 
+// What follows from a change that has failed is not told beside it.
+func TestWhatFollowsFromAFailure(t *testing.T) {
+	w := newWorld(t)
+	fails := w.step("a", []Change{{Object: "fail", Do: Script{Text: "echo why; exit 4"}}}).(fixed)
+	plan, looks := fails.plan, 0
+	fails.plan = func(f Facts) ([]Change, error) {
+		if looks++; looks > 1 {
+			return nil, errors.New("as it has failed")
+		}
+		return plan(f)
+	}
+	_, err := apply(t, t.Context(), w.host, []Step{about{fails, one}, about{w.step("b", []Change{w.file("bob")}), bob}})
+	checkError(t, err, "h: a: fail: why")
+}
+
 // Behind a lost connection nothing is made, whatever it is about.
 func TestALostConnectionStopsAll(t *testing.T) {
 	w := newWorld(t)
@@ -177,7 +192,8 @@ func TestWhatIsLeftOfAPlan(t *testing.T) {
 	steps := []Step{about{fixed{name: "a"}, one}, about{fixed{name: "b"}, bob}, about{fixed{name: "c"}, one}, fixed{name: "d"}}
 	plan := Plan{{Step: "a"}, {Step: "b"}, {Step: "c"}, {Step: "d"}}
 	left := func(err error) (names string) {
-		for _, s := range plan.Left(steps, err) {
+		rest, _ := plan.Left(steps, err)
+		for _, s := range rest {
 			names += s.Step
 		}
 		return names
@@ -189,6 +205,7 @@ func TestWhatIsLeftOfAPlan(t *testing.T) {
 		{nil, "abcd"},
 		{&StepError{Step: "a"}, "bd"},
 		{&StepError{Step: "c"}, "abd"},
+		{errors.Join(&StepError{Step: "a"}, &StepError{Step: "c"}), "bd"},
 		{errors.Join(&StepError{Step: "c"}, &StepError{Step: "b"}), "ad"},
 		{&StepError{Step: "d"}, ""},
 		{errors.New("something else"), ""},
@@ -196,5 +213,9 @@ func TestWhatIsLeftOfAPlan(t *testing.T) {
 		if got := left(test.err); got != test.want {
 			t.Errorf("after %v there is %q left, want %q", test.err, got, test.want)
 		}
+	}
+	first, second := &StepError{Step: "a", Err: errors.New("no")}, &StepError{Step: "c", Err: errors.New("so neither")}
+	if _, err := plan.Left(steps, errors.Join(first, second)); !errors.Is(err, first) || errors.Is(err, second) {
+		t.Errorf("what cannot be met is %v", err)
 	}
 }

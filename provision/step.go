@@ -22,8 +22,8 @@ type Step interface {
 
 	// Plan returns what is missing. It is pure: the same facts give the same
 	// changes, and nothing is touched. An error means that what is
-	// wanted cannot be had on this host as it is; then nothing at all is changed
-	// there.
+	// wanted cannot be had on this host as it is: then nothing is made of this
+	// step, nor of those after it that depend on it, see [Scope].
 	Plan(Facts) ([]Change, error)
 }
 
@@ -65,9 +65,12 @@ type Call func(context.Context, forge.Forge) error
 
 type note string
 
+type drift string
+
 func (Script) action() {}
 func (Call) action()   {}
 func (note) action()   {}
+func (drift) action()  {}
 
 func (Credential) action() {}
 

@@ -121,7 +121,7 @@ func TestMovedJobs(t *testing.T) {
 			notes = append(notes, s.Notes...)
 		}
 		if len(notes) != c.notes {
-			t.Errorf("%sSSH_DEPLOY_TARGET of %s for %s: %q", c.prefix, c.owner, c.scope, notes)
+			t.Errorf("%sSSH_DEPLOY_TARGET of %s for %s: %v", c.prefix, c.owner, c.scope, notes)
 		}
 	}
 }

@@ -18,11 +18,12 @@ import (
 type containers struct {
 	deployment, user, directory string
 	version                     string // the variable of the version, if CI chooses one
+	asUser                      bool   // CI looks
 }
 
 func containersOf(t target) containers {
 	d := t.deployment
-	return containers{d.Name, d.User, d.Directory, d.Version}
+	return containers{d.Name, d.User, d.Directory, d.Version, t.probing || t.given.AsUser}
 }
 
 func (s containers) Name() string { return "containers " + s.deployment }
@@ -31,50 +32,24 @@ func (s containers) Scope() provision.Scope {
 	return provision.Scope{User: s.user, Deployment: s.deployment}
 }
 
-// The facts "service" are what templates/health.sh says of each container: the
-// verdict, the service, the reason. "good" is what the last good deploy has
-// left: the service, how many containers, and whether they run.
+// The facts are those of templates/containers.sh.
 func (s containers) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version}, Text: templates.Health + `
-[ -z "$3" ] || grep -q "^$3=" "$1/.env" 2>/dev/null || fact unversioned yes
-command -v docker >/dev/null && [ -d "$1" ] || return 0
-# Behind a socket docker starts when it is asked, and a look starts nothing.
-case $(systemctl is-active docker.service 2>/dev/null) in
-inactive | failed)
-	fact unasked 'it does not run'
-	return 0
-	;;
-esac
-if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker would wait for it
-	fact unasked 'the .docker/config.json of its user is not a file'
-	return 0
-fi
-ask_docker() { within 15 docker "$@"; }
-status=0
-all=$(look "$PWD/$1" 2>/dev/null) || status=$?
-case $status in
-0)
-	state=.provision/$2
-	if [ -e "$state/lock" ] && ! flock -n -s "$state/lock" true; then
-		fact deploying yes
-	fi
-	! [ -e "$state/good" ] || sed -n 's/^service \([^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
-	[ -z "$all" ] || printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
-	;;
-124) fact unasked 'it does not answer' ;;
-*)
-	said=$(ask_docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
-	case $said in
-	*'permission denied'*) said='its user may not ask it' ;;
-	esac
-	fact unasked "$said"
-	;;
-esac
-`}}
+	asUser := ""
+	if s.asUser {
+		asUser = "yes"
+	}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version, asUser}, Text: templates.Containers}}
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
+	home := "~" + s.user + "/" + s.directory
+	stopped, ill := s.problems(f)
+	err := s.unreadable(home, f)
 	switch {
+	case err != nil && len(f["unasked"])+len(f["deploying"]) == 0 && len(f["good"]) > 0 && len(stopped)+len(ill) > 0:
+		return nil, &unreadable{err, joinAnd(slices.Concat(stopped, ill))}
+	case err != nil:
+		return nil, err
 	case len(f["unasked"]) > 0:
 		return []provision.Change{provision.Later(provision.Start, "the containers of "+s.deployment, "(if there are none, once docker can be asked: "+visible.String(f.Get("unasked"))+")")}, nil
 	case f.Get("deploying") != "":
@@ -85,15 +60,88 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return []provision.Change{s.start("the containers of "+s.deployment, "")}, nil
 	}
-	stopped, ill := s.problems(f)
+	changes := s.drift(home, ill, f)
 	if len(stopped) > 0 {
-		return []provision.Change{s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")")}, nil
+		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")"))
 	}
-	var notes []provision.Change
+	return changes, nil
+}
+
+// An unreadable is the error of a project in which nothing can be started, though
+// something is to be.
+type unreadable struct {
+	error
+	ill string
+}
+
+func (u *unreadable) Error() string { return u.error.Error() + "; and service " + u.ill }
+func (u *unreadable) Unwrap() error { return u.error }
+
+// unreadable is why nothing can be started in the clone as it is.
+func (s containers) unreadable(home string, f provision.Facts) error {
+	switch {
+	case f.Get("failed") == "yes":
+		return hint.Add(fmt.Errorf("Compose cannot read %s", home), "docker compose config, there and as %s, says why", s.user)
+	case f.Get("failed") != "":
+		reason := visible.String(f.Get("failed"))
+		err := fmt.Errorf("Compose cannot read %s: %s", home, reason)
+		switch {
+		case f.Get("submodules") != "":
+			return hint.Add(err, "a submodule is not cloned; as %s: git -C %s submodule update --init", s.user, s.directory)
+		case strings.Contains(reason, "no configuration file"):
+			return hint.Add(err, "the project needs a compose.yaml in its root")
+		case strings.Contains(reason, "/.env: "):
+			return hint.Add(err, "mend that file on the host")
+		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
+			return hint.Add(err, "that file is not in the project: write it on the host, for %s alone to read", s.user)
+		}
+		return hint.Add(err, "mend it in the project, and bring the clone forward; as %s: git -C %s pull", s.user, s.directory)
+	case f.Get("instead") != "":
+		return hint.Add(fmt.Errorf("Compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
+			"take that out of the project, or out of .env; or take the override out of the inventory")
+	case len(f["unset"]) > 0:
+		return hint.Add(fmt.Errorf("compose.yaml of %s needs variables that are not set: %s", home, visible.String(joinAnd(f["unset"]))),
+			"set them in %s/.env, or give them a default in compose.yaml: ${NAME:-}", home)
+	case f.Get("taken") != "":
+		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
+			"give each a name of its own: name: in compose.yaml, or another directory")
+	}
+	return nil
+}
+
+// drift is what is not as it should be, and no start can help.
+func (s containers) drift(home string, ill []string, f provision.Facts) []provision.Change {
+	var changes []provision.Change
 	for _, reason := range ill {
-		notes = append(notes, provision.Note("service %s", reason))
+		changes = append(changes, provision.Drift("service %s", reason))
 	}
-	return notes, nil
+	for _, service := range f["orphan"] {
+		changes = append(changes, provision.Drift("service %s runs, and compose.yaml no longer has it", visible.String(service)).WithHint("the next deploy removes it"))
+	}
+	left, runs := map[string]bool{}, map[string][]string{}
+	for _, line := range f["good"] {
+		if words := strings.Fields(line); len(words) > 3 {
+			left[words[0]] = true
+			runs[words[0]] = append(runs[words[0]], words[3])
+		}
+	}
+	for _, line := range f["wanted"] {
+		if service, n, _ := strings.Cut(line, " "); len(f["good"]) > 0 && !left[service] && n != "0" {
+			changes = append(changes, provision.Drift("service %s was never deployed, and compose.yaml has it", visible.String(service)).WithHint("the next deploy starts it"))
+		}
+	}
+	for _, line := range f["image"] {
+		service, image, _ := strings.Cut(line, " ")
+		if left[service] && !slices.Contains(runs[service], image) {
+			changes = append(changes, provision.Note("service %s runs another image than the one of the last good deploy", visible.String(service)).WithHint("somebody else has started it; the next deploy decides anew"))
+		}
+	}
+	for _, line := range f["stale"] {
+		service, file, _ := strings.Cut(line, " ")
+		changes = append(changes, provision.Note("%s/%s has changed since service %s was started, which may still see the old one", home, visible.String(file), visible.String(service)).
+			WithHint("docker compose up --detach --force-recreate %s, there and as %s", hint.Quote(visible.String(service)), s.user))
+	}
+	return changes
 }
 
 // problems tells what is wrong with services: stopped are those that a start can
@@ -105,10 +153,18 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 			*texts = append(*texts, service+text)
 		}
 	}
-	running, there, left := map[string]int{}, map[string]int{}, map[string]bool{}
+	running, there, left, wants := map[string]int{}, map[string]int{}, map[string]bool{}, map[string]int{}
 	for _, line := range f["good"] {
 		service, _, _ := strings.Cut(line, " ")
 		left[service] = true
+	}
+	for _, line := range f["wanted"] {
+		service, n, _ := strings.Cut(line, " ")
+		wants[service], _ = strconv.Atoi(n)
+	}
+	gone := func(service string) bool { // from compose.yaml
+		_, ok := wants[service]
+		return len(wants) > 0 && !ok
 	}
 	for _, line := range f["service"] {
 		verdict, rest, _ := strings.Cut(line, " ")
@@ -120,7 +176,7 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 		}
 		reason = visible.String(reason)
 		switch {
-		case len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
+		case gone(service), len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
 		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"),
 			len(left) == 0 && (verdict == "bad" || state == "restarting"): // a first start takes its image anew
 			add(&stopped, service, reason)
@@ -130,7 +186,7 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 	}
 	for _, line := range f["good"] {
 		words := strings.Fields(line)
-		if len(words) != 3 {
+		if len(words) < 3 || gone(words[0]) {
 			continue
 		}
 		service, state := words[0], words[2]
@@ -140,6 +196,12 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 			add(&stopped, service, fmt.Sprintf("has %s instead of %d", plural(there[service], "container"), n))
 		case state == "runs" && running[service] < n:
 			add(&stopped, service, "is stopped")
+		}
+	}
+	for _, line := range f["wanted"] {
+		service, _, _ := strings.Cut(line, " ")
+		if n := wants[service]; len(left) == 0 && there[service] < n {
+			add(&stopped, service, fmt.Sprintf("has %s instead of %d", plural(there[service], "container"), n))
 		}
 	}
 	return stopped, ill

@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"provision/e2e/needs"
 	"provision/provision"
+	"provision/templates"
 )
 
 func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
@@ -25,7 +27,7 @@ func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
 // last good one; while a deploy runs it is told apart.
 func TestContainersProbe(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := containers{"app", theUser, "app dir", "TAG"}
+		step := containers{"app", theUser, "app dir", "TAG", false}
 		check := func(want string) {
 			t.Helper()
 			if got := fmt.Sprint(s.look(t, step)); got != "map["+want+"]" {
@@ -36,27 +38,36 @@ func TestContainersProbe(t *testing.T) {
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
 ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"*) cat ids 2>/dev/null || : ;;
+ps*"--filter label=com.docker.compose.project=app"*) cat folders 2>/dev/null || : ;;
 inspect*) cat containers ;;
+"compose version") ;;
+"compose config --format json") echo asked >>asked; cat warnings >&2; cat config ;;
+"compose --profile * config --services") printf '%s\n' web db debug ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)
+		s.write(t, "../../warnings", "", 0o644)
+		s.write(t, "../../config", `{"name":"app","services":{"web":{"image":"web:1","scale":2},"db":{"image":"db:1"}}}`, 0o644)
 		check("unversioned:[yes]") // no folder
 		s.write(t, "app dir/compose.yaml", "", 0o644)
 		check("unversioned:[yes]")
 		s.write(t, "app dir/.env", "XTAG=1\n#TAG=2\nTAG2=x\n", 0o600)
 		check("unversioned:[yes]")
 		s.write(t, "app dir/.env", "A=b\nTAG=2\n", 0o600)
-		check("")
+		check("wanted:[web 2 db 1]")
+		s.write(t, "../../folders", s.path("app dir")+"\n/home/alice/app\n\n/home/alice/app\n", 0o644)
+		check("taken:[/home/alice/app] wanted:[web 2 db 1]")
 
 		s.write(t, "../../ids", "one\ntwo\n", 0o600)
 		line := func(words ...string) string { return strings.Join(words, "\t") + "\n" }
 		s.write(t, "../../containers", line("two", "exited", "3", "0", "2026-01-01T00:00:00Z", "none", "always", "sha256:aa", "web", "app-web-1", "app", "web:1", "null")+
 			line("one", "running", "0", "0", "2026-01-01T00:00:00Z", "healthy", "always", "sha256:aa", "db", "app-db-1", "app", "db:1", "null"), 0o600)
 		s.write(t, ".provision/app/good", "time now\nproject app\nfiles /x y\nservice web 2 runs sha256:aa web:1\nservice db 1 ended sha256:aa db:1\n", 0o600)
-		const all = "service:[ok db running is healthy bad web exited is stopped, exit code 3]"
-		check("good:[web 2 runs db 1 ended] " + all)
+		const good, image = "good:[web 2 runs sha256:aa db 1 ended sha256:aa] ", "image:[db sha256:aa web sha256:aa] "
+		const all = image + "service:[ok db running is healthy bad web exited is stopped, exit code 3] wanted:[web 2 db 1]"
+		check(good + all)
 
 		s.write(t, ".provision/app/lock", "", 0o600)
-		check("good:[web 2 runs db 1 ended] " + all)
+		check(good + all)
 		held := exec.Command("flock", s.path(".provision/app/lock"), "sh", "-c", "echo held; cat")
 		in, err := held.StdinPipe()
 		if err != nil {
@@ -72,13 +83,141 @@ esac`)
 		if _, err := fmt.Fscanln(out, new(string)); err != nil {
 			t.Fatal(err)
 		}
-		check("deploying:[yes] good:[web 2 runs db 1 ended] " + all)
+		check("deploying:[yes] " + good + all)
 		in.Close()
 		if err := held.Wait(); err != nil {
 			t.Fatal(err)
 		}
-		check("good:[web 2 runs db 1 ended] " + all)
+		check(good + all)
 	})
+}
+
+// What Compose wants is asked once, and again where something has changed that it
+// has read.
+func TestContainersProbeOfAProject(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.stub(t, "systemctl", "echo active")
+		s.stub(t, "docker", `cd `+s.dir+`
+case "$*" in
+ps*working_dir=*) cat ids ;;
+ps*) ;;
+inspect*) cat containers ;;
+"compose version") ! [ -e nocompose ] ;;
+"compose config --format json") echo asked >>asked; cat warnings >&2; ! [ -e fails ] || exit 14; cat config ;;
+"compose --project-directory . --file - config --images") cat >/dev/null; sed -n 's/^COMPOSE_FILE=/:/p' "`+s.path("app")+`/.env" ;;
+"compose --profile * config --services") printf '%s\n' web db debug ;;
+*) echo "docker $*?" >&2; exit 1 ;;
+esac`)
+		look := func(step containers, want string) {
+			t.Helper()
+			if got := fmt.Sprint(s.look(t, step)); got != "map["+want+"]" {
+				t.Errorf("saw  %s\nwant %s", got, want)
+			}
+		}
+		admin, ci := containers{"app", theUser, "app", "", false}, containers{"app", theUser, "app", "", true}
+		s.write(t, "app/compose.yaml", "services: {}\n", 0o644)
+		s.write(t, "app/conf/site.conf", "", 0o644)
+		s.write(t, "../../ids", "", 0o644)
+		s.write(t, "../../warnings", "", 0o644)
+		s.write(t, "../../config", `{"name":"app","services":{"web":{"image":"web:1","volumes":[{"type":"bind","source":"`+s.path("app/conf/site.conf")+`"},{"type":"bind","source":"/etc/hostname"}]}}}`, 0o644)
+		look(admin, "wanted:[web 1]")
+
+		// As a deploy keeps it.
+		keep := func() {
+			t.Helper()
+			out, err := s.run(t, "cd app && state=$HOME/.provision/app && mkdir -p \"$state\"\n"+templates.Wants+`
+compose() { docker compose "$@" </dev/null; }
+compose_of_input() { docker compose --project-directory . --file - "$@"; }
+watch_inputs "$state/wants"
+keep_wants "$state/wants" "$(resolve)"`)
+			if err != nil {
+				t.Fatal(out, err)
+			}
+		}
+		asked := func(step containers, want string, times int) {
+			t.Helper()
+			s.write(t, "../../asked", "", 0o666)
+			look(step, want)
+			if got := strings.Count(s.read(t, "../../asked"), "asked"); got != times {
+				t.Errorf("Compose was asked %d times, want %d", got, times)
+			}
+		}
+		s.write(t, "app/compose.yaml", "include: [more.yaml]\nservices:\n  web:\n    env_file:\n    - path: app.env\n", 0o644)
+		s.write(t, "app/more.yaml", "include:\n  - sub/deep.yml\n", 0o644)
+		s.write(t, "app/sub/deep.yml", "services: {}\n", 0o644)
+		keep()
+		asked(admin, "wanted:[web 1]", 0)
+		for _, file := range []string{"compose.yaml", "compose.override.yaml", "docker-compose.override.yml", ".env", "more.yaml", "sub/deep.yml", "app.env", "sub/.env"} {
+			before, _ := os.ReadFile(s.path("app/" + file))
+			s.write(t, "app/"+file, string(before)+"# more\n", 0o644)
+			asked(admin, "wanted:[web 1]", 1)
+			keep()
+			asked(ci, "wanted:[web 1]", 0)
+		}
+
+		// What cannot be told is asked each time.
+		for _, text := range []string{"include: [\"${WHERE}.yaml\"]\n", "include:\n- https://git.example.com/a.git\n", "services:\n  a:\n    extends: &x\n      file: a.yaml\n"} {
+			s.write(t, "app/compose.yaml", text, 0o644)
+			if out, err := s.run(t, "cd app\n"+templates.Wants+"compose_of_input() { :; }\n! input_files"); err != nil {
+				t.Errorf("%q is told to read %s", text, out)
+			}
+		}
+		s.write(t, "app/compose.yaml", "services: {}\n", 0o644)
+
+		line := func(service, started string) string {
+			return strings.Join([]string{service, "running", "0", "0", started, "none", "always", "sha256:aa", service, "app-" + service, "app", service + ":1", "null"}, "\t") + "\n"
+		}
+		s.write(t, "../../ids", "x\n", 0o644)
+		const old = "2001-01-01T00:00:00.5Z"
+		s.write(t, "../../containers", line("debug", old)+line("gone", old)+line("web", old), 0o644)
+		const images = "image:[debug sha256:aa gone sha256:aa web sha256:aa] "
+		const run = "service:[ok debug running runs ok gone running runs ok web running runs] "
+		look(admin, images+"orphan:[gone] "+run+"stale:[web conf/site.conf] wanted:[web 1]")
+		s.write(t, "../../containers", line("web", "2999-01-01T00:00:00Z"), 0o644)
+		look(admin, "image:[web sha256:aa] service:[wait web running has just started] wanted:[web 1]")
+		s.write(t, "../../ids", "", 0o644)
+
+		s.write(t, "../../warnings", `time="x" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."
+time="y" level=warning msg="The \"A\" variable is not set. Defaulting to a blank string."
+time="z" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."
+time="z" level=warning msg="Found multiple override files with supported names: /x/compose.override.yml, /x/compose.override.yaml"
+time="z" level=warning msg="Using /x/compose.override.yml"
+`, 0o644)
+		facts := s.look(t, admin)
+		slices.Sort(facts["unset"])
+		if got := fmt.Sprint(facts); got != "map[unset:[A B] wanted:[web 1]]" {
+			t.Errorf("saw %s", got)
+		}
+		s.write(t, "../../warnings", `time="z" level=warning msg="Found multiple override files with supported names: /x/compose.override.yml, /x/compose.override.yaml"
+time="z" level=warning msg="Using /x/compose.override.yml"
+`, 0o644)
+		if out, err := s.run(t, "cd app && git init --quiet . && git config provision.override x"); err != nil {
+			t.Fatal(out, err)
+		}
+		look(admin, "instead:[compose.override.yml] wanted:[web 1]")
+		s.write(t, "../../warnings", "", 0o644)
+		s.write(t, "app/.env", "COMPOSE_FILE=compose.yaml:./compose.override.yaml\n", 0o644)
+		look(admin, "wanted:[web 1]")
+		s.write(t, "app/.env", "COMPOSE_FILE=compose.yaml:prod.yaml\n", 0o644)
+		look(admin, "instead:[compose.yaml:prod.yaml] wanted:[web 1]")
+
+		s.write(t, "../../fails", "", 0o644)
+		s.write(t, "../../warnings", "time=\"z\" level=warning msg=\"x\"\nfailed to read /x/.env: SECRET\n\n", 0o644)
+		look(admin, "failed:[failed to read /x/.env: SECRET]")
+		look(ci, "failed:[yes]")
+		s.write(t, "../../nocompose", "", 0o644)
+		look(admin, "")
+	})
+}
+
+// run runs a script as a deploy is run.
+func (s *sandbox) run(t *testing.T, script string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(s.shell, "-euc", script)
+	cmd.Dir = s.path("")
+	cmd.Env = []string{"PATH=" + s.bin + ":" + systemPath, "HOME=" + s.path(""), "LC_ALL=C"}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // Of the images that deployments have kept, those of one go, whatever the

@@ -188,7 +188,11 @@ func describe(plan provision.Plan, err error) string {
 			fmt.Fprintf(&b, "credential: %v\n", c)
 		}
 		for _, n := range s.Notes {
-			fmt.Fprintf(&b, "note: %s\n", n.Text)
+			kind := "note"
+			if n.Drift {
+				kind = "drift"
+			}
+			fmt.Fprintf(&b, "%s: %s\n", kind, n.Text)
 			if n.Hint != "" {
 				fmt.Fprintf(&b, "hint: %s\n", n.Hint)
 			}

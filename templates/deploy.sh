@@ -21,6 +21,7 @@
 #   ID.log, ID.end     what a deploy said, and its exit status and outcome
 #   good               the last good deploy, see record
 #   same               what must be as it was for a deploy to have nothing to do
+#   wants              what Compose wants of the project, see wants.sh
 #   kept, tried        images: of good deploys, and of those that were not
 set -eu
 set -f
@@ -189,7 +190,15 @@ end() {
 		rm -f "$state/$_old.want" "$state/$_old.log" "$state/$_old.end" "$state/$_old.told"
 		_old=$((_old - 1))
 	done
+	if [ "$1" = 0 ] && ! keep_wants "$state/wants" "$wanted"; then # a version was written to .env
+		watch_inputs "$state/wants"
+		keep_wants "$state/wants" "$(resolve)" || rm -f "$state/wants"
+	fi
 	exit "$1"
+}
+
+said_of_wants() {
+	printf '%s\n' "$wanted" | sed -n "s,^/$1 ,,p"
 }
 
 deploy() {
@@ -199,18 +208,21 @@ deploy() {
 		compose pull &
 		pulling=$!
 	fi
-	if ! config=$(compose config --format json 2>"$state/warnings"); then
-		[ -z "$pulling" ] || wait "$pulling" || :
-		end 1 failed "nothing was changed, as Compose cannot read the project: $(last_line <"$state/warnings")"
-	fi
-	unset_=''
-	[ ! -s "$state/warnings" ] || unset_=$(sed -n 's/.*msg="The \\"\([^\\"]*\)\\" variable is not set.*/\1/p' "$state/warnings" | sort -u | paste -s -d ' ' -)
+	watch_inputs "$state/wants"
+	wanted=$(resolve)
 	[ -z "$pulling" ] || wait "$pulling" || pulled=$?
-	wanted=$(printf '%s\n' "$config" | services)
+	_failed=$(said_of_wants failed)
+	[ -z "$_failed" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $_failed"
+	_instead=$(said_of_wants instead)
+	if [ -n "$_instead" ] && [ -f compose.override.yaml ] && git config --local --get provision.override >/dev/null 2>&1; then
+		end 1 failed "nothing was changed, as Compose reads $_instead in place of compose.override.yaml, which holds what is special about $name
+hint: take that out of the project, or out of .env; or take the override out of the inventory"
+	fi
+	unset_=$(said_of_wants unset | sort | paste -s -d ' ' -)
 	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
 hint: set them in ~$USER/$directory/.env, or give them a default in compose.yaml: \${NAME:-}"
 	[ "$pulled" = 0 ] || pull_each "$wanted"
-	digest=$(printf '%s\n' "$config" | sha256sum)
+	digest=$(said_of_wants digest)
 	if nothing_new; then
 		[ -z "$version" ] || write_version # somebody may have changed it there
 		end 0 same "what was deployed at $(recorded time) runs"

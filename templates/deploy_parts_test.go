@@ -10,26 +10,33 @@ import (
 // What is asked of Compose's JSON is found however it is laid out, and nowhere else.
 func TestServices(t *testing.T) {
 	for _, tt := range []struct{ name, json, want string }{
-		{"compact", `{"name":"shop","services":{"web":{"image":"r/web:1"},"db":{"build":{"context":"/x"}}}}`, "/project shop\nweb r/web:1 -\ndb - yes\n"},
-		{"pretty", "{\n  \"name\": \"shop\",\n  \"services\": {\n    \"web\": {\n      \"image\": \"r/web:1\",\n      \"build\": \".\"\n    }\n  }\n}\n", "/project shop\nweb r/web:1 yes\n"},
-		{"with tabs and carriage returns", "{\t\"services\"\r\n:\t{ \"web\" :\r\n{ \"image\"\t:\r\n\"x\" } } ,\"name\" : \"a\"}", "/project a\nweb x -\n"},
-		{"names after services", `{"services":{"b":{"image":"2"},"a":{"image":"1"}},"name":"x"}`, "/project x\nb 2 -\na 1 -\n"},
-		{"escapes", `{"name":"x","services":{"web":{"command":["\"image\":\"no\"","\\","}\\\"{"],"image":"r/web:1"}}}`, "/project x\nweb r/web:1 -\n"},
+		{"compact", `{"name":"shop","services":{"web":{"image":"r/web:1"},"db":{"build":{"context":"/x"}}}}`, "/project shop\nweb r/web:1 - 1\ndb - yes 1\n"},
+		{"pretty", "{\n  \"name\": \"shop\",\n  \"services\": {\n    \"web\": {\n      \"image\": \"r/web:1\",\n      \"build\": \".\"\n    }\n  }\n}\n", "/project shop\nweb r/web:1 yes 1\n"},
+		{"with tabs and carriage returns", "{\t\"services\"\r\n:\t{ \"web\" :\r\n{ \"image\"\t:\r\n\"x\" } } ,\"name\" : \"a\"}", "/project a\nweb x - 1\n"},
+		{"names after services", `{"services":{"b":{"image":"2"},"a":{"image":"1"}},"name":"x"}`, "/project x\nb 2 - 1\na 1 - 1\n"},
+		{"escapes", `{"name":"x","services":{"web":{"command":["\"image\":\"no\"","\\","}\\\"{"],"image":"r/web:1"}}}`, "/project x\nweb r/web:1 - 1\n"},
 		{"nested keys", `{"name":"x","services":{"web":{"environment":{"image":"no","build":"no","services":"no","name":"no"},"labels":{"services":{"other":{"image":"no"}}},"image":"yes"}}}`,
-			"/project x\nweb yes -\n"},
-		{"nested in lists", `{"name":"x","services":{"web":{"volumes":[{"image":"no","build":"no"},["image",{"image":"no"}]],"image":"yes","ports":[]}}}`, "/project x\nweb yes -\n"},
+			"/project x\nweb yes - 1\n"},
+		{"nested in lists", `{"name":"x","services":{"web":{"volumes":[{"image":"no","build":"no"},["image",{"image":"no"}]],"image":"yes","ports":[]}}}`, "/project x\nweb yes - 1\n"},
 		{"services of such names", `{"name":"x","services":{"services":{"image":"1"},"project":{"image":"2"},"image":{"image":"3"},"build":{"image":"4"},"name":{"build":"."}}}`,
-			"/project x\nservices 1 -\nproject 2 -\nimage 3 -\nbuild 4 -\nname - yes\n"},
+			"/project x\nservices 1 - 1\nproject 2 - 1\nimage 3 - 1\nbuild 4 - 1\nname - yes 1\n"},
 		{"elsewhere", `{"name":"x","networks":{"web":{"image":"no","build":"no"}},"services":{"web":{}},"x-services":{"other":{"image":"no"}},"volumes":{"services":{"name":"no"}}}`,
-			"/project x\nweb - -\n"},
-		{"null and numbers", `{"name":"x","services":{"web":{"image":null,"scale":2,"tty":true,"cpus":-1.5e3,"build":null},"db":null,"c":{"image":"i"}}}`, "/project x\nweb - -\ndb - -\nc i -\n"},
+			"/project x\nweb - - 1\n"},
+		{"null and numbers", `{"name":"x","services":{"web":{"image":null,"scale":2,"tty":true,"cpus":-1.5e3,"build":null},"db":null,"c":{"image":"i"}}}`, "/project x\nweb - - 2\ndb - - 1\nc i - 1\n"},
+		{"how many", `{"name":"x","services":{"a":{"image":"i","deploy":{"replicas":3,"resources":{"replicas":9}}},"b":{"image":"i","scale":0,"deploy":{"replicas":3}},"c":{"image":"i","deploy":{"replicas":0}}}}`,
+			"/project x\na i - 3\nb i - 0\nc i - 0\n"},
+		{"ports", `{"name":"x","services":{"web":{"image":"i","ports":[{"mode":"ingress","host_ip":"127.0.0.1","target":80,"published":"8080","protocol":"tcp"},{"target":90},{"target":53,"published":"53","protocol":"udp"}],"deploy":{"x":[[{"published":"1","protocol":"no"}]]}}}}`,
+			"/project x\n/port 127.0.0.1 8080 tcp web\n/port - 53 udp web\nweb i - 1\n"},
+		{"names of containers", `{"name":"x","services":{"web":{"image":"i","container_name":"the-web","labels":{"container_name":"no"}}}}`, "/project x\n/named the-web web\nweb i - 1\n"},
+		{"mounts", `{"name":"x","services":{"web":{"image":"i","volumes":[{"type":"bind","source":"/srv/a b.conf","target":"/x","bind":{"source":"no","create_host_path":true}},{"type":"volume","source":"data","target":"/data"}]}},"volumes":{"data":{"type":"bind","source":"no"}}}`,
+			"/project x\n/mount web /srv/a b.conf\nweb i - 1\n"},
 		{"none", `{"name":"x","services":{}}`, "/project x\n"},
 		{"empty", `{"name":"x"}`, "/project x\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			eachShell(t, func(t *testing.T, b *box) {
 				b.write(t, "config", tt.json, 0o600)
-				if out, status := b.sh(t, "set -eu\n"+project+"services <config"); status != 0 || sorted(out) != sorted(tt.want) {
+				if out, status := b.sh(t, "set -eu\n"+Wants+"services <config"); status != 0 || sorted(out) != sorted(tt.want) {
 					t.Errorf("status %d, got\n%swant\n%s", status, out, tt.want)
 				} else if order := strings.TrimPrefix(out, "/project x\n"); strings.HasPrefix(out, "/project x\n") && order != strings.TrimPrefix(tt.want, "/project x\n") {
 					t.Errorf("the order is\n%s", out)
@@ -40,7 +47,7 @@ func TestServices(t *testing.T) {
 	// What is no JSON ends as well.
 	eachShell(t, func(t *testing.T, b *box) {
 		b.write(t, "config", `{"name":"x`, 0o600)
-		if out, _ := b.sh(t, project+"services <config"); out != "" {
+		if out, _ := b.sh(t, Wants+"services <config"); out != "" {
 			t.Errorf("of half a text it says %q", out)
 		}
 	})
@@ -96,7 +103,7 @@ func (d *deployBox) alone(t *testing.T, script string) (string, int) {
 	state := quote(filepath.Join(d.home, d.state))
 	d.write(t, d.state+"/x", "", 0o600)
 	return d.sh(t, "set -eu\nset -f\nversion= variable= registry= keep=2 name=web state="+state+" here="+quote(d.folder)+"\ncd \"$here\"\n"+
-		Health+project+record+`
+		Health+Wants+project+record+`
 end() { printf 'end %s %s: %s\n' "$1" "$2" "$3"; exit "$1"; }
 say() { printf '%s\n' "$1"; }
 now() { echo now; }

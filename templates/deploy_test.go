@@ -93,7 +93,7 @@ func (d *deployBox) get(t *testing.T, name string) string {
 func (d *deployBox) config(t *testing.T, json string) {
 	t.Helper()
 	d.set(t, "config", json)
-	out, status := d.sh(t, project+"services <<'END'\n"+json+"\nEND\n")
+	out, status := d.sh(t, Wants+"services <<'END'\n"+json+"\nEND\n")
 	if status != 0 {
 		t.Fatal(out)
 	}

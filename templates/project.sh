@@ -10,42 +10,9 @@ compose() {
 	fi
 }
 
-# services prints a line for each service of a project in JSON: the name, the
-# image (- if it has none) and whether it is built here. The first line is
-# the name of the project.
-services() {
-	awk '
-	function pair(v) {
-		if (depth == 1 && key[1] == "name") print "/project", v
-		if (depth != 3 || key[1] != "services") return
-		if (key[3] == "image") image[key[2]] = v
-		if (key[3] == "build") build[key[2]] = "yes"
-	}
-	{
-		line = $0
-		for (;;) {
-			sub(/^[ \t\r]+/, "", line)
-			if (line == "") break
-			c = substr(line, 1, 1)
-			if (c == "\"") {
-				if (!match(line, /^"([^"\\]|\\.)*"/)) exit 1
-				token = substr(line, 2, RLENGTH - 2)
-				line = substr(line, RLENGTH + 1)
-				if (naming) {
-					key[depth] = token; naming = 0
-					if (depth == 2 && key[1] == "services") name[++n] = token
-				} else if (kind[depth] == "{") pair(token)
-				continue
-			}
-			line = substr(line, 2)
-			if (c == "{" || c == "[") {
-				if (kind[depth] == "{") pair("")
-				kind[++depth] = c; naming = c == "{"
-			} else if (c == "}" || c == "]") { depth--; naming = 0 }
-			else if (c == ",") naming = kind[depth] == "{"
-		}
-	}
-	END { for (i = 1; i <= n; i++) print name[i], image[name[i]] == "" ? "-" : image[name[i]], build[name[i]] == "" ? "-" : "yes" }'
+# compose_of_input is compose with a project of its input in this folder.
+compose_of_input() {
+	timeout 60 docker compose --project-directory . --file - "$@" 5>&- 6>&- 7>&- 9>&-
 }
 
 last_line() {
@@ -67,7 +34,7 @@ pull_ill() {
 		$1 != "ok" { ill[$11] = 1 }
 		END {
 			n = split(wanted, line, "\n")
-			for (i = 2; i <= n; i++) { split(line[i], f, " "); if (!(f[1] in had) || f[1] in ill) print line[i] }
+			for (i = 1; i <= n; i++) { split(line[i], f, " "); if (f[1] !~ /^\// && (!(f[1] in had) || f[1] in ill)) print line[i] }
 		}')
 	[ -n "$_ill" ] || return 0
 	# shellcheck disable=SC2046 # a word for each service
@@ -79,10 +46,11 @@ pull_ill() {
 # its image is here already; and what is built here need not be pulled.
 pull_each() {
 	docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || no_docker
-	while read -r service image build; do
-		if [ "$service" = /project ] || [ "$image" = - ]; then
-			continue
-		fi
+	while read -r service image build _; do
+		case $service in
+		/*) continue ;;
+		esac
+		[ "$image" != - ] || continue
 		begin_saying
 		! compose pull --quiet "$service" || continue
 		_why=$(said)
@@ -124,7 +92,7 @@ nothing_new() {
 
 # names prints the names of the images that Compose wants.
 names() {
-	printf '%s\n' "$wanted" | awk '$1 != "/project" && $2 != "-" && !had[$2]++ { print $2 }'
+	printf '%s\n' "$wanted" | awk '$1 !~ /^\// && $2 != "-" && !had[$2]++ { print $2 }'
 }
 
 # same_lines makes of inspected containers and images what must stay the same.

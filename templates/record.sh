@@ -95,7 +95,7 @@ write_good() {
 # again starts what the last good deploy was: its images, by the names that they
 # have here, and its override.
 again() {
-	_services=$(printf '%s\n' "$wanted" | sed '/^\/project /d; s/ .*//')
+	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
 		if [ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" = "$image" ]; then

@@ -23,6 +23,18 @@ var Gate string
 //go:embed health.sh
 var Health string
 
+// Wants has the functions that tell what Compose wants of a project. Whoever uses
+// them has functions compose and compose_of_input, which run it.
+//
+//go:embed wants.sh
+var Wants string
+
+//go:embed containers.sh
+var containers string
+
+// Containers looks at what Compose wants of a deployment, and what runs.
+var Containers = Health + Wants + containers
+
 //go:embed project.sh
 var project string
 
@@ -33,7 +45,7 @@ var record string
 var deploy string
 
 // Deploy is the program that a deploy is: what the gate and apply begin.
-var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + project + record + deploy[strings.Index(deploy, "set -eu\n"):]
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + Wants + project + record + deploy[strings.Index(deploy, "set -eu\n"):]
 
 // Authorize puts the line of a deploy key into authorized_keys.
 //

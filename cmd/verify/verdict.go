@@ -147,7 +147,11 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 			if n.Hint != "" {
 				note.hints = []string{n.Hint}
 			}
-			v.notes = append(v.notes, note)
+			if n.Drift {
+				v.wrong = append(v.wrong, note)
+			} else {
+				v.notes = append(v.notes, note)
+			}
 		}
 		verdicts = append(verdicts, v)
 	}
