@@ -37,6 +37,10 @@ variables = { group = "acme" }
 
 // beside are the files beside the inventory.
 var beside = map[string]string{
+	"text.yaml":        "services:\n  web:\n  - [\n",
+	"list.yaml":        "\n- web\n",
+	"tags.yaml":        "services:\n  web:\n    ports: !override [\"@{port}:80\"]\n    command: !reset null\n",
+	"nothing.yaml":     "# not yet\n",
 	"override.yaml":    "ports:\n  - \"@{port}:80\" # @@{port}\nname: @{deployment}\n",
 	"unclosed.yaml":    "ports:\n  - @{port}\n  - @{port\n",
 	"environment.yaml": "a: @{environment}\n",

@@ -3,10 +3,13 @@ package inventory
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // In the file of an override @{name} stands for a parameter, and @@{ for a
@@ -125,6 +128,7 @@ func (r *reader) overrideOf(t *deploymentTable, d *Deployment, given parameters)
 		wrong(at, "is not plain UTF-8 text", "an override is a YAML file")
 		return nil
 	}
+	before := len(r.problems)
 	builtins := map[string]string{"deployment": d.Name, "environment": d.Environment, "host": d.Host.Name}
 	fill := func(offset int, name string) (string, bool) {
 		if p, ok := given[name]; ok {
@@ -152,7 +156,38 @@ func (r *reader) overrideOf(t *deploymentTable, d *Deployment, given parameters)
 		r.excuse(given)
 		wrong(at, "a parameter is not closed", "write @{name}, or "+escaped+" for the text itself")
 	}
+	if len(r.problems) == before {
+		if line, what := notYAML(text); what != "" {
+			wrong(src.lines[min(line, len(src.lines))-1], what, "an override is a YAML file, like compose.yaml")
+		}
+	}
 	return &Override{Path: path, Text: text}
+}
+
+// lineOfYAML is where an error of the YAML library says that it is.
+var lineOfYAML = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)`)
+
+// notYAML says what keeps a text from being a table in YAML, and in which line; ""
+// where nothing does.
+func notYAML(text string) (line int, what string) {
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &n); err != nil {
+		m := lineOfYAML.FindStringSubmatch(firstLine(err.Error()))
+		if m == nil {
+			return 1, "is no YAML"
+		}
+		line, _ = strconv.Atoi(m[1])
+		return max(line, 1), "is no YAML: " + m[2]
+	}
+	if len(n.Content) > 0 && n.Content[0].Kind != yaml.MappingNode && n.Content[0].Tag != "!!null" {
+		return n.Content[0].Line, "is no table of services"
+	}
+	return 0, ""
+}
+
+func firstLine(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	return text
 }
 
 // excuse takes parameters for used, as nobody can tell.

@@ -10,6 +10,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/templates"
 )
 
 // override wants a compose.override.yaml that says what is special about one
@@ -86,14 +87,7 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 func (s override) write() provision.Script {
-	return provision.Script{User: s.user, Args: []string{s.file(), s.text, s.digest()}, Text: `
-clone=${1%/*}
-if [ -e "$1" ] && [ "$(sha256sum <"$1" | cut -c 1-64)" != "$(git -C "$clone" config --local --get provision.override)" ]; then
-	cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
-fi
-git -C "$clone" config provision.override "$3"
-printf '%s' "$2" | put "$1" 644
-`}
+	return provision.Script{User: s.user, Args: []string{s.file(), s.text, s.digest()}, Text: templates.Override}
 }
 
 // removeOverride removes the file from the clone $1, and what is noted of it.

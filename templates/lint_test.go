@@ -42,6 +42,8 @@ func TestLint(t *testing.T) {
 				script = program(script+"\n:", "")
 			case "containers.sh":
 				script = program(Health+Wants+script, "", "1", "2")
+			case "override.sh":
+				script = program(Wants+script, "", "1", "2", "3")
 			case "login.sh", "logins.sh", "logout.sh":
 				script = program(json+script, "", "1", "2")
 			default:

@@ -35,6 +35,12 @@ var containers string
 // Containers looks at what Compose wants of a deployment, and what runs.
 var Containers = Health + Wants + containers
 
+//go:embed override.sh
+var override string
+
+// Override writes the override of a deployment.
+var Override = Wants + override
+
 //go:embed project.sh
 var project string
 

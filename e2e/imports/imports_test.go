@@ -50,7 +50,7 @@ var rules = []rule{
 		"a job has variables and no API"},
 	{"provision/provision", "provision/provision/forge provision/provision/hint provision/provision/secret provision/provision/visible provision/templates", "provision/steps provision/inventory " + strings.Join([]string{goph, client, cli, toml, ssh}, " "),
 		"the engine knows no step, no inventory, no connection and no terminal"},
-	{"provision/inventory", "provision/provision/secret " + toml + " " + ssh, "provision/provision " + strings.Join([]string{goph, client, cli}, " "),
+	{"provision/inventory", "provision/provision/secret go.yaml.in/yaml/v3 " + toml + " " + ssh, "provision/provision " + strings.Join([]string{goph, client, cli}, " "),
 		"a file is read and checked without any host or GitLab; ssh is there to parse public keys"},
 	{"provision/steps", "provision/provision provision/provision/forge provision/provision/hint provision/provision/secret provision/provision/visible provision/inventory provision/templates github.com/aymanbagabas/go-udiff " + ssh, strings.Join([]string{goph, client, cli, "provision/provision/remote"}, " "),
 		"a plan follows from the facts alone; ssh is there for keys"},
