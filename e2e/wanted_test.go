@@ -111,6 +111,26 @@ chown -R wants: .`)
 	w.apply(t)
 	w.converged(t)
 
+	// An override that Compose does not take is not put in place.
+	override := filepath.Join(w.dir, "override.yaml")
+	writeOverride := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(override, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := w.read(t, "/home/wants/conf/compose.override.yaml")
+	writeOverride("servces:\n  app: {\"@{motto}\": x}\n")
+	w.run(t, "apply").exits(t, 1).says(t, "provision: web1: override conf: update ~wants/conf/compose.override.yaml (for the next deploy): Compose does not take it beside compose.yaml: ", "servces")
+	if now := w.read(t, "/home/wants/conf/compose.override.yaml"); now != before {
+		t.Errorf("the override is\n%s", now)
+	}
+	if j := w.ci(t, w.deployment(t, "conf"), ""); j.code != 0 {
+		t.Errorf("%+v", j)
+	}
+	writeOverride(overrideText)
+	w.converged(t)
+
 	// A start that was cut short.
 	drift := func(code int, says ...string) {
 		t.Helper()
