@@ -156,6 +156,13 @@ func (t *table) hosts(d *deploymentTable, known map[string]*Host, names []string
 		if h.Local && h.CIAddress == "" {
 			return "CI cannot call " + quote(s) + ", whose address is local", `write ci_address = "…" in its table`
 		}
+		host, port := h.Address, h.Port
+		if h.CIAddress != "" {
+			host, port = h.CIAddress, h.CIPort
+		}
+		if strings.Contains(host, ":") && port != 0 && port != 22 {
+			return fmt.Sprintf("CI cannot call %s: ssh takes no IPv6 address with a port, as in [%s]:%d", quote(s), host, port), `write ci_address = "NAME:PORT" in its table, with a host name`
+		}
 		return "", ""
 	}
 	if one != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"provision/inventory"
@@ -15,7 +16,8 @@ import (
 // ci is where the pipelines find what they need to reach a deployment.
 type ci struct {
 	deployment, host string
-	user, address    string // how CI reaches the host; address as in an URL
+	user             string
+	target           string // how CI reaches the host, as ssh(1) takes it
 	known            string // the same as in known_hosts
 	scope            string
 	owners           []forge.Owner
@@ -29,7 +31,7 @@ func ciOf(d *inventory.Deployment) ci {
 	}
 	c := ci{
 		deployment: d.Name, host: d.Host.Name, user: d.User,
-		address: urlHost(host, port), known: knownHostsName(host, port),
+		target: sshTarget(d.User, host, port), known: knownHostsName(host, port),
 		scope: d.Scope, variables: d.Variables,
 	}
 	if d.Variables.Group != "" {
@@ -41,7 +43,14 @@ func ciOf(d *inventory.Deployment) ci {
 	return c
 }
 
-func (c ci) target() string { return "ssh://" + c.user + "@" + c.address }
+// sshTarget writes where ssh(1) is to log in. It takes no IPv6 address in an URI,
+// and so none with a port: the inventory has none.
+func sshTarget(user, host string, port int) string {
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {
+		return user + "@" + host
+	}
+	return "ssh://" + user + "@" + urlHost(host, port)
+}
 
 // ciBases are the variables of a deployment, without a prefix.
 var ciBases = []string{inventory.CIKeyVariable, inventory.DeployTargetVariable, inventory.KnownHostsVariable}

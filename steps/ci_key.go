@@ -74,7 +74,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		}
 		name := owner.String()
 		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
-			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target() {
+			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target {
 				facts.Add("ours", name)
 			}
 		}

@@ -102,11 +102,11 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		targetIsFile, knownIsFile := f.Has("file "+inventory.DeployTargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
 		target, ours := f.Get(inventory.DeployTargetVariable+" "+owner.String()), f.Has("ours "+inventory.DeployTargetVariable, owner.String())
 		switch {
-		case target == s.ci.target() && !targetIsFile:
-		case target == s.ci.target():
+		case target == s.ci.target && !targetIsFile:
+		case target == s.ci.target:
 			set(inventory.DeployTargetVariable, target, owner, true, ours)
 		case target == "" || ours:
-			set(inventory.DeployTargetVariable, s.ci.target(), owner, target != "", true)
+			set(inventory.DeployTargetVariable, s.ci.target, owner, target != "", true)
 		default:
 			return nil, hint.Add(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), visible.String(target)), takenHint)
 		}

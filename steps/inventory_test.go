@@ -43,9 +43,12 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 		inv.Deployments[0].Branch = "release/1"
 	},
 	"ports": func(inv *inventory.Inventory, _ *Given) {
-		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 2222
+		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "deploy.example.com", 2222
 		inv.GitLab.SSH.Port = 2022
 		inv.GitLab.HostKeys = append(inv.GitLab.HostKeys, "@cert-authority ssh-ed25519 AAAAca")
+	},
+	"ipv6": func(inv *inventory.Inventory, _ *Given) {
+		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 22
 	},
 	"as-user": func(_ *inventory.Inventory, given *Given) { given.AsUser = true },
 	"login": func(_ *inventory.Inventory, given *Given) {

@@ -68,7 +68,7 @@ func (s staleVariables) left(owner forge.Owner) func([]forge.Variable) []forge.V
 	return func(variables []forge.Variable) (left []forge.Variable) {
 		for _, target := range variables {
 			prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
-			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.ci.target() || target.Description != s.ci.description() {
+			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.ci.target || target.Description != s.ci.description() {
 				continue
 			}
 			if wanted && target.Scope == s.ci.scope && prefix == s.ci.variables.Prefix {
