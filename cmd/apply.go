@@ -45,6 +45,7 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 		return err
 	}
 	defer f.Close()
+	logsIn(f)
 	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 }
 

@@ -164,6 +164,7 @@ func rotates(t *testing.T, hosts *fleettest.Hosts) (f *fleet.Fleet, l look) {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.Close)
+	logsIn(f)
 	if l, err = lookToRotate(t.Context(), f, f.Sites[0], []string{"ci-key"}); err != nil {
 		t.Fatal(err)
 	}

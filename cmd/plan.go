@@ -48,6 +48,7 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 		return err
 	}
 	defer f.Close()
+	logsIn(f)
 	missing, err := r.plan(ctx, f, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 	if err == nil && missing > 0 && o.exitCode {
 		return errMissing

@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -11,8 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/fleet"
-	"provision/inventory"
-	"provision/provision/secret"
 	"provision/steps"
 )
 
@@ -68,6 +65,7 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 		return err
 	}
 	defer f.Close()
+	logsIn(f)
 	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookToRotate(ctx, f, s, o.only) })
 }
 
@@ -82,19 +80,6 @@ func lookToRotate(ctx context.Context, f *fleet.Fleet, s *fleet.Site, kinds []st
 	if given.Retire, some = steps.Retire(l.steps, l.seen, kinds...); !some {
 		return look{}, fmt.Errorf("%s: no credentials to rotate; run provision apply first", s.Host.Name)
 	}
-	given.Login = func(ctx context.Context, d *inventory.Deployment, key secret.Value) error {
-		return tryKey(ctx, f, d, key)
-	}
 	l.steps = s.Steps(given) // they look as the others do
 	return l, nil
-}
-
-// tryKey logs in as CI does, and asks for something that changes nothing.
-func tryKey(ctx context.Context, f *fleet.Fleet, d *inventory.Deployment, key secret.Value) error {
-	conn, err := f.LogIn(ctx, d, key, fleet.WayOfAdmin)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return conn.Ask(ctx, "status", io.Discard)
 }

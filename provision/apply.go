@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"provision/provision/hint"
 )
 
 // maxRounds is far beyond what any list of steps needs.
@@ -202,7 +204,11 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 			tell(Event{Step: d.step, Change: d.change, Kind: Began})
 			if err := call(ctx, t.Forge); err != nil {
 				tell(Event{Step: d.step, Change: d.change, Kind: Failed})
-				return Seen{}, &StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)}
+				failed := error(&StepError{Host: t.Name, Step: d.step, Change: d.change.String(), Err: reasonOf(err)})
+				if d.change.Hint != "" {
+					failed = hint.Add(failed, "%s", d.change.Hint)
+				}
+				return Seen{}, failed
 			}
 			tell(Event{Step: d.step, Change: d.change, Kind: Done})
 			continue

@@ -13,7 +13,7 @@ type Change struct {
 	Object string // the file, the account or the object of GitLab that changes; never a secret
 	Remark string // what else is told, behind the object: "(the old one stays active)", "as deploy"
 	Detail string // more to show in a plan, such as a diff
-	Hint   string // what the reader can do where the script fails, or about a note; may be empty
+	Hint   string // what the reader can do where it fails, or about a note; may be empty
 	Do     Action // a Script or a Call; nil: see [Later]
 }
 

@@ -1,6 +1,10 @@
 package provision
 
-import "errors"
+import (
+	"errors"
+
+	"provision/provision/hint"
+)
 
 // A Plan says what is missing on a host, in the order of the steps. Steps
 // that lack nothing are not in it, unless they have something to tell.
@@ -143,7 +147,11 @@ func repeated(plan Plan, made map[ID]bool) error {
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			if c.Do != nil && made[c.ID(s.Step)] {
-				errs = append(errs, &StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")})
+				err := error(&StepError{Step: s.Step, Change: c.String(), Err: errors.New("applied, but still reported as missing")})
+				if c.Hint != "" {
+					err = hint.Add(err, "%s", c.Hint)
+				}
+				errs = append(errs, err)
 				break
 			}
 		}

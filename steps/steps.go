@@ -39,6 +39,7 @@ func kinds() []kind {
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
+		stays(ciLoginOf, "it makes nothing"),
 		undone(verifyScriptOf, rootFiles),
 		undone(deploysOf, running),
 		// An image may be missing until CI has pushed one.
