@@ -104,6 +104,12 @@ func TestErrors(t *testing.T) {
 		{"dirty-clone", "The clone has local changes", "plan",
 			root("echo '# mine' >>/home/deploy-user/frobnicator/compose.yaml"),
 			root("cd /home/deploy-user/frobnicator && runuser -u deploy-user -- git checkout -q compose.yaml")},
+		{"compose-unreadable", "Compose cannot read the project", "plan",
+			root("cd /home/deploy-user/frobnicator && mkdir deploy && mv compose.yaml deploy/"),
+			root("cd /home/deploy-user/frobnicator && mv deploy/compose.yaml . && rmdir deploy")},
+		{"variable-not-set", "A variable of the project is not set", "plan",
+			root("echo 'x-password: ${DB_PASSWORD}' >>/home/deploy-user/frobnicator/compose.yaml"),
+			root("cd /home/deploy-user/frobnicator && runuser -u deploy-user -- git checkout -q compose.yaml")},
 		{"lock-held", "The host is locked by another run", "apply",
 			root(`rm /usr/local/lib/provision/gate
 flock /run/provision.lock sleep 1000 >/dev/null 2>&1 &

@@ -32,3 +32,26 @@ func TestFirstLogin(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 }
+
+// What would stop an apply half way is known before.
+func TestFirstPlan(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	for _, c := range []struct{ name, begin, end, says string }{
+		{"a group of the name of the user", "groupadd deploy-user", "groupdel deploy-user",
+			"provision: web1: user deploy-user: there is a group deploy-user, and no user of that name\n  hint: groupdel deploy-user"},
+		{"a Compose of another machine", `cd /usr/libexec/docker/cli-plugins && mv docker-compose /root && printf '\177ELF\2\1\1' >docker-compose && chmod 755 docker-compose`,
+			"mv /root/docker-compose /usr/libexec/docker/cli-plugins/", "provision: web1: engine: Compose v2 is there, and does not run: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w.sh(t, "web1", c.begin)
+			w.run(t, "plan").exits(t, 1).says(t, c.says)
+			r := w.run(t, "apply").exits(t, 1)
+			r.says(t, c.says)
+			r.saysNot(t, "containers app: done", "create system user")
+			w.sh(t, "web1", c.end)
+		})
+	}
+	w.apply(t)
+	w.converged(t)
+}

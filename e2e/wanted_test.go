@@ -179,3 +179,31 @@ printf 'services: {db: {image: "other:1", pull_policy: never}}\n' >/run/other.ya
 docker compose --file compose.yaml --file /run/other.yaml up --detach --no-deps db`)
 	w.run(t, "verify", "--as", "admin", "--limit", "shop").exits(t, 0).says(t, "note: service db runs another image than the one of the last good deploy")
 }
+
+// The clone is made, and fetched into, with the key that GitLab has for it, also
+// where the user has others, which GitLab knows elsewhere.
+func TestOwnKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	w.sh(t, "web1", `useradd --create-home --shell /bin/sh deploy-user
+runuser -u deploy-user -- ssh-keygen -q -t rsa -b 2048 -N '' -f /home/deploy-user/.ssh/id_rsa 2>/dev/null || {
+	install -d -m 700 -o deploy-user -g deploy-user /home/deploy-user/.ssh
+	runuser -u deploy-user -- ssh-keygen -q -t rsa -b 2048 -N '' -f /home/deploy-user/.ssh/id_rsa
+}`)
+	w.GitLab.AddUser("somebody")
+	w.GitLab.AddProject("secrets/other", "main")
+	w.GitLab.AddDeployKey("secrets/other", "somebody", "a key", w.read(t, "/home/deploy-user/.ssh/id_rsa.pub"))
+	w.apply(t)
+	w.converged(t)
+	w.sh(t, "web1", `runuser -u deploy-user -- env HOME=/home/deploy-user git -C /home/deploy-user/frobnicator fetch --quiet`)
+
+	// The inventory has another branch by now.
+	d := w.deployment(t, "app")
+	was := d.Branch
+	d.Branch = "release"
+	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "web1: checkout app: DRIFT: ~deploy-user/frobnicator is at the branch main, and not at release\n",
+		"hint: as deploy-user: git -C frobnicator fetch && git -C frobnicator switch release; then deploy")
+	w.run(t, "apply").exits(t, 0).says(t, "note: ~deploy-user/frobnicator is at the branch main, and not at release")
+	d.Branch = was
+	w.run(t, "verify", "--as", "admin").exits(t, 0)
+}

@@ -7,6 +7,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // checkout wants a clone of the project that holds the compose.yaml. One that
@@ -37,6 +38,7 @@ func (s checkout) Probe() provision.Probe {
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
+fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
 fact origin "$(git -C "$1" config --get remote.origin.url | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
 git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | cut -c 4- | facts changed
 `}}
@@ -56,9 +58,10 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 new=$(mktemp -u ".$1.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 mkdir "$new"
-export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes -o StrictHostKeyChecking=yes'
+key="ssh -i '$HOME/.ssh/id_ed25519' -o IdentitiesOnly=yes -o IdentityAgent=none"
+export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="$key -o BatchMode=yes -o StrictHostKeyChecking=yes"
 url=$2 branch=$3 deployment=$4 folder=$1
-set -- --quiet
+set -- --quiet --config "core.sshCommand=$key" # the user may have other keys, which GitLab knows elsewhere
 [ -z "$branch" ] || set -- "$@" --branch "$branch"
 said=$(git clone "$@" -- "$url" "$new/clone" 2>&1) || {
 	printf '%s\n' "$said" | tr -d '\r'
@@ -75,13 +78,27 @@ mv "$new/clone" "$folder"
 		return nil, hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
 	}
 	if sameOrigin(origin, s.url) {
-		if n := len(f["changed"]); n > 0 {
-			return []provision.Change{provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override")}, nil
+		var changes []provision.Change
+		switch branch := visible.String(f.Get("branch")); {
+		case s.branch == "" || branch == "" || branch == s.branch:
+		case branch == "-":
+			changes = append(changes, s.otherBranch(home+" is at no branch, and not at "+s.branch))
+		default:
+			changes = append(changes, s.otherBranch(home+" is at the branch "+branch+", and not at "+s.branch))
 		}
-		return nil, nil
+		if n := len(f["changed"]); n > 0 {
+			changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
+		}
+		return changes, nil
 	}
 	return nil, hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
 		"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+}
+
+// otherBranch tells that the clone is not where the inventory wants it. What runs
+// follows from it, so that apply does not move it.
+func (s checkout) otherBranch(what string) provision.Change {
+	return provision.Drift("%s", what).WithHint("as %s: git -C %s fetch && git -C %[2]s switch %s; then deploy", s.user, s.directory, hint.Quote(s.branch))
 }
 
 // lookAtCheckout reports a clone, whether we made it, and what would be lost

@@ -10,6 +10,7 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // engine wants Docker, Compose v2, git and ssh.
@@ -27,9 +28,18 @@ func (engine) Probe() provision.Probe {
 for tool in docker git ssh; do
 	! command -v "$tool" >/dev/null || fact has "$tool"
 done
+compose=''
 for folder in /usr/local/lib /usr/local/libexec /usr/lib /usr/libexec; do
-	! [ -x "$folder/docker/cli-plugins/docker-compose" ] || fact has compose
+	plugin=$folder/docker/cli-plugins/docker-compose
+	if [ -x "$plugin" ]; then
+		fact has compose
+		compose=${compose:-$plugin} # the first one is docker's
+	fi
 done
+# On a host that carries something it has run.
+if [ -n "$compose" ] && ! [ -d /etc/provision/deployments ]; then
+	said=$("$compose" version 2>&1 </dev/null) || fact broken "$(printf '%s\n' "$said" | tail -n 1)"
+fi
 ! [ -r /etc/os-release ] || (
 	. /etc/os-release
 	fact id "${ID-}"
@@ -54,6 +64,9 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		if !f.Has("has", tool) {
 			lacks = append(lacks, tool)
 		}
+	}
+	if broken := f["broken"]; len(broken) > 0 {
+		return nil, hint.Add(fmt.Errorf("Compose v2 is there, and does not run: %s", visible.String(broken[0])), "install the one for this machine and its libraries")
 	}
 	unfinished := f["unfinished"]
 	if len(lacks) == 0 && len(unfinished) == 0 {
@@ -98,7 +111,15 @@ func aptInstall(what, remark string, packages []string) provision.Change {
 	return provision.Change{Verb: provision.Install, Object: what, Remark: remark, Do: provision.Script{Args: packages, Text: `
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 dpkg --configure -a || :
-apt-get update -q
+end=$(($(date +%s) + 300))
+until said=$(apt-get update -q 2>&1); do
+	case $said in # of its lists apt waits for no lock
+	*'Could not get lock'* | *'Unable to lock'*) [ "$(date +%s)" -ge "$end" ] || { sleep 1; continue; } ;;
+	esac
+	printf '%s\n' "$said"
+	return 1
+done
+printf '%s\n' "$said"
 apt-get install -q -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
 `}}
 }

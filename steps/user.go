@@ -34,6 +34,7 @@ fi
 if [ -z "$(getent passwd "$1")" ]; then
 	fact group "$1" # as it will be
 	fact group docker
+	[ -z "$(getent group "$1")" ] || fact namesake yes
 	return 0
 fi
 id -nG "$1" | tr ' ' '\n' | facts group
@@ -45,7 +46,11 @@ if [ "$(id -u)" != 0 ]; then
 	fact unseen 'whom sshd_config lets in'
 	return 0
 fi
-case $(getent shadow "$1" | cut -d : -f 2) in
+if ! entry=$(getent shadow "$1") || [ -z "$entry" ]; then
+	fact password elsewhere # of a directory service, say
+	return 0
+fi
+case $(printf '%s\n' "$entry" | cut -d : -f 2) in
 '*') fact password '*' ;;
 '!' | '!!' | '!*') fact password '!' ;;
 '!'*) fact password locked ;;
@@ -63,6 +68,9 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if len(passwd) < 7 {
 		if err := s.sshdAllows(f); err != nil {
 			return nil, err
+		}
+		if f.Get("namesake") != "" {
+			return nil, hint.Add(fmt.Errorf("there is a group %s, and no user of that name", s.name), "groupdel %s, if nobody needs it; or choose another user", s.name)
 		}
 		// "*" is a password that no one has; the "!" that useradd leaves is a
 		// locked account, whose keys sshd refuses where UsePAM is off.
