@@ -43,17 +43,20 @@ cross() {
 	printf '%s %s NAME %s\n' "$place" "$1" "$2" >/usr/local/lib/points/reached
 	read -r _ <"/usr/local/lib/points/$place"
 }
-deploying() {
+# led PROGRAM: whether the session is that of a program.
+led() {
+	program=$1
 	read -r stat <"/proc/$$/stat"
 	set -- ${stat##*) }
-	tr '\0' ' ' <"/proc/$4/cmdline" | grep -q '^/bin/sh /usr/local/lib/provision/deploy run '
+	tr '\0' ' ' <"/proc/$4/cmdline" | grep -q "/usr/local/lib/provision/$program "
 }
 if [ ! -e /usr/local/lib/points/on ]; then
 	exec REAL "$@"
 fi
 place=$(($$ % 256))
 who=${USER-root}
-! deploying 2>/dev/null || who="$who, a deploy"
+! led 'deploy run' 2>/dev/null || who="$who, a deploy"
+! led gate 2>/dev/null || who="$who, the gate"
 cross before "$* ($who)"
 REAL "$@"
 status=$?
