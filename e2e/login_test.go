@@ -11,7 +11,7 @@ func TestFirstLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app)
 	d := w.deployment(t, "app")
-	const reload = "\nsshd -t && systemctl restart ssh"
+	const reload = "\nsshd -t && systemctl reset-failed ssh && systemctl restart ssh"
 	for _, c := range []struct{ name, config, says string }{
 		{"another forced command", "Match User deploy-user\nForceCommand /bin/true\n", "applied, but still reported as missing"},
 		{"a second factor", "Match User deploy-user\nAuthenticationMethods publickey,password\n", "web1: ci-login app: test the CI key of app (SSH login): "},
