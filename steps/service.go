@@ -1,6 +1,12 @@
 package steps
 
-import "provision/provision"
+import (
+	"errors"
+	"strings"
+
+	"provision/provision"
+	"provision/provision/hint"
+)
 
 // service wants Docker to run, now and after the next boot.
 type service struct{}
@@ -11,11 +17,29 @@ func (service) Name() string { return "service" }
 
 func (service) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
-systemctl show --property ActiveState --property UnitFileState docker.service | facts unit
+units=$(systemctl show --property LoadState --property ActiveState --property UnitFileState docker.service) || :
+printf '%s\n' "$units" | facts unit
+case $units in
+*LoadState=not-found*)
+	docker=$(command -v docker) || return 0
+	file=$(readlink -f "$docker")
+	! head -c 2000 "$file" | grep -q podman || file=podman
+	fact docker "$file"
+	;;
+esac
 `}}
 }
 
 func (service) Plan(f provision.Facts) ([]provision.Change, error) {
+	const get = "install Docker from https://docs.docker.com/engine/install/"
+	switch docker := f.Get("docker"); {
+	case docker == "podman":
+		return nil, hint.Add(errors.New("the docker of this host is Podman"), "remove podman-docker, and %s", get)
+	case strings.Contains(docker, "/snap"):
+		return nil, hint.Add(errors.New("the Docker of this host is a snap, which does not see the homes of system users"), "snap remove docker, once nothing needs it, and %s", get)
+	case docker != "":
+		return nil, hint.Add(errors.New("this host has a docker, and no docker.service: the Docker of one user alone is not enough"), "%s", get)
+	}
 	var changes []provision.Change
 	if !f.Has("unit", "UnitFileState=enabled") {
 		changes = append(changes, provision.Change{
