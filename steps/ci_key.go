@@ -230,22 +230,6 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 // A keyFrom says where the private half of a key comes from.
 type keyFrom func(context.Context, forge.Forge) (secret.Value, error)
 
-// try logs in with keys.
-func (s ciKey) try(object, remark string, keys ...keyFrom) provision.Change {
-	return provision.Change{Verb: provision.Test, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-		for _, from := range keys {
-			key, err := from(ctx, g)
-			if err != nil {
-				return err
-			}
-			if err := s.login(ctx, key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})}
-}
-
 // planHeld plans for a key that GitLab holds: what CI lacks comes before
 // another key goes, and what the host lacks before CI gets it.
 func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner) []provision.Change {

@@ -1,6 +1,11 @@
 package steps
 
-import "provision/provision"
+import (
+	"context"
+
+	"provision/provision"
+	"provision/provision/forge"
+)
 
 // ciLogin wants the CI key to have come in once: what sshd_config(5), PAM and the
 // account make of a login is known only then.
@@ -29,4 +34,20 @@ func (s ciLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	test := s.key.try("the CI key of "+s.key.ci.deployment, "(SSH login)", s.key.heldBy(s.key.ci.owners[0]))
 	test.Hint = "sshd refuses " + s.key.ci.user + ", or runs something else for it; on the host: sshd -T -C user=" + s.key.ci.user + ",host=localhost,addr=127.0.0.1; journalctl -u ssh"
 	return []provision.Change{test}, nil
+}
+
+// try logs in with keys.
+func (s ciKey) try(object, remark string, keys ...keyFrom) provision.Change {
+	return provision.Change{Verb: provision.Test, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+		for _, from := range keys {
+			key, err := from(ctx, g)
+			if err != nil {
+				return err
+			}
+			if err := s.login(ctx, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})}
 }
