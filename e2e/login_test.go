@@ -42,11 +42,11 @@ func TestFirstPlan(t *testing.T) {
 			"provision: web1: user deploy-user: there is a group deploy-user, and no user of that name\n  hint: groupdel deploy-user"},
 		{"a Compose of another machine", `cd /usr/libexec/docker/cli-plugins && mv docker-compose /root && printf '\177ELF\2\1\1' >docker-compose && chmod 755 docker-compose`,
 			"mv /root/docker-compose /usr/libexec/docker/cli-plugins/", "provision: web1: engine: Compose v2 is there, and does not run: "},
-		{"a Docker without a service", "mv /usr/lib/systemd/system/docker.service /root/ && systemctl daemon-reload",
-			"mv /root/docker.service /usr/lib/systemd/system/ && systemctl daemon-reload", "provision: web1: service: this host has a docker, and no docker.service: "},
-		{"Podman", `mv /usr/lib/systemd/system/docker.service /usr/bin/docker /root/ && systemctl daemon-reload
+		{"a Docker without a service", "systemctl stop docker.socket docker.service; mv /usr/lib/systemd/system/docker.service /etc/init.d/docker /root/ && systemctl daemon-reload",
+			"mv /root/docker.service /usr/lib/systemd/system/ && mv /root/docker /etc/init.d/ && systemctl daemon-reload && systemctl start docker.socket docker.service", "provision: web1: service: this host has a docker, and no docker.service: "},
+		{"Podman", `systemctl stop docker.socket docker.service; mv /usr/lib/systemd/system/docker.service /usr/bin/docker /root/ && mv /etc/init.d/docker /root/init && systemctl daemon-reload
 printf '#!/bin/sh\nexec /usr/bin/podman "$@"\n' >/usr/bin/docker && chmod 755 /usr/bin/docker`,
-			"mv /root/docker.service /usr/lib/systemd/system/ && mv /root/docker /usr/bin/ && systemctl daemon-reload", "provision: web1: service: the docker of this host is Podman\n"},
+			"mv /root/docker.service /usr/lib/systemd/system/ && mv /root/docker /usr/bin/ && mv /root/init /etc/init.d/docker && systemctl daemon-reload && systemctl start docker.socket docker.service", "provision: web1: service: the docker of this host is Podman\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, "web1", c.begin)

@@ -19,11 +19,16 @@ type containers struct {
 	deployment, user, directory string
 	version                     string // the variable of the version, if CI chooses one
 	asUser                      bool   // CI looks
+	override                    string // the digest of it; "" without one
 }
 
 func containersOf(t target) containers {
 	d := t.deployment
-	return containers{d.Name, d.User, d.Directory, d.Version, t.probing || t.given.AsUser}
+	s := containers{d.Name, d.User, d.Directory, d.Version, t.probing || t.given.AsUser, ""}
+	if o := overrideOf(t); o.wanted() {
+		s.override = o.digest()
+	}
+	return s
 }
 
 func (s containers) Name() string { return "containers " + s.deployment }
@@ -38,7 +43,7 @@ func (s containers) Probe() provision.Probe {
 	if s.asUser {
 		asUser = "yes"
 	}
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version, asUser}, Text: templates.Containers}}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version, asUser, s.override}, Text: templates.Containers}}
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {

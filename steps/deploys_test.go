@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"provision/e2e/needs"
@@ -27,7 +28,7 @@ func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
 // last good one; while a deploy runs it is told apart.
 func TestContainersProbe(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := containers{"app", theUser, "app dir", "TAG", false}
+		step := containers{"app", theUser, "app dir", "TAG", false, ""}
 		check := func(want string) {
 			t.Helper()
 			if got := fmt.Sprint(s.look(t, step)); got != "map["+want+"]" {
@@ -114,7 +115,7 @@ esac`)
 				t.Errorf("saw  %s\nwant %s", got, want)
 			}
 		}
-		admin, ci := containers{"app", theUser, "app", "", false}, containers{"app", theUser, "app", "", true}
+		admin, ci := containers{"app", theUser, "app", "", false, ""}, containers{"app", theUser, "app", "", true, ""}
 		s.write(t, "app/compose.yaml", "services: {}\n", 0o644)
 		s.write(t, "app/conf/site.conf", "", 0o644)
 		s.write(t, "../../ids", "", 0o644)
@@ -200,6 +201,30 @@ time="z" level=warning msg="Using /x/compose.override.yml"
 		look(admin, "wanted:[web 1]")
 		s.write(t, "app/.env", "COMPOSE_FILE=compose.yaml:prod.yaml\n", 0o644)
 		look(admin, "instead:[compose.yaml:prod.yaml] wanted:[web 1]")
+
+		// What is no file is not read; nor is anything while the override is yet to come.
+		for _, odd := range []string{"compose.override.yml", ".env"} {
+			s.write(t, "app/"+odd, "", 0o644)
+			os.Remove(s.path("app/" + odd))
+			for _, what := range []func() error{
+				func() error { return syscall.Mkfifo(s.path("app/"+odd), 0o600) },
+				func() error { return os.Symlink("/dev/zero", s.path("app/"+odd)) },
+				func() error { return os.WriteFile(s.path("app/"+odd), make([]byte, 5<<20), 0o600) },
+			} {
+				if err := what(); err != nil {
+					t.Fatal(err)
+				}
+				look(admin, "failed:["+odd+" is no file of a size that is read here]")
+				os.Remove(s.path("app/" + odd))
+			}
+		}
+		look(admin, "wanted:[web 1]")
+		later := admin
+		later.override = overrideDigest("services: {}\n")
+		look(later, "")
+		s.write(t, "app/compose.override.yaml", "services: {}\n", 0o644)
+		look(later, "wanted:[web 1]")
+		os.Remove(s.path("app/compose.override.yaml"))
 
 		s.write(t, "../../fails", "", 0o644)
 		s.write(t, "../../warnings", "time=\"z\" level=warning msg=\"x\"\nfailed to read /x/.env: SECRET\n\n", 0o644)

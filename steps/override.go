@@ -39,8 +39,10 @@ func (s override) Scope() provision.Scope {
 
 func (s override) file() string { return s.directory + "/compose.override.yaml" }
 
-func (s override) digest() string {
-	sum := sha256.Sum256([]byte(s.text))
+func (s override) digest() string { return overrideDigest(s.text) }
+
+func overrideDigest(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 

@@ -1,5 +1,6 @@
 # $1 is the directory of a deployment, $2 its name, $3 the variable of its version,
-# and $4 is "yes" where CI looks. What the facts mean:
+# $4 is "yes" where CI looks, and $5 is the digest of the override that is wanted.
+# What the facts mean:
 #
 #   failed, unset, instead   what is wrong with the project, see wants.sh. What
 #                            Compose says of it may quote a file, so CI is not told
@@ -16,7 +17,7 @@
 #   unasked                  why Docker was not asked
 #   deploying, unversioned   a deploy is under way; there was none with a version yet
 unversioned=''
-[ -z "$3" ] || grep -q "^$3=" "$1/.env" 2>/dev/null || unversioned=yes
+[ -z "$3" ] || { [ -f "$1/.env" ] && grep -q "^$3=" "$1/.env"; } || unversioned=yes
 [ -z "$unversioned" ] || fact unversioned yes
 command -v docker >/dev/null && [ -d "$1" ] || return 0
 if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker would wait for it
@@ -27,9 +28,12 @@ compose() { within 30 docker compose "$@" </dev/null; }
 compose_of_input() { within 30 docker compose --project-directory . --file - "$@"; }
 state=$PWD/.provision/$2
 here=$PWD/$1
-cd "$1" || return
-wanted=''
-[ -n "$unversioned" ] || wanted=$(wants "$state/wants") || :
+cd "$1" 2>/dev/null || return 0
+wanted='' override=compose.override.yaml
+# What Compose reads is yet to come where the override is.
+if [ -z "$unversioned" ] && { [ -z "$5" ] || { readable "$override" && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$5" ]; }; } 2>/dev/null; then
+	wanted=$(wants "$state/wants") || :
+fi
 case $wanted in
 /failed*)
 	if docker compose version >/dev/null 2>&1; then
@@ -41,7 +45,7 @@ case $wanted in
 	;;
 ?*)
 	ours=''
-	! [ -f compose.override.yaml ] || ours=$(git config --local --get provision.override) || :
+	! [ -f "$override" ] || ours=$(git config --local --get provision.override) || :
 	printf '%s\n' "$wanted" | awk -v at="$mark fact " -v ours="$ours" '
 		$1 == "/unset" { print at "unset=" $2 }
 		$1 == "/instead" && ours != "" { print at "instead=" substr($0, 10) }

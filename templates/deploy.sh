@@ -205,6 +205,8 @@ deploy() {
 	pulled=0 pulling=''
 	if [ "$what" = deploy ]; then
 		[ -z "$version" ] || may_write_version
+		odd=$(odd_input)
+		[ -z "$odd" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $odd"
 		compose pull &
 		pulling=$!
 	fi

@@ -15,6 +15,11 @@
 #   /mount SERVICE FILE      is mounted from this folder
 #   /failed REASON           Compose cannot read the project
 resolve() {
+	_odd=$(odd_input)
+	if [ -n "$_odd" ]; then
+		printf '/failed %s\n' "$_odd"
+		return
+	fi
 	{
 		{
 			if _json=$(compose config --format json 2>&3); then
@@ -29,6 +34,26 @@ resolve() {
 	if [ -n "$_set" ] && ! printf '%s\n' "$_set" | grep -qxF -e compose.override.yaml -e ./compose.override.yaml -e "$PWD/compose.override.yaml"; then
 		printf '/instead %s\n' "$(printf '%s\n' "$_set" | paste -s -d : -)"
 	fi
+}
+
+# readable FILE: whether it is a file of a size that a Compose file may have.
+readable() {
+	[ -f "$1" ] && [ "$(stat -L -c %s "$1")" -le 4194304 ]
+}
+
+# odd_input prints why one of the files that Compose would read is none: it would
+# wait for a pipe, and read a device for ever.
+odd_input() {
+	{
+		printf '/input %s\n' .env compose.yaml compose.yml docker-compose.yaml docker-compose.yml \
+			compose.override.yaml compose.override.yml docker-compose.override.yaml docker-compose.override.yml
+		[ -e .env ] && ! readable .env || input_files || :
+	} | while read -r _ _file; do
+		if [ -e "$_file" ] && ! readable "$_file"; then
+			printf '%s is no file of a size that is read here\n' "$_file" | tr -c '\012\040-\176' '?'
+			break
+		fi
+	done
 }
 
 # set_files prints the files that COMPOSE_FILE names, as Compose knows it.
@@ -158,7 +183,7 @@ inputs() {
 	_files=$(sed -n 's,^/input ,,p' "$1")
 	set --
 	while IFS= read -r _file; do
-		! [ -f "$_file" ] || set -- "$@" "$_file"
+		! readable "$_file" || set -- "$@" "$_file"
 	done <<-END
 		$_files
 	END
@@ -191,7 +216,7 @@ $_all"
 		[ "$_depth" -le 10 ] || return 1
 		_next=''
 		while IFS= read -r _file; do
-			[ -f "$_file" ] || continue
+			readable "$_file" || continue
 			_more=$(named_files "$_file") || return 1
 			_next="$_next
 $_more"
