@@ -41,7 +41,7 @@ func TestFirstPlan(t *testing.T) {
 		{"a group of the name of the user", "groupadd deploy-user", "groupdel deploy-user",
 			"provision: web1: user deploy-user: there is a group deploy-user, and no user of that name\n  hint: groupdel deploy-user"},
 		{"a Compose of another machine", `cd /usr/libexec/docker/cli-plugins && mv docker-compose /root && printf '\177ELF\2\1\1' >docker-compose && chmod 755 docker-compose`,
-			"mv /root/docker-compose /usr/libexec/docker/cli-plugins/", "provision: web1: engine: Compose v2 is there, and does not run: "},
+			"mv /root/docker-compose /usr/libexec/docker/cli-plugins/", "provision: web1: engine: docker compose is there, and does not run: "},
 		{"a Docker without a service", "systemctl stop docker.socket docker.service; mv /usr/lib/systemd/system/docker.service /etc/init.d/docker /root/ && systemctl daemon-reload",
 			"mv /root/docker.service /usr/lib/systemd/system/ && mv /root/docker /etc/init.d/ && systemctl daemon-reload && systemctl start docker.socket docker.service", "provision: web1: service: this host has a docker, and no docker.service: "},
 		{"Podman", `systemctl stop docker.socket docker.service; mv /usr/lib/systemd/system/docker.service /usr/bin/docker /root/ && mv /etc/init.d/docker /root/init && systemctl daemon-reload

@@ -68,22 +68,22 @@ func TestWanted(t *testing.T) {
 
 	// Whatever else is to be done is done, and no deploy is begun in vain.
 	told := []string{
-		"provision: web1: containers deep: Compose cannot read ~wants/deep: no configuration file provided", "hint: the project needs a compose.yaml in its root",
-		"provision: web1: containers file: Compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project",
+		"provision: web1: containers deep: docker compose cannot read ~wants/deep: no configuration file provided", "hint: the project needs a compose.yaml in its root",
+		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project",
 		"provision: web1: containers unset: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD\n", "hint: set them in ~wants/unset/.env",
 	}
 	r := w.run(t, "apply").exits(t, 1)
 	r.says(t, "web1: containers shop: done: start ", "web1: ci-key unset: done: ",
 		"provision: web1: containers conf: start the containers of conf: ", "as Compose reads compose.override.yml in place of compose.override.yaml")
 	r.says(t, told...)
-	told = append(told, "provision: web1: containers conf: Compose reads compose.override.yml in place of the compose.override.yaml of ~wants/conf\n", "1 host, 0 changes to make, 1 host failed")
+	told = append(told, "provision: web1: containers conf: docker compose reads compose.override.yml in place of the compose.override.yaml of ~wants/conf\n", "1 host, 0 changes to make, 1 host failed")
 	w.run(t, "plan").exits(t, 1).says(t, told...)
 
 	// CI knows that something is wrong, but not what Compose says, which may quote a
 	// secret.
 	const secret = "S3CR3T!WORD"
 	w.sh(t, "web1", `printf '%s\n' "$1" >/home/wants/file/.env`, secret)
-	w.run(t, "plan").exits(t, 1).says(t, "web1: containers file: Compose cannot read ~wants/file: ", "S3CR3T")
+	w.run(t, "plan").exits(t, 1).says(t, "web1: containers file: docker compose cannot read ~wants/file: ", "S3CR3T")
 	ci := func(name string) result {
 		t.Helper()
 		key := filepath.Join(t.TempDir(), "key")
@@ -93,8 +93,8 @@ func TestWanted(t *testing.T) {
 		return w.run(t, "verify", "--key", key, "--limit", name)
 	}
 	for name, says := range map[string]string{
-		"file": "containers file: DRIFT: Compose cannot read ~wants/file\n", "deep": "containers deep: DRIFT: Compose cannot read ~wants/deep\n",
-		"unset": "containers unset: DRIFT: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD", "conf": "containers conf: DRIFT: Compose reads compose.override.yml ",
+		"file": "containers file: DRIFT: docker compose cannot read ~wants/file\n", "deep": "containers deep: DRIFT: docker compose cannot read ~wants/deep\n",
+		"unset": "containers unset: DRIFT: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD", "conf": "containers conf: DRIFT: docker compose reads compose.override.yml ",
 	} {
 		r := ci(name).exits(t, 3)
 		r.says(t, says)

@@ -86,10 +86,10 @@ func (u *unreadable) Unwrap() error { return u.error }
 func (s containers) unreadable(home string, f provision.Facts) error {
 	switch {
 	case f.Get("failed") == "yes":
-		return hint.Add(fmt.Errorf("Compose cannot read %s", home), "docker compose config, there and as %s, says why", s.user)
+		return hint.Add(fmt.Errorf("docker compose cannot read %s", home), "docker compose config, there and as %s, says why", s.user)
 	case f.Get("failed") != "":
 		reason := visible.String(f.Get("failed"))
-		err := fmt.Errorf("Compose cannot read %s: %s", home, reason)
+		err := fmt.Errorf("docker compose cannot read %s: %s", home, reason)
 		switch {
 		case f.Get("submodules") != "":
 			return hint.Add(err, "a submodule is not cloned; as %s: git -C %s submodule update --init", s.user, s.directory)
@@ -102,7 +102,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		}
 		return hint.Add(err, "mend it in the project, and bring the clone forward; as %s: git -C %s pull", s.user, s.directory)
 	case f.Get("instead") != "":
-		return hint.Add(fmt.Errorf("Compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
+		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
 			"take that out of the project, or out of .env; or take the override out of the inventory")
 	case len(f["unset"]) > 0:
 		return hint.Add(fmt.Errorf("compose.yaml of %s needs variables that are not set: %s", home, visible.String(joinAnd(f["unset"]))),

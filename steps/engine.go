@@ -66,7 +66,7 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 	}
 	if broken := f["broken"]; len(broken) > 0 {
-		return nil, hint.Add(fmt.Errorf("Compose v2 is there, and does not run: %s", visible.String(broken[0])), "install the one for this machine and its libraries")
+		return nil, hint.Add(fmt.Errorf("docker compose is there, and does not run: %s", visible.String(broken[0])), "install the one for this machine and its libraries")
 	}
 	unfinished := f["unfinished"]
 	if len(lacks) == 0 && len(unfinished) == 0 {
