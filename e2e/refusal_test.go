@@ -51,10 +51,10 @@ func TestRefusals(t *testing.T) {
 			says: []string{"CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is ssh://they@elsewhere: another deployment uses it", "hint: if it was on another host before, remove it there first; else give it another environment or a variables.prefix"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// Something else to do, which must not be done.
+			// Something else of the deployment is to do, which must not be done.
 			w.sh(t, "web1", `cd /home/deploy-user
 git config --file frobnicator/.git/config remote.origin.url >/run/origin
-rm /usr/local/lib/provision/gate
+rm /usr/local/lib/provision/look/app
 `+c.host)
 			if c.gitlab != nil {
 				c.gitlab(t, w)
