@@ -10,8 +10,8 @@ import (
 )
 
 // Where a host or GitLab is such that a wish cannot be met, a plan and an
-// apply say why and what to do, in one error, and nothing at all is changed
-// there, also what could be.
+// apply say why and what to do, in one error, and nothing is made of what depends
+// on it, also what could be.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app+withOverride)
