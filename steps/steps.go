@@ -38,6 +38,7 @@ func kinds() []kind {
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),
+		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
 		stays(ciLoginOf, "it makes nothing"),
 		undone(verifyScriptOf, rootFiles),
