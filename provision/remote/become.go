@@ -87,7 +87,8 @@ func (e *BecomeError) Error() string {
 // Hint implements [hint.Error].
 func (e *BecomeError) Hint() string { return e.hint }
 
-// becomeError explains what the host said instead of starting the wrapper.
+// becomeError explains what the host said instead of starting the wrapper: sudo,
+// and the sudo-rs that takes its place in newer distributions, or doas.
 func (c *Conn) becomeError(status int, stderr string) error {
 	e := &BecomeError{Become: c.become, Stderr: stderr}
 	says := func(words ...string) bool {
@@ -114,9 +115,9 @@ func (c *Conn) becomeError(status int, stderr string) error {
 		e.hint = `install sudo, or write become = "doas", or log in as root`
 	case c.become == Sudo && says("must have a tty"):
 		e.hint = "sudoers(5) has requiretty; add a line: Defaults:USER !requiretty"
-	case c.become == Sudo && says("not in the sudoers", "may not run sudo", "not allowed to"):
+	case c.become == Sudo && says("not in the sudoers", "may not run", "not allowed to", "I'm afraid I can't do that"):
 		e.hint = "let this user run /bin/sh as root, see sudoers(5)"
-	case c.become == Sudo && says("a password is required", "password was provided", "incorrect password"):
+	case c.become == Sudo && says("a password is required", "password was provided", "incorrect password", "authentication is required", "incorrect authentication", "required to authenticate"):
 		e.hint = "name the password of sudo as become_password of the host, or add a line to sudoers(5): USER ALL=(root) NOPASSWD: ALL"
 	case c.become == Doas && missing:
 		e.hint = `install doas, or write become = "sudo", or log in as root`

@@ -160,6 +160,24 @@ func TestBecomeErrors(t *testing.T) {
 	}
 }
 
+// What sudo-rs says, which is not in words of sudo.
+func TestSudoRs(t *testing.T) {
+	for said, want := range map[string]string{
+		"sudo: interactive authentication is required":                                 "name the password of sudo as become_password",
+		"sudo: A terminal is required to authenticate":                                 "name the password of sudo as become_password",
+		"sudo: maximum 3 incorrect authentication attempts":                            "name the password of sudo as become_password",
+		"sudo: I'm sorry admin. I'm afraid I can't do that":                            "let this user run /bin/sh as root",
+		"sudo: Sorry, user admin may not run /bin/sh on web1.":                         "let this user run /bin/sh as root",
+		"sudo: Sorry, user admin is not allowed to execute '/bin/sh' as root on web1.": "let this user run /bin/sh as root",
+		"sudo: Sorry, user admin is not allowed to authenticate as root.":              "let this user run /bin/sh as root",
+	} {
+		err := (&Conn{become: Sudo}).becomeError(1, said)
+		if !strings.Contains(told(err), want) || !strings.Contains(err.Error(), said) {
+			t.Errorf("%s: %s", said, told(err))
+		}
+	}
+}
+
 func TestDoas(t *testing.T) {
 	c := dialLab(t, labTarget("doer", Doas))
 	if out, err := runs(t.Context(), c, "id -u"); err != nil || out != "0\n" {

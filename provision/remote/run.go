@@ -209,7 +209,7 @@ func (c *Conn) ended(r *run, e exit, asked bool) error {
 		return c.link.lost()
 	case e.err != nil:
 		return e.err
-	case !r.isReady() && asked && e.status != 0 && strings.Contains(r.said(), "incorrect password"):
+	case !r.isReady() && asked && e.status != 0 && (strings.Contains(r.said(), "incorrect password") || strings.Contains(r.said(), "incorrect authentication")):
 		return errRefused
 	case !r.isReady():
 		return c.becomeError(e.status, r.said())
