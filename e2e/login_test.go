@@ -12,20 +12,29 @@ func TestFirstLogin(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	d := w.deployment(t, "app")
 	const reload = "\nsshd -t && systemctl reset-failed ssh && systemctl restart ssh"
-	for _, c := range []struct{ name, config, says string }{
-		{"another forced command", "Match User deploy-user\nForceCommand /bin/true\n", "applied, but still reported as missing"},
-		{"a second factor", "Match User deploy-user\nAuthenticationMethods publickey,password\n", "web1: ci-login app: test the CI key of app (SSH login): "},
-		{"no such keys", "Match User deploy-user\nPubkeyAcceptedAlgorithms rsa-sha2-512\n", "web1: ci-login app: test the CI key of app (SSH login): "},
-		{"a prison", "Match User deploy-user\nChrootDirectory /var/empty\n", "web1: ci-login app: test the CI key of app (SSH login): "},
+	sshd := func(config string) string {
+		return "mkdir -p /var/empty\nprintf '" + config + "' >/etc/ssh/sshd_config.d/odd.conf" + reload
+	}
+	const sshdAgain = "rm /etc/ssh/sshd_config.d/odd.conf" + reload
+	const test = "web1: ci-login app: test the CI key of app (SSH login): "
+	for _, c := range []struct{ name, begin, end, says string }{
+		{"another forced command", sshd(`Match User deploy-user\nForceCommand /bin/true\n`), sshdAgain, "applied, but still reported as missing"},
+		{"a second factor", sshd(`Match User deploy-user\nAuthenticationMethods publickey,password\n`), sshdAgain, test},
+		{"no such keys", sshd(`Match User deploy-user\nPubkeyAcceptedAlgorithms rsa-sha2-512\n`), sshdAgain, test},
+		{"a prison", sshd(`Match User deploy-user\nChrootDirectory /var/empty\n`), sshdAgain, test},
+		{"an expired account", "usermod --expiredate 1 deploy-user", "usermod --expiredate '' deploy-user", test},
+		{"pam_access", `printf '%s\n' '-:deploy-user:ALL' >>/etc/security/access.conf; sed -i '1i account required pam_access.so' /etc/pam.d/sshd`,
+			"sed -i 1d /etc/pam.d/sshd; sed -i '$d' /etc/security/access.conf", test},
+		{"noexec", "mount --bind /usr/local /usr/local && mount -o remount,bind,noexec /usr/local", "umount /usr/local", test},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w.sh(t, "web1", `mkdir -p /var/empty; printf '%s' "$1" >/etc/ssh/sshd_config.d/odd.conf`+reload, c.config)
+			w.sh(t, "web1", c.begin)
 			r := w.run(t, "apply").exits(t, 1)
 			r.says(t, c.says, "hint: sshd refuses deploy-user, or runs something else for it; on the host: sshd -T -C user=deploy-user,")
 			w.run(t, "plan").exits(t, 0).says(t, "web1: ci-login app: test the CI key of app (SSH login)")
+			w.sh(t, "web1", c.end)
 		})
 	}
-	w.sh(t, "web1", "rm /etc/ssh/sshd_config.d/odd.conf"+reload)
 	w.apply(t).says(t, "web1: ci-login app: done: test the CI key of app (SSH login)")
 	w.converged(t)
 	if j := w.ci(t, d, ""); j.code != 0 || !strings.Contains(j.out, "provision: ") {
@@ -59,4 +68,14 @@ printf '#!/bin/sh\nexec /usr/bin/podman "$@"\n' >/usr/bin/docker && chmod 755 /u
 	}
 	w.apply(t)
 	w.converged(t)
+}
+
+// What only a process of root sees of a host is no drift.
+func TestHiddenProcesses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	w.apply(t)
+	w.sh(t, "web1", "mount -o remount,hidepid=2 /proc && ! runuser -u deploy-user cat /proc/1/comm 2>/dev/null")
+	w.converged(t)
+	w.run(t, "verify").exits(t, 0)
 }

@@ -19,7 +19,11 @@ func (osStep) Name() string { return "os" }
 func (osStep) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
 fact uid "$(id -u)"
-fact init "$(cat /proc/1/comm)"
+if [ -d /run/systemd/system ]; then # see sd_booted(3): who mounts /proc with hidepid shows no others
+	fact init systemd
+else
+	fact init "$(cat /proc/1/comm 2>/dev/null)"
+fi
 for tool in runuser useradd usermod getent flock awk base64 sha256sum mktemp setsid timeout xargs; do
 	command -v "$tool" >/dev/null || fact lacks "$tool"
 done

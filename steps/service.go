@@ -17,22 +17,19 @@ func (service) Name() string { return "service" }
 
 func (service) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `
-units=$(systemctl show --property LoadState --property ActiveState --property UnitFileState docker.service) || :
-printf '%s\n' "$units" | facts unit
-case $units in
-*LoadState=not-found*)
-	docker=$(command -v docker) || return 0
-	file=$(readlink -f "$docker")
-	! head -c 2000 "$file" | grep -q podman || file=podman
-	fact docker "$file"
-	;;
-esac
+systemctl show --property LoadState --property ActiveState --property UnitFileState docker.service | facts unit
+[ ! -e /usr/lib/systemd/system/docker.service ] && [ ! -e /lib/systemd/system/docker.service ] || return 0
+docker=$(command -v docker) || return 0
+file=$(readlink -f "$docker")
+! head -c 2000 "$file" | grep -q podman || file=podman
+fact docker "$file"
 `}}
 }
 
 func (service) Plan(f provision.Facts) ([]provision.Change, error) {
 	const get = "install Docker from https://docs.docker.com/engine/install/"
 	switch docker := f.Get("docker"); {
+	case !f.Has("unit", "LoadState=not-found"):
 	case docker == "podman":
 		return nil, hint.Add(errors.New("the docker of this host is Podman"), "remove podman-docker, and %s", get)
 	case strings.Contains(docker, "/snap"):

@@ -100,7 +100,8 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	if err := s.sshdAllows(f); err != nil {
 		return nil, err
 	}
-	if base := path.Base(shell); base == "nologin" || base == "false" {
+	switch path.Base(shell) {
+	case "nologin", "false", "rbash", "rksh", "rzsh", "git-shell":
 		changes = append(changes, script(provision.Set, "login shell of "+s.name,
 			fmt.Sprintf("to /bin/sh (sshd runs a forced command with it, and %s refuses)", shell),
 			keepBefore+`usermod --shell /bin/sh "$1"`, "shell", shell))

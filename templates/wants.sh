@@ -22,12 +22,14 @@ resolve() {
 	fi
 	{
 		{
-			if _json=$(compose config --format json 2>&3); then
+			_json=$({ compose config --format json 2>&3 || echo FAILED >&3; } | head -c 8388608)
+			case $_json in
+			*'}')
 				printf '%s\n' "$_json" | services
 				printf '/digest %s\n' "$(printf '%s\n' "$_json" | sha256sum | cut -c 1-64)"
-			else
-				echo FAILED >&3
-			fi
+				;;
+			?*) printf '/failed it is larger than 8 MiB\n' ;;
+			esac
 		} 3>&1 >&4 | warnings
 	} 4>&1
 	_set=$(set_files)
