@@ -27,15 +27,19 @@ var wantedFiles = map[string]map[string]string{
 `,
 		"site.conf": "one\n",
 	},
-	"conf":  {"compose.yaml": "services:\n  app: {image: IMAGE}\n", "compose.override.yml": "services:\n  app: {environment: {MOTTO: none}}\n"},
-	"deep":  {"deploy/compose.yaml": "services:\n  app: {image: IMAGE}\n"},
-	"file":  {"compose.yaml": "services:\n  app: {image: IMAGE, env_file: secrets.env}\n"},
+	"conf": {"compose.yaml": "services:\n  app: {image: IMAGE}\n", "compose.override.yml": "services:\n  app: {environment: {MOTTO: none}}\n"},
+	"deep": {"deploy/compose.yaml": "services:\n  app: {image: IMAGE}\n"},
+	"file": {"compose.yaml": "services:\n  app: {image: IMAGE, env_file: secrets.env}\n"},
+	"ports": {"compose.yaml": `services:
+  web: {image: IMAGE, container_name: front, ports: ["127.0.0.1:18080:80", "18082:82/udp"]}
+  api: {image: IMAGE, ports: ["18081:80"]}
+`},
 	"unset": {"compose.yaml": "services:\n  app: {image: IMAGE, environment: {PASSWORD: \"${DB_PASSWORD}\"}}\n"},
 }
 
 func wantedInventory() string {
 	text := head + web1
-	for _, name := range []string{"shop", "conf", "deep", "file", "unset"} {
+	for _, name := range []string{"shop", "conf", "deep", "file", "unset", "ports"} {
 		text += `
 [deployments.` + name + `]
 host = "web1"
@@ -66,11 +70,13 @@ func TestWanted(t *testing.T) {
 		}
 	})
 
+	w.sh(t, "web1", "systemd-run --quiet --unit taker systemd-socket-activate --listen 18081 /bin/true")
 	// Whatever else is to be done is done, and no deploy is begun in vain.
 	told := []string{
 		"provision: web1: containers deep: docker compose cannot read ~wants/deep: no configuration file provided", "hint: the project needs a compose.yaml in its root",
 		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project",
 		"provision: web1: containers unset: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD\n", "hint: set them in ~wants/unset/.env",
+		"provision: web1: containers ports: port 18081/tcp, which service api of ~wants/ports publishes, is taken by another program\n",
 	}
 	r := w.run(t, "apply").exits(t, 1)
 	r.says(t, "web1: containers shop: done: start ", "web1: ci-key unset: done: ",
@@ -95,6 +101,7 @@ func TestWanted(t *testing.T) {
 	for name, says := range map[string]string{
 		"file": "containers file: DRIFT: docker compose cannot read ~wants/file\n", "deep": "containers deep: DRIFT: docker compose cannot read ~wants/deep\n",
 		"unset": "containers unset: DRIFT: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD", "conf": "containers conf: DRIFT: docker compose reads compose.override.yml ",
+		"ports": "containers ports: DRIFT: port 18081/tcp, which service api of ~wants/ports publishes, is taken\n",
 	} {
 		r := ci(name).exits(t, 3)
 		r.says(t, says)
@@ -102,6 +109,18 @@ func TestWanted(t *testing.T) {
 	}
 	ci("shop").exits(t, 0)
 
+	image := w.sh(t, "web1", "docker inspect --format {{.Config.Image}} shop-db-1")
+	for _, c := range []struct{ begin, end, says string }{
+		{"docker create --name front $1", "docker rm front", "containers ports: the container name front, which service web of ~wants/ports is to have, is taken by container front\n"},
+		{"docker run --detach --name proxy --publish 18079-18080:80-81 $1", "docker rm -f proxy", "containers ports: port 18080/tcp, which service web of ~wants/ports publishes, is taken by container proxy\n"},
+		{"systemd-run --quiet --unit other systemd-socket-activate --datagram --listen 127.0.0.1:18082 /bin/true", "systemctl stop other", "containers ports: port 18082/udp, which service web of ~wants/ports publishes, is taken by another program\n"},
+	} {
+		w.sh(t, "web1", "systemctl stop taker; "+c.begin, image)
+		w.run(t, "plan", "--limit", "ports").exits(t, 1).says(t, c.says)
+		w.sh(t, "web1", c.end)
+	}
+	// Another address of the host is another place.
+	w.sh(t, "web1", "ip address add 127.9.9.9/8 dev lo; systemd-run --quiet --unit apart systemd-socket-activate --listen 127.9.9.9:18080 /bin/true")
 	w.sh(t, "web1", `cd /home/wants
 rm conf/compose.override.yml file/.env
 cp deep/deploy/compose.yaml deep/

@@ -110,8 +110,27 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 	case f.Get("taken") != "":
 		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
 			"give each a name of its own: name: in compose.yaml, or another directory")
+	case len(f["name"]) > 0:
+		name, service, by := collision(f.Get("name"))
+		return hint.Add(fmt.Errorf("the container name %s, which service %s of %s is to have, is taken%s", name, service, home, by),
+			"take container_name out of compose.yaml, or remove that container")
+	case len(f["port"]) > 0:
+		port, service, by := collision(f.Get("port"))
+		return hint.Add(fmt.Errorf("port %s, which service %s of %s publishes, is taken%s", port, service, home, by),
+			"publish another one, in compose.yaml or in the override; or end what has it")
 	}
 	return nil
+}
+
+// collision reads what others have: a name or a port, for which service, and by
+// whom, which CI is not told.
+func collision(fact string) (what, service, by string) {
+	what, rest, _ := strings.Cut(visible.String(fact), " ")
+	service, by, _ = strings.Cut(rest, " ")
+	if by != "" {
+		by = " by " + by
+	}
+	return what, service, by
 }
 
 // drift is what is not as it should be, and no start can help.

@@ -13,6 +13,8 @@
 #                            their image
 #   orphan                   a service that runs, and that compose.yaml has no more
 #   taken                    the folder of others that has this Compose project
+#   name, port               a container name or a published port that others
+#                            have: which, the service, and by whom
 #   stale                    a service, and a file that is newer than its container
 #   unasked                  why Docker was not asked
 #   deploying, unversioned   a deploy is under way; there was none with a version yet
@@ -24,10 +26,79 @@ if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker wou
 	fact unasked 'the .docker/config.json of its user is not a file'
 	return 0
 fi
+
+# collisions reports what others on this host have, and a first start would need.
+collisions() {
+	ask_docker ps --all --format "{{.Names}}$_tab{{.Label \"com.docker.compose.project\"}}$_tab{{.Label \"com.docker.compose.project.working_dir\"}}$_tab{{.Ports}}" 2>/dev/null |
+		awk -F '\t' -v wanted="$wanted" -v here="$here" -v at="$mark fact " -v asuser="$as_user" '
+		BEGIN {
+			n = split(wanted, line, "\n")
+			for (i = 1; i <= n; i++) {
+				m = split(line[i], f, " ")
+				if (f[1] == "/project") project = f[2]
+				if (f[1] == "/named") named[f[2]] = f[3]
+				if (f[1] == "/port" && f[3] ~ /^[0-9]+$/) { ports++; ip[ports] = f[2]; port[ports] = f[3] + 0; protocol[ports] = f[4]; service[ports] = f[5] }
+			}
+		}
+		function any(a) { return a == "-" || a == "0.0.0.0" || a == "::" || a == "[::]" || a == "*" }
+		function tell(kind, what, who, by) {
+			if (!told[kind, what]++) print at kind "=" what " " who " " (asuser == "" ? by : "")
+		}
+		function meets(i, address, first, last, kind) {
+			return protocol[i] == kind && port[i] >= first && port[i] <= last && (any(ip[i]) || any(address) || ip[i] == address || "[" ip[i] "]" == address)
+		}
+		function hex(text,   v, k) {
+			for (k = 1; k <= length(text); k++) v = v * 16 + index("0123456789ABCDEF", substr(text, k, 1)) - 1
+			return v + 0
+		}
+		function dotted(text,   k, all) {
+			if (text ~ /^0*$/) return "*"
+			if (length(text) != 8) return text
+			for (k = 7; k > 0; k -= 2) all = all (all == "" ? "" : ".") hex(substr(text, k, 2))
+			return all
+		}
+		{
+			mine = $3 == here
+			if (!mine && $3 != "" && $2 == project && !taken[$3]++) print at "taken=" $3
+			by = "container " $1 ($3 == "" ? "" : " of " $3)
+			if (!mine && $1 in named) tell("name", $1, named[$1], by)
+			n = split($4, published, ", ")
+			for (i = 1; i <= n; i++) {
+				if (published[i] !~ /->/) continue
+				end = split(published[i], half, "->"); split(half[2], kind, "/")
+				match(half[1], /:[0-9-]+$/)
+				address = substr(half[1], 1, RSTART - 1)
+				split(substr(half[1], RSTART + 1), range, "-")
+				if (range[2] == "") range[2] = range[1]
+				for (j = 1; j <= ports; j++) if (meets(j, address, range[1] + 0, range[2] + 0, kind[2])) {
+					if (mine) own[j] = 1
+					else tell("port", port[j] "/" protocol[j], service[j], by)
+				}
+				split("", range)
+			}
+		}
+		END { # a container whose port Docker forwards by itself is in no list of the kernel
+			split("tcp 0A,tcp6 0A,udp 07,udp6 07", list, ",")
+			for (i = 1; ports && i <= 4; i++) {
+				split(list[i], f, " ")
+				file = "/proc/net/" f[1]
+				kind[2] = substr(f[1], 1, 3)
+				while ((getline entry < file) > 0) {
+					split(entry, word, " ")
+					if (word[4] != f[2]) continue
+					split(word[2], address, ":")
+					for (j = 1; j <= ports; j++)
+						if (!own[j] && meets(j, dotted(address[1]), hex(address[2]), hex(address[2]), kind[2])) tell("port", port[j] "/" protocol[j], service[j], "another program")
+				}
+				close(file)
+			}
+		}'
+}
+
 compose() { within 30 docker compose "$@" </dev/null; }
 compose_of_input() { within 30 docker compose --project-directory . --file - "$@"; }
 state=$PWD/.provision/$2
-here=$PWD/$1
+here=$PWD/$1 as_user=$4
 cd "$1" 2>/dev/null || return 0
 wanted='' override=compose.override.yaml
 # What Compose reads is yet to come where the override is.
@@ -83,9 +154,7 @@ fi
 if [ -e "$state/good" ]; then
 	sed -n 's/^service \([^ ]* [^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
 elif [ -n "$wanted" ]; then
-	project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
-	ask_docker ps --all --filter "label=com.docker.compose.project=$project" --format '{{.Label "com.docker.compose.project.working_dir"}}' 2>/dev/null |
-		grep -vxF -e "$here" -e '' | sort -u | facts taken
+	collisions
 fi
 [ -n "$all" ] || return 0
 printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
