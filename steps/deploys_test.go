@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,7 @@ func TestContainersProbe(t *testing.T) {
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
 ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"*) cat ids 2>/dev/null || : ;;
-ps*"--filter label=com.docker.compose.project=app"*) cat folders 2>/dev/null || : ;;
+ps*"{{.Ports}}"*) cat others 2>/dev/null || : ;;
 inspect*) cat containers ;;
 "compose version") ;;
 "compose config --format json") echo asked >>asked; cat warnings >&2; cat config ;;
@@ -55,11 +56,43 @@ esac`)
 		check("unversioned:[yes]")
 		s.write(t, "app dir/.env", "A=b\nTAG=2\n", 0o600)
 		check("wanted:[web 2 db 1]")
-		s.write(t, "../../folders", s.path("app dir")+"\n/home/alice/app\n\n/home/alice/app\n", 0o644)
+		line := func(words ...string) string { return strings.Join(words, "\t") + "\n" }
+		others := func(lines ...string) { s.write(t, "../../others", strings.Join(lines, ""), 0o644) }
+		own := s.path("app dir")
+		others(line("a", "app", own, ""), line("b", "app", "/home/alice/app", ""), line("c", "app", "/home/alice/app", ""), line("d", "app", "", ""), line("e", "other", "/opt", ""))
 		check("taken:[/home/alice/app] wanted:[web 2 db 1]")
+		// Of names and ports only those of others count, and of the addresses of a
+		// host each has its own ports.
+		s.write(t, "../../config", `{"name":"app","services":{"web":{"image":"web:1","scale":2,"ports":[`+
+			`{"target":80,"published":"61001","protocol":"tcp"},{"host_ip":"127.0.0.2","target":81,"published":"61002","protocol":"tcp"},`+
+			`{"target":82,"published":"61003","protocol":"udp"},{"target":83,"published":"61004-61009","protocol":"tcp"}]},"db":{"image":"db:1","container_name":"data"}}}`, 0o644)
+		s.write(t, "app dir/compose.yaml", "# new\n", 0o644)
+		for _, c := range []struct{ other, want string }{
+			{line("data", "app", own, "127.0.0.1:61001->80/tcp"), ""},
+			{line("data", "", "", ""), "name:[data db container data] "},
+			{line("x", "other", "/opt/x", "0.0.0.0:61001->80/tcp, [::]:61001->80/tcp"), "port:[61001/tcp web container x of /opt/x] "},
+			{line("x", "", "", "127.0.0.9:61001->80/tcp"), "port:[61001/tcp web container x] "},
+			{line("x", "", "", "127.0.0.9:61002->80/tcp, 61003/tcp, 127.0.0.2:61003->7/tcp"), ""},
+			{line("x", "", "", "127.0.0.2:61000-61002->80-82/tcp"), "port:[61001/tcp web container x 61002/tcp web container x] "},
+			{line("x", "", "", ":::61003->80/udp"), "port:[61003/udp web container x] "},
+			{line("x", "", "", "0.0.0.0:61005->80/tcp"), ""},
+		} {
+			others(c.other)
+			check(c.want + "wanted:[web 2 db 1]")
+		}
+		listener, err := net.Listen("tcp", "127.0.0.2:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		for ip, want := range map[string]string{"127.0.0.2": "port:[" + port + "/tcp web another program] ", "127.0.0.3": ""} {
+			s.write(t, "../../config", `{"name":"app","services":{"web":{"image":"web:1","scale":2,"ports":[{"host_ip":"`+ip+`","published":"`+port+`","protocol":"tcp"}]},"db":{"image":"db:1"}}}`, 0o644)
+			check(want + "wanted:[web 2 db 1]")
+		}
+		listener.Close()
+		others()
 
 		s.write(t, "../../ids", "one\ntwo\n", 0o600)
-		line := func(words ...string) string { return strings.Join(words, "\t") + "\n" }
 		s.write(t, "../../containers", line("two", "exited", "3", "0", "2026-01-01T00:00:00Z", "none", "always", "sha256:aa", "web", "app-web-1", "app", "web:1", "null")+
 			line("one", "running", "0", "0", "2026-01-01T00:00:00Z", "healthy", "always", "sha256:aa", "db", "app-db-1", "app", "db:1", "null"), 0o600)
 		s.write(t, ".provision/app/good", "time now\nproject app\nfiles /x y\nservice web 2 runs sha256:aa web:1\nservice db 1 ended sha256:aa db:1\n", 0o600)

@@ -86,9 +86,9 @@ collisions() {
 				while ((getline entry < file) > 0) {
 					split(entry, word, " ")
 					if (word[4] != f[2]) continue
-					split(word[2], address, ":")
+					split(word[2], place, ":")
 					for (j = 1; j <= ports; j++)
-						if (!own[j] && meets(j, dotted(address[1]), hex(address[2]), hex(address[2]), kind[2])) tell("port", port[j] "/" protocol[j], service[j], "another program")
+						if (!own[j] && meets(j, dotted(place[1]), hex(place[2]), hex(place[2]), kind[2])) tell("port", port[j] "/" protocol[j], service[j], "another program")
 				}
 				close(file)
 			}
