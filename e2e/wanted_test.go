@@ -175,8 +175,14 @@ chown -R wants: .`)
 	w.sh(t, "web1", `cd /home/wants/shop
 docker compose --profile debug up --detach --no-recreate debug
 sed -i 's/^  cron:/  queue:/' compose.yaml`)
-	drift(3, "service cron runs, and compose.yaml no longer has it", "service queue was never deployed, and compose.yaml has it", "hint: the next deploy ")
-	w.run(t, "apply").exits(t, 0).says(t, "web1: containers shop: note: service cron runs", "0 changes made")
+	drift(3, "service cron runs, and compose.yaml no longer has it", "apply would start 1 service of shop (queue was never started)")
+	w.sh(t, "web1", "cd /home/wants/shop && sed -i 's/^  db: {/  db: {environment: [A=b], /' compose.yaml")
+	running = w.sh(t, "web1", "docker inspect --format {{.State.StartedAt}} shop-db-1 shop-web-1 shop-web-2")
+	w.run(t, "apply").exits(t, 0).says(t, "web1: containers shop: done: start 1 service of shop (queue was never started)")
+	drift(0)
+	if now := w.sh(t, "web1", "docker inspect --format {{.State.StartedAt}} shop-db-1 shop-web-1 shop-web-2"); now != running {
+		t.Errorf("what ran was made anew: %s, and now %s", running, now)
+	}
 	if j := w.ci(t, w.deployment(t, "shop"), ""); j.code != 0 {
 		t.Fatalf("%+v", j)
 	}

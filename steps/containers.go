@@ -149,11 +149,6 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 			runs[words[0]] = append(runs[words[0]], words[3])
 		}
 	}
-	for _, line := range f["wanted"] {
-		if service, n, _ := strings.Cut(line, " "); len(f["good"]) > 0 && !left[service] && n != "0" {
-			changes = append(changes, provision.Drift("service %s was never deployed, and compose.yaml has it", visible.String(service)).WithHint("the next deploy starts it"))
-		}
-	}
 	for _, line := range f["image"] {
 		service, image, _ := strings.Cut(line, " ")
 		if left[service] && !slices.Contains(runs[service], image) {
@@ -200,7 +195,7 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 		}
 		reason = visible.String(reason)
 		switch {
-		case gone(service), len(left) > 0 && !left[service]: // somebody has started it by hand, as one of a profile
+		case gone(service), len(left) > 0 && !left[service] && wants[service] == 0: // somebody has started it by hand, as one of a profile
 		case verdict == "bad" && (state == "exited" || state == "created" || state == "dead"),
 			len(left) == 0 && (verdict == "bad" || state == "restarting"): // a first start takes its image anew
 			add(&stopped, service, reason)
@@ -224,7 +219,11 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 	}
 	for _, line := range f["wanted"] {
 		service, _, _ := strings.Cut(line, " ")
-		if n := wants[service]; len(left) == 0 && there[service] < n {
+		switch n := wants[service]; {
+		case left[service] || there[service] >= n:
+		case len(left) > 0 && there[service] == 0:
+			add(&stopped, service, "was never started")
+		default:
 			add(&stopped, service, fmt.Sprintf("has %s instead of %d", plural(there[service], "container"), n))
 		}
 	}

@@ -19,7 +19,7 @@ func TestDeployStarts(t *testing.T) {
 		d.set(t, "containers", "")
 		d.calls(t)
 		d.check(t, 0, firstGood, "start")
-		if got := d.calls(t); !strings.HasPrefix(got, "compose PINNED up --detach --pull missing --remove-orphans\n") || strings.Contains(got, "compose pull") {
+		if got := d.calls(t); !strings.HasPrefix(got, "compose PINNED up --detach --no-recreate --pull missing --remove-orphans\n") || strings.Contains(got, "compose pull") {
 			t.Errorf("docker was asked to\n%s", got)
 		}
 		if got := d.get(t, "containers"); !strings.Contains(got, keptName(id1)) || strings.Contains(got, id3) {

@@ -93,7 +93,8 @@ write_good() {
 }
 
 # again starts what the last good deploy was: its images, by the names that they
-# have here, and its override.
+# have here, and its override. A start makes nothing anew that runs; what compose.yaml
+# has gained since, it starts too.
 again() {
 	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
@@ -126,10 +127,13 @@ again() {
 	END
 	! [ -s "$state/pins" ] || set -- "$@" --file "$state/pins.yaml"
 	_asked=$version version='' # .env has the one of before
-	_pull=never
-	[ "$what" != start ] || _pull=missing
+	if [ "$what" = start ]; then
+		set -- "$@" up --detach --no-recreate --pull missing
+	else
+		set -- "$@" up --detach --pull never
+	fi
 	begin_saying
-	compose "$@" up --detach --pull "$_pull" --remove-orphans && _status=0 || _status=$?
+	compose "$@" --remove-orphans && _status=0 || _status=$?
 	version=$_asked
 	return "$_status"
 }
