@@ -43,6 +43,10 @@ func ciOf(d *inventory.Deployment) ci {
 	return c
 }
 
+// DeployTarget returns where CI logs in to a deployment, as ssh(1) takes it: the
+// variable SSH_DEPLOY_TARGET.
+func DeployTarget(d *inventory.Deployment) string { return ciOf(d).target }
+
 // sshTarget writes where ssh(1) is to log in. It takes no IPv6 address in an URI,
 // and so none with a port: the inventory has none.
 func sshTarget(user, host string, port int) string {
