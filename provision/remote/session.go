@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -163,6 +164,8 @@ func (l *link) unstarted(ctx context.Context, err error) error {
 		return ctx.Err()
 	case !l.alive():
 		return l.lost()
+	case errors.As(err, new(*ssh.OpenChannelError)):
+		return hint.Add(fmt.Errorf("sshd opens no second session in this connection: %w", err), "MaxSessions in sshd_config(5) must be at least 2 for the admin, one of which holds the lock")
 	}
 	return fmt.Errorf("no session: %w", err)
 }
