@@ -457,7 +457,7 @@ func TestRemoveRuins(t *testing.T) {
 	before := w.everything(t)
 	for what, ruin := range map[string]string{
 		"clone": "rm -rf /home/deploy-user/frobnicator",
-		"user":  "userdel --remove deploy-user 2>/dev/null",
+		"user":  "userdel --force --remove deploy-user 2>/dev/null",
 	} {
 		t.Run(what, func(t *testing.T) {
 			w.apply(t)
