@@ -68,7 +68,7 @@ printf '#!/bin/sh\nexec /usr/bin/podman "$@"\n' >/usr/bin/docker && chmod 755 /u
 			}
 			r := w.run(t, "apply").exits(t, 1)
 			r.says(t, c.says)
-			r.saysNot(t, "containers app: done", "create system user")
+			r.saysNot(t, "containers app: done", "done: create system user")
 			w.sh(t, "web1", c.end)
 		})
 	}
