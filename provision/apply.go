@@ -230,5 +230,6 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 	if lastScript < 0 {
 		return look(ctx, t, steps)
 	}
-	return merge(seen, nil, <-ask(ctx, t, steps), steps)
+	seen, err = merge(seen, nil, <-ask(ctx, t, steps), steps)
+	return askNext(ctx, t, steps, seen, err)
 }

@@ -50,11 +50,36 @@ type asked struct {
 
 // ask asks GitLab whatever the steps want to know, side by side.
 func ask(ctx context.Context, t Target, steps []Step) <-chan asked {
+	return askEach(ctx, t, steps, func(s Step) Question { return s.Probe().Ask })
+}
+
+// askNext asks GitLab what the steps want to know after they were looked at.
+func askNext(ctx context.Context, t Target, steps []Step, seen Seen, err error) (Seen, error) {
+	if err != nil {
+		return seen, err
+	}
+	some := false
+	a := askEach(ctx, t, steps, func(s Step) Question {
+		after := s.Probe().Next
+		if after == nil || seen.errs[s.Name()] != nil {
+			return nil
+		}
+		question := after(seen.Of(s.Name()))
+		some = some || question != nil
+		return question
+	})
+	if !some {
+		return seen, nil
+	}
+	return merge(seen, nil, <-a, steps)
+}
+
+func askEach(ctx context.Context, t Target, steps []Step, of func(Step) Question) <-chan asked {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	a := asked{map[string]Facts{}, map[string]error{}}
 	for _, s := range steps {
-		question := s.Probe().Ask
+		question := of(s)
 		if question == nil {
 			continue
 		}

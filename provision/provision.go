@@ -28,7 +28,8 @@ func withLock(t Target, steps []Step) []Step {
 func look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
 	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
-	return merge(seen, err, <-asked, steps)
+	seen, err = merge(seen, err, <-asked, steps)
+	return askNext(ctx, t, steps, seen, err)
 }
 
 // Check looks and returns what is missing. With the error of a step that

@@ -27,15 +27,22 @@ type Step interface {
 	Plan(Facts) ([]Change, error)
 }
 
-// A Probe looks and never changes anything. Either half may be empty.
+// A Probe looks and never changes anything. Each part may be empty.
 type Probe struct {
 	// Script runs on the host and reports with the shell function fact. A
 	// script of a user who does not exist is not run and reports nothing.
 	Script Script
 
 	// Ask looks in GitLab, at the same time.
-	Ask func(context.Context, forge.Forge) (Facts, error)
+	Ask Question
+
+	// Next returns what else to ask in GitLab, if what was seen calls for it; else
+	// nil. It waits for the host, so it is for what is rare.
+	Next func(Facts) Question
 }
+
+// A Question looks in GitLab.
+type Question func(context.Context, forge.Forge) (Facts, error)
 
 // An Action is what a change does: a [Script] or a [Call].
 type Action interface{ action() }

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"provision/e2e/needs"
-	"provision/provision/forge"
 	"provision/provision/secret"
 )
 
@@ -39,12 +38,13 @@ func eachShell(t *testing.T, f func(t *testing.T, h *shellHost)) {
 type fixed struct {
 	name  string
 	probe Script
-	ask   func(context.Context, forge.Forge) (Facts, error)
+	ask   Question
+	next  func(Facts) Question
 	plan  func(Facts) ([]Change, error)
 }
 
 func (s fixed) Name() string { return s.name }
-func (s fixed) Probe() Probe { return Probe{Script: s.probe, Ask: s.ask} }
+func (s fixed) Probe() Probe { return Probe{Script: s.probe, Ask: s.ask, Next: s.next} }
 func (s fixed) Plan(f Facts) ([]Change, error) {
 	if s.plan == nil {
 		return nil, nil
