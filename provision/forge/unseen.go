@@ -66,3 +66,8 @@ func (Unseen) Project(context.Context, string) (Project, error) {
 func (Unseen) ProtectedBranches(context.Context, string) ([]string, error) {
 	return nil, unseen("the branch that deploys")
 }
+
+// Files implements [Files].
+func (Unseen) Files(context.Context, string, string, string) ([]string, error) {
+	return nil, unseen("the files of the project")
+}

@@ -23,6 +23,7 @@ type Fake struct {
 	Groups    []string
 	Projects  map[string]forge.Project // by path
 	Protected map[string][]string      // branches, by project
+	Names     map[string][]string      // of files, by PROJECT:FOLDER, in each branch
 	Keys      map[string][]forge.DeployKey
 	Vars      map[forge.Owner][]forge.Variable
 	Made      map[forge.Owner]map[forge.TokenKind][]forge.Token
@@ -42,7 +43,7 @@ type Fake struct {
 // default branch of each is main, and protected.
 func New(projects ...string) *Fake {
 	f := &Fake{
-		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Keys: map[string][]forge.DeployKey{},
+		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Names: map[string][]string{}, Keys: map[string][]forge.DeployKey{},
 		Vars: map[forge.Owner][]forge.Variable{}, Made: map[forge.Owner]map[forge.TokenKind][]forge.Token{}, Fail: map[string]error{},
 	}
 	for _, path := range projects {
@@ -105,6 +106,20 @@ func (f *Fake) Project(_ context.Context, path string) (forge.Project, error) {
 		err = f.project(path)
 	}
 	return f.Projects[path], err
+}
+
+// Files implements [forge.Forge].
+func (f *Fake) Files(_ context.Context, project, _, folder string) ([]string, error) {
+	end, err := f.begin("Files")
+	defer end()
+	if err == nil {
+		err = f.project(project)
+	}
+	names, ok := f.Names[project+":"+folder]
+	if err == nil && !ok {
+		err = fmt.Errorf("%s:%s: %w", project, folder, forge.ErrNotFound)
+	}
+	return slices.Clone(names), err
 }
 
 // DeployKeys implements [forge.Forge].

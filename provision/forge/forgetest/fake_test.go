@@ -160,6 +160,10 @@ func story(t *testing.T, f forge.Forge, key string) (told []string) {
 	tell("protected branches", err, branches...)
 	_, err = f.ProtectedBranches(ctx, nowhere.Path)
 	tell("protected branches of nothing", err)
+	_, err = f.Files(ctx, project.Path, "", "")
+	tell("files of a project without any", err)
+	_, err = f.Files(ctx, nowhere.Path, "", "")
+	tell("files of nothing", err)
 	return told
 }
 

@@ -1,0 +1,11 @@
+package forge
+
+import "context"
+
+// Files are those in the repositories of projects.
+type Files interface {
+	// Files lists the names in a folder of a branch, files and folders. The folder
+	// "" is the root, the branch "" the default one. ErrNotFound means that there is
+	// no such project, branch or folder.
+	Files(ctx context.Context, project, branch, folder string) ([]string, error)
+}

@@ -1,0 +1,31 @@
+package gitlab
+
+import (
+	"context"
+	"fmt"
+
+	gl "gitlab.com/gitlab-org/api/client-go/v2"
+)
+
+// Files implements [forge.Forge].
+func (c *Client) Files(ctx context.Context, project, branch, folder string) ([]string, error) {
+	question := "the files of project " + project
+	return remember(ctx, &c.memo, fmt.Sprintf("%s in %x:%x", question, branch, folder), func(ctx context.Context) ([]string, error) {
+		options := &gl.ListTreeOptions{}
+		if branch != "" {
+			options.Ref = gl.Ptr(branch)
+		}
+		if folder != "" {
+			options.Path = gl.Ptr(folder)
+		}
+		nodes, err := pages(c, question, func(o gl.ListOptions) ([]*gl.TreeNode, *gl.Response, error) {
+			options.ListOptions = o
+			return c.lib.Repositories.ListTree(project, options, gl.WithContext(ctx))
+		})
+		var names []string
+		for _, n := range nodes {
+			names = append(names, n.Name)
+		}
+		return names, err
+	})
+}
