@@ -124,7 +124,7 @@ func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment
 	}
 	for _, name := range o.deployments {
 		if !slices.ContainsFunc(inv.Deployments, func(d *inventory.Deployment) bool { return d.Name == name }) {
-			return nil, usagef("%s has no deployment %q%s", o.inventory, name, didYouMean(name, deploymentNames(inv)))
+			return nil, noDeployment(o.inventory, name, inv)
 		}
 	}
 	var chosen []*inventory.Deployment

@@ -1,0 +1,191 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"provision/cmd/fleet"
+	"provision/cmd/output"
+	"provision/provision"
+	"provision/provision/hint"
+	"provision/steps"
+)
+
+type deployOptions struct {
+	fleetOptions
+	name    string
+	version string
+}
+
+func deployCommand(env Env) *cli.Command {
+	return &cli.Command{
+		Name:      "deploy",
+		Usage:     "deploy as CI would, with the rights of an admin on the hosts",
+		UsageText: "provision deploy [flags] DEPLOYMENT [INVENTORY]",
+		Description: "Asks the gate of each host to pull the images and restart what changed, on one\n" +
+			"host after the other in the order of the inventory. The first host that fails is\n" +
+			"the last. A deploy that CI has begun is waited for. It needs nothing of GitLab.\n\n" +
+			"A deploy that has begun goes on to its end, also when this is interrupted.",
+		Flags: append(hostFlags(),
+			&cli.StringFlag{Name: "tag", Usage: "`VERSION`: deploy this tag or digest, where the inventory names the variable for it"},
+		),
+		HideHelpCommand: true,
+		OnUsageError:    onUsageError,
+		Action: func(c *cli.Context) error {
+			name, fleet, err := deploymentOf(c)
+			if err != nil {
+				return err
+			}
+			if c.IsSet("tag") && c.String("tag") == "" {
+				return usagef("--tag is empty")
+			}
+			return runDeploy(c.Context, env, deployOptions{fleet, name, c.String("tag")})
+		},
+	}
+}
+
+func runDeploy(ctx context.Context, env Env, o deployOptions) error {
+	r, err := begin(env, o.fleetOptions)
+	if err != nil {
+		return err
+	}
+	parts, err := r.partsOf(o.name)
+	if err != nil {
+		return err
+	}
+	r.parallel = 1
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true})
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	report := r.report()
+	failed := "" // the host that is the last
+	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
+		if failed != "" {
+			return errNotDeployed
+		}
+		err := r.deployTo(ctx, report, s, o.version)
+		if err != nil {
+			failed = s.Host.Name
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	left := 0
+	for _, s := range f.Sites {
+		switch err := errs[s.Host]; {
+		case err == nil:
+		case ctx.Err() != nil && !errors.Is(err, errGoesOn), errors.Is(err, errNotDeployed):
+			left++
+			report.Say(r.lineOf(s, output.Line{Event: "not deployed", Text: "not deployed"}))
+		default:
+			report.Fail(s.Host.Name, err)
+		}
+	}
+	text := output.Count(report.Tally.Hosts, "host") + " deployed"
+	if report.Tally.Failed > 0 {
+		text += fmt.Sprintf(", %d failed", report.Tally.Failed)
+	}
+	if left > 0 {
+		text += fmt.Sprintf(", %d not deployed", left)
+	}
+	report.Last(text, cost(f))
+	switch {
+	case ctx.Err() != nil && report.Tally.Failed == 0:
+		return errors.New("interrupted")
+	case failed != "" || left > 0:
+		return errReported
+	}
+	return nil
+}
+
+var (
+	// errNotDeployed is of a host that comes after one that has failed.
+	errNotDeployed = errors.New("not deployed")
+	// errGoesOn tells that nobody follows a deploy any more.
+	errGoesOn = errors.New("a deploy that has begun goes on to its end")
+)
+
+// deployTo deploys to one host, and prints what the deploy says.
+func (r *run) deployTo(ctx context.Context, report *output.Report, s *fleet.Site, version string) error {
+	d := s.Deployments[0]
+	t, err := s.Target(ctx)
+	if err != nil {
+		return err
+	}
+	report.Live.Doing(s.Host.Name, "deploy "+d.Name)
+	refused := ""
+	facts, err := provision.Follow(ctx, t, steps.Deploy(d, version, t.By), func(line string) {
+		if strings.HasPrefix(line, steps.Refused) {
+			refused = line
+			return
+		}
+		report.Say(r.lineOf(s, output.Line{Event: "progress", Text: strings.TrimPrefix(strings.TrimSpace(line), "provision: ")}))
+	})
+	switch {
+	case errors.Is(err, provision.ErrUnknown):
+		if why := ctx.Err(); why != nil {
+			err = errors.New("interrupted")
+		} else {
+			err = errors.New("the connection is lost")
+		}
+		return hint.Add(fmt.Errorf("%s: %w; %w", s.Host.Name, err, errGoesOn),
+			"provision log --limit %s --since 1h %s tells how it has ended", hint.Quote(s.Host.Name), hint.Quote(r.inventory))
+	case err != nil && strings.HasSuffix(err.Error(), steps.NoGate):
+		return r.applyHint(err, s)
+	case err != nil:
+		return err
+	case refused != "" && facts.Get("status") == "126":
+		return r.refusal(refused, s)
+	}
+	return r.ended(report, s, facts)
+}
+
+// refusal is the error of a gate that refuses to deploy.
+func (r *run) refusal(line string, s *fleet.Site) error {
+	code, sentence, _ := strings.Cut(strings.TrimPrefix(line, steps.Refused), ": ")
+	err := fmt.Errorf("%s: refused: %s: %s", s.Host.Name, code, sentence)
+	switch code {
+	case "no-version":
+		return hint.Add(err, `write version = "TAG" into deployments.%s, where compose.yaml has ${TAG}, and apply`, s.Deployments[0].Name)
+	case "key-revoked": // what an older one says of an admin, who has no key
+		return r.applyHint(fmt.Errorf("%s: the gate of the host is older than this program", s.Host.Name), s)
+	case "unknown-deployment", "wrong-user", "not-cloned":
+		return r.applyHint(err, s)
+	}
+	return err
+}
+
+// ended prints how a deploy has ended, if it has ended well.
+func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts) error {
+	outcome, details, hints := "", []string(nil), []string(nil)
+	for _, line := range facts["outcome"] {
+		if text, ok := strings.CutPrefix(line, "provision: "); ok {
+			outcome = text
+		} else if text, ok := strings.CutPrefix(line, "hint: "); ok {
+			hints = append(hints, text)
+		} else {
+			details = append(details, line)
+		}
+	}
+	if status := facts.Get("status"); status != "" || outcome == "" {
+		if outcome == "" {
+			outcome = "the gate has ended with exit status " + status + ", and does not say why"
+		}
+		err := error(&provision.StepError{Host: s.Host.Name, Output: details, Err: errors.New(outcome)})
+		for _, text := range hints {
+			err = hint.Add(err, "%s", text)
+		}
+		return err
+	}
+	report.Tally.Hosts++
+	report.Say(r.lineOf(s, output.Line{Event: "deployed", Text: outcome, Detail: strings.Join(details, "\n"), Hints: hints}))
+	return nil
+}
