@@ -62,7 +62,7 @@ func logsQueryOf(c *cli.Context, now time.Time) (steps.LogsQuery, error) {
 		if err != nil {
 			return q, err
 		}
-		q.Since, q.Tail = since.UTC().Format(time.RFC3339), "all"
+		q.Since, q.Tail = since.UTC().Format(time.RFC3339Nano), "all"
 	}
 	if tail := c.String("tail"); c.IsSet("tail") {
 		if _, err := strconv.ParseUint(tail, 10, 31); err != nil && tail != "all" {
