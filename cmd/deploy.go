@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,7 +164,7 @@ func (r *run) refusal(line string, s *fleet.Site) error {
 	return err
 }
 
-// ended prints how a deploy has ended, if it has ended well.
+// ended prints how a deploy has ended. One that has failed is an error.
 func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts) error {
 	outcome, details, hints := "", []string(nil), []string(nil)
 	for _, line := range facts["outcome"] {
@@ -177,9 +178,12 @@ func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts)
 	}
 	if status := facts.Get("status"); status != "" || outcome == "" {
 		if outcome == "" {
-			outcome = "the gate has ended with exit status " + status + ", and does not say why"
+			outcome = "the gate does not say how the deploy has ended; its exit status is " + cmp.Or(status, "0")
 		}
-		err := error(&provision.StepError{Host: s.Host.Name, Output: details, Err: errors.New(outcome)})
+		for _, line := range details {
+			report.Say(r.lineOf(s, output.Line{Event: "progress", Text: line}))
+		}
+		err := fmt.Errorf("%s: %s", s.Host.Name, outcome)
 		for _, text := range hints {
 			err = hint.Add(err, "%s", text)
 		}
