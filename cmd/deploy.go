@@ -11,6 +11,7 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/cmd/output"
+	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
 	"provision/steps"
@@ -65,28 +66,25 @@ func runDeploy(ctx context.Context, env Env, o deployOptions) error {
 	}
 	defer f.Close()
 	report := r.report()
-	failed := "" // the host that is the last
-	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
-		if failed != "" {
-			return errNotDeployed
+	ended := map[*inventory.Host]error{} // of those that it came to
+	failed := false
+	if _, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
+		if failed {
+			return nil
 		}
 		err := r.deployTo(ctx, report, s, o.version)
-		if err != nil {
-			failed = s.Host.Name
-		}
+		ended[s.Host], failed = err, err != nil
 		return err
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	left := 0
 	for _, s := range f.Sites {
-		switch err := errs[s.Host]; {
-		case err == nil:
-		case ctx.Err() != nil && !errors.Is(err, errGoesOn), errors.Is(err, errNotDeployed):
+		switch err, tried := ended[s.Host]; {
+		case !tried, errors.Is(err, context.Canceled):
 			left++
 			report.Say(r.lineOf(s, output.Line{Event: "not deployed", Text: "not deployed"}))
-		default:
+		case err != nil:
 			report.Fail(s.Host.Name, err)
 		}
 	}
@@ -99,20 +97,13 @@ func runDeploy(ctx context.Context, env Env, o deployOptions) error {
 	}
 	report.Last(text, cost(f))
 	switch {
-	case ctx.Err() != nil && report.Tally.Failed == 0:
-		return errors.New("interrupted")
-	case failed != "" || left > 0:
+	case report.Tally.Failed > 0:
 		return errReported
+	case left > 0:
+		return errors.New("interrupted")
 	}
 	return nil
 }
-
-var (
-	// errNotDeployed is of a host that comes after one that has failed.
-	errNotDeployed = errors.New("not deployed")
-	// errGoesOn tells that nobody follows a deploy any more.
-	errGoesOn = errors.New("a deploy that has begun goes on to its end")
-)
 
 // deployTo deploys to one host, and prints what the deploy says.
 func (r *run) deployTo(ctx context.Context, report *output.Report, s *fleet.Site, version string) error {
@@ -130,16 +121,16 @@ func (r *run) deployTo(ctx context.Context, report *output.Report, s *fleet.Site
 		}
 		report.Say(r.lineOf(s, output.Line{Event: "progress", Text: strings.TrimPrefix(strings.TrimSpace(line), "provision: ")}))
 	})
+	var lacks *provision.StepError
 	switch {
 	case errors.Is(err, provision.ErrUnknown):
-		if why := ctx.Err(); why != nil {
-			err = errors.New("interrupted")
-		} else {
-			err = errors.New("the connection is lost")
+		why := "the connection is lost"
+		if ctx.Err() != nil {
+			why = "interrupted"
 		}
-		return hint.Add(fmt.Errorf("%s: %w; %w", s.Host.Name, err, errGoesOn),
+		return hint.Add(fmt.Errorf("%s: %s; a deploy that has begun goes on to its end", s.Host.Name, why),
 			"provision log --limit %s --since 1h %s tells how it has ended", hint.Quote(s.Host.Name), hint.Quote(r.inventory))
-	case err != nil && strings.HasSuffix(err.Error(), steps.NoGate):
+	case errors.As(err, &lacks) && lacks.Status != 0:
 		return r.applyHint(err, s)
 	case err != nil:
 		return err

@@ -6,9 +6,6 @@ import (
 	"provision/templates"
 )
 
-// NoGate is the reason of the script of [Deploy] where the host has no gate.
-const NoGate = "the gate is not installed"
-
 // Refused begins the line with which a gate refuses something; a code and a
 // sentence follow.
 const Refused = "provision: refused: "
@@ -18,14 +15,15 @@ const Refused = "provision: refused: "
 // asking. Which versions there may be, the gate decides.
 //
 // It prints what the deploy says as it goes. Its facts are "status", what the gate
-// has ended with if that is not 0, and "outcome", a line each.
+// has ended with if that is not 0, and "outcome", a line each. It fails where the
+// host lacks the user or the gate.
 func Deploy(d *inventory.Deployment, version, by string) provision.Script {
 	words := "deploy"
 	if version != "" {
 		words += " " + version
 	}
 	return provision.Script{User: d.User, Args: []string{d.Name, words, by}, Text: `
-[ -r ` + gateFile + ` ] || fail '` + NoGate + `'
+[ -r ` + gateFile + ` ] || fail 'the gate is not installed'
 exec 3>&1
 {
 	SSH_ORIGINAL_COMMAND=$2 /bin/sh ` + gateFile + ` "$1" - "$3" 2>&3 || fact status "$?" >&3
