@@ -119,7 +119,9 @@ func (r *run) deployTo(ctx context.Context, report *output.Report, s *fleet.Site
 			refused = line
 			return
 		}
-		report.Say(r.lineOf(s, output.Line{Event: "progress", Text: strings.TrimPrefix(strings.TrimSpace(line), "provision: ")}))
+		if text := strings.TrimPrefix(strings.TrimSpace(line), "provision: "); text != "" {
+			report.Say(r.lineOf(s, output.Line{Event: "progress", Text: text}))
+		}
 	})
 	var lacks *provision.StepError
 	switch {

@@ -76,6 +76,7 @@ func TestHand(t *testing.T) {
 	t.Run("version", func(t *testing.T) { testHandVersion(t, w) })
 	t.Run("beside CI", func(t *testing.T) { testHandBesideCI(t, w) })
 	t.Run("interrupted", func(t *testing.T) { testHandInterrupted(t, w) })
+	t.Run("rolling", func(t *testing.T) { testRolling(t, w) })
 	t.Run("without a gate", func(t *testing.T) { testHandWithoutGate(t, w) })
 }
 
@@ -217,6 +218,22 @@ while pgrep -u deploy-shop -f 'deploy ask' >/dev/null; do sleep 0.05; done`)
 	shopRuns(t, w, "6", "3")
 	w.run(t, "log", "--limit", "web1", "--since", "1h").exits(t, 0).says(t, "shop: deployed 2 of 2 services in ")
 	w.run(t, "deploy", "shop", "--limit", "web1").exits(t, 0).says(t, "nobody heard how the deploy before this one ended: deployed ")
+}
+
+// The jobs of a rolling deploy reach a host each.
+func testRolling(t *testing.T, w *world) {
+	w.sh(t, "web2", `sed -i /^TAG=/d /home/deploy-shop/shop/.env`)
+	w.push(t, "shop", "7")
+	jobs := renderJobs(t, w, nil, "--rolling", "--deployment", "shop")
+	if len(jobs) != 2 {
+		t.Errorf("there are %d jobs", len(jobs))
+	}
+	for _, step := range []struct{ job, web1, web2 string }{{"deploy shop web2", "6", "7"}, {"deploy shop web1", "7", "7"}} {
+		if out, err := w.Run(t.Context(), jobs[step.job]); err != nil {
+			t.Fatalf("%s: %v\n%s", step.job, err, out)
+		}
+		shopRuns(t, w, step.web1, step.web2)
+	}
 }
 
 // A host that has no gate, or an older one, gets one by apply.
