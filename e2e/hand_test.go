@@ -250,8 +250,8 @@ func testHandWithoutGate(t *testing.T, w *world) {
 // What containers have printed is printed, and cannot do anything to a terminal.
 func testLogs(t *testing.T, w *world) {
 	r := w.run(t, "logs", "chatty", "--limit", "web1").exits(t, 0)
-	r.says(t, `red \x1b[31m and \x07 loud`, "| hello\n", "\n1 host, 2 lines, ")
-	r.saysNot(t, "\x1b", "\x07", "web1: ")
+	r.says(t, "talker-1       | hello\n", `odd.one_two-1  | red \x1b[31m and \a loud`, "\n1 host, 2 lines, ")
+	r.saysNot(t, "\x1b", "\a", "web1: ", `\x1b[2K`)
 	r = w.run(t, "logs", "chatty", "--service", "talker").exits(t, 0)
 	r.says(t, "web1: ", "web2: ", "| hello\n", "\n2 hosts, 2 lines, ")
 	r.saysNot(t, "odd", "loud")
@@ -288,8 +288,9 @@ func testFollow(t *testing.T, w *world) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := begins(t, w, "logs", "chatty", "--follow", "--limit", "web1", "--service", "talker", "--tail", "0")
-			w.sh(t, "web1", "until "+running+" >/dev/null; do sleep 0.05; done; echo more >/run/talk/new; mv /run/talk/new /run/talk/say")
+			c := begins(t, w, "logs", "chatty", "--follow", "--limit", "web1", "--service", "talker", "--tail", "1")
+			c.waits(t, "| ")
+			w.sh(t, "web1", running+" >/dev/null; echo more >/run/talk/new; mv /run/talk/new /run/talk/say")
 			c.waits(t, "| more")
 			w.sh(t, "web1", `docker restart --time 0 "$(docker ps --quiet --filter label=com.docker.compose.service=talker)"`)
 			c.waits(t, "| hello")

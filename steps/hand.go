@@ -60,6 +60,6 @@ for service; do
 done
 project=$(printf '%s\n' "$there" | cut -f 11 | sort -u | head -n 1)
 cd / # the .env of the project is none of this
-docker compose --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@"
+docker compose --ansi never --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@"
 `}
 }
