@@ -131,7 +131,7 @@ func TestLogs(t *testing.T) {
 	f := newFleet(t, 2, bareHost, "")
 	var mu sync.Mutex
 	var programs []string
-	hosts := handHosts(map[string][]string{"h0": {"app-1  | one", "app-1  | \x1b]0;x\a two"}, "h1": {"app-1  | three"}})
+	hosts := handHosts(map[string][]string{"h0": {"\x1b[2Kapp-1  | one", "app-1  | \x1b]0;x\a two"}, "h1": {"app-1  | three"}})
 	answer := hosts.Program
 	hosts.Program = func(host string, program []byte) []byte {
 		mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,10 @@ import (
 
 // defaultTail is how many lines of each container are printed.
 const defaultTail = "100"
+
+// eraseLine, made visible, is what some versions of Compose begin each line with,
+// whatever they print to. What a container has printed stands behind its name.
+const eraseLine = `\x1b[2K`
 
 type logsOptions struct {
 	fleetOptions
@@ -34,7 +39,7 @@ func logsCommand(env Env) *cli.Command {
 			"hosts each line begins with the name of its own. Control characters are made\n" +
 			"visible. It needs the rights of an admin on the hosts, and nothing of GitLab.",
 		Flags: append(hostFlags(),
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what they print, until interrupted"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what they print, until interrupted or all have ended"},
 			&cli.StringFlag{Name: "since", Usage: "`TIME`: no older than 90m, 24h, 7d, or a date as 2026-01-31"},
 			&cli.StringFlag{Name: "tail", Aliases: []string{"n"}, Usage: "`LINES`: so many of each container, or all (default: " + defaultTail + "; with --since, all)"},
 			&cli.StringSliceFlag{Name: "service", Aliases: []string{"s"}, Usage: "`SERVICE`: only this one of compose.yaml; may be repeated"},
@@ -96,7 +101,7 @@ func runLogs(ctx context.Context, env Env, o logsOptions) error {
 		if err == nil {
 			_, err = provision.Follow(ctx, t, steps.Logs(s.Deployments[0], o.query), func(line string) {
 				lines.Add(1)
-				l := r.lineOf(s, output.Line{Event: "output", Text: line})
+				l := r.lineOf(s, output.Line{Event: "output", Text: strings.TrimPrefix(line, eraseLine)})
 				if !report.JSON && len(parts) == 1 {
 					l.Host = ""
 				}

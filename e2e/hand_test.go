@@ -229,7 +229,9 @@ func testRolling(t *testing.T, w *world) {
 		t.Errorf("there are %d jobs", len(jobs))
 	}
 	for _, step := range []struct{ job, web1, web2 string }{{"deploy shop web2", "6", "7"}, {"deploy shop web1", "7", "7"}} {
-		if out, err := w.Run(t.Context(), jobs[step.job]); err != nil {
+		job := jobs[step.job]
+		job.In = "transmogrify"
+		if out, err := w.Run(t.Context(), job); err != nil {
 			t.Fatalf("%s: %v\n%s", step.job, err, out)
 		}
 		shopRuns(t, w, step.web1, step.web2)
@@ -250,7 +252,7 @@ func testHandWithoutGate(t *testing.T, w *world) {
 // What containers have printed is printed, and cannot do anything to a terminal.
 func testLogs(t *testing.T, w *world) {
 	r := w.run(t, "logs", "chatty", "--limit", "web1").exits(t, 0)
-	r.says(t, "talker-1       | hello\n", `odd.one_two-1  | red \x1b[31m and \a loud`, "\n1 host, 2 lines, ")
+	r.says(t, "talker-1  | hello\n", `odd.one_two-1  | red \x1b[31m and \a loud`, "\n1 host, 2 lines, ")
 	r.saysNot(t, "\x1b", "\a", "web1: ", `\x1b[2K`)
 	r = w.run(t, "logs", "chatty", "--service", "talker").exits(t, 0)
 	r.says(t, "web1: ", "web2: ", "| hello\n", "\n2 hosts, 2 lines, ")
@@ -288,8 +290,8 @@ func testFollow(t *testing.T, w *world) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := begins(t, w, "logs", "chatty", "--follow", "--limit", "web1", "--service", "talker", "--tail", "1")
-			c.waits(t, "| ")
+			c := begins(t, w, "logs", "chatty", "--follow", "--limit", "web1", "--tail", "1")
+			c.waits(t, "talker-1  | ")
 			w.sh(t, "web1", running+" >/dev/null; echo more >/run/talk/new; mv /run/talk/new /run/talk/say")
 			c.waits(t, "| more")
 			w.sh(t, "web1", `docker restart --time 0 "$(docker ps --quiet --filter label=com.docker.compose.service=talker)"`)

@@ -40,8 +40,8 @@ type LogsQuery struct {
 }
 
 // Logs returns a script that prints what the containers of a deployment have
-// printed, as Compose does. It asks for what there is, whatever compose.yaml says
-// by now.
+// printed, as Compose does, which may erase the line before each. It asks for what
+// there is, whatever compose.yaml says by now.
 func Logs(d *inventory.Deployment, q LogsQuery) provision.Script {
 	follow := ""
 	if q.Follow {
@@ -60,6 +60,6 @@ for service; do
 done
 project=$(printf '%s\n' "$there" | cut -f 11 | sort -u | head -n 1)
 cd / # the .env of the project is none of this
-docker compose --ansi never --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@"
+docker compose --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@"
 `}
 }

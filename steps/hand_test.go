@@ -81,7 +81,7 @@ esac`)
 			return strings.Join([]string{"id", "running", "0", "0", "2026-01-01T00:00:00Z", "healthy", "always", "sha256:aa", service, name, "frob", "web:1", "null"}, "\t") + "\n"
 		}
 		s.write(t, "../../containers", line("web", "frob-web-1")+line("web", "frob-web-2")+line("-odd.1", "frob-odd-1"), 0o600)
-		const logs = "<compose><--ansi><never><--project-name><frob><logs><--no-color><--tail>"
+		const logs = "<compose><--project-name><frob><logs><--no-color><--tail>"
 		check(all, logs+"<100><-->\n", "")
 		check(LogsQuery{Tail: "all", Since: "2026-01-31T10:00:00Z", Follow: true, Services: []string{"-odd.1", "web"}},
 			logs+"<all><--since><2026-01-31T10:00:00Z><--follow><--><-odd.1><web>\n", "")
