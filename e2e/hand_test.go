@@ -252,7 +252,7 @@ func testHandWithoutGate(t *testing.T, w *world) {
 // What containers have printed is printed, and cannot do anything to a terminal.
 func testLogs(t *testing.T, w *world) {
 	r := w.run(t, "logs", "chatty", "--limit", "web1").exits(t, 0)
-	r.says(t, "talker-1  | hello\n", `odd.one_two-1  | red \x1b[31m and \a loud`, "\n1 host, 2 lines, ")
+	r.says(t, "talker-1 ", "| hello\n", `odd.one_two-1  | red \x1b[31m and \a loud`, "\n1 host, 2 lines, ")
 	r.saysNot(t, "\x1b", "\a", "web1: ", `\x1b[2K`)
 	r = w.run(t, "logs", "chatty", "--service", "talker").exits(t, 0)
 	r.says(t, "web1: ", "web2: ", "| hello\n", "\n2 hosts, 2 lines, ")
@@ -291,7 +291,7 @@ func testFollow(t *testing.T, w *world) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := begins(t, w, "logs", "chatty", "--follow", "--limit", "web1", "--tail", "1")
-			c.waits(t, "talker-1  | ")
+			c.waits(t, "talker-1 ")
 			w.sh(t, "web1", running+" >/dev/null; echo more >/run/talk/new; mv /run/talk/new /run/talk/say")
 			c.waits(t, "| more")
 			w.sh(t, "web1", `docker restart --time 0 "$(docker ps --quiet --filter label=com.docker.compose.service=talker)"`)
