@@ -161,6 +161,8 @@ func TestCompletion(t *testing.T) {
 				`provision plan 'ci keys/example.toml' --limit we`:             {"web1", "web2"},
 				"provision remove --deployment ":                               {"frobnicator-staging", "frobnicator-production"},
 				"provision remove --deployment frobnicator-staging --output j": {"json"},
+				"provision deploy ":                                            {"frobnicator-staging", "frobnicator-production"},
+				"provision logs --follow frobnicator-staging inv":              {"inventory.toml"},
 				"provision render ":                                            {"ci", "gate", "override", "authorized-key", "config"},
 				"provision render ci --in ":                                    {"transmogrify"},
 				"provision render gate --host ":                                {"web1", "web2"},

@@ -312,3 +312,13 @@ variables = { group = "transmogrify" }
 		t.Errorf("with one key: %q, want %q", got, want)
 	}
 }
+
+// text is the inventory as it is.
+func (f *fleetTest) text(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(f.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

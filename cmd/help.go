@@ -29,6 +29,8 @@ var examples = map[string][]string{
 	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
 	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
+	"deploy":     {"provision deploy frobnicator-production inventory.toml", "provision deploy --limit web1 --tag 1.4.2 frobnicator-production inventory.toml"},
+	"logs":       {"provision logs frobnicator-production inventory.toml", "provision logs --follow --since 10m --service frobnicator frobnicator-staging"},
 	"map":        {"provision map inventory.toml", "provision map --format svg inventory.toml >map.svg"},
 	"render":     {"provision render ci inventory.toml", "provision render gate --host web1 inventory.toml"},
 	"schema":     {"provision schema >provision.schema.json"},

@@ -27,6 +27,7 @@ type renderOptions struct {
 type ciOptions struct {
 	where     string // a group or project; "": wherever the variables of all are seen
 	component bool
+	rolling   bool // one host of a deployment after the other
 	verify    bool
 	image     string
 	parallel  int // 0: one verify job for each environment
@@ -48,6 +49,7 @@ func renderCommand(env Env) *cli.Command {
 			&cli.StringSliceFlag{Name: "host", Usage: "`HOST`: only this one; may be repeated"},
 			&cli.StringFlag{Name: "in", Usage: "`OWNER`: ci: only deployments whose variables are seen in this group or project"},
 			&cli.BoolFlag{Name: "component", Usage: "ci: as a CI/CD component, with inputs"},
+			&cli.BoolFlag{Name: "rolling", Usage: "ci: the hosts of a deployment one after the other, up to the first that fails"},
 			&cli.BoolFlag{Name: "verify", Usage: "ci: the jobs that verify in scheduled pipelines, instead"},
 			&cli.StringFlag{Name: "image", Usage: "`IMAGE`: ci: what the jobs run in (default: docker:cli; --verify needs one with provision in it)"},
 			&cli.IntFlag{Name: "parallel", Usage: "`N`: ci --verify: so many jobs for the whole fleet, not one for each environment"},
@@ -67,7 +69,7 @@ func renderCommand(env Env) *cli.Command {
 func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 	o := renderOptions{
 		what: c.Args().Get(0), deployments: c.StringSlice("deployment"), hosts: c.StringSlice("host"),
-		ci: ciOptions{where: c.String("in"), component: c.Bool("component"), verify: c.Bool("verify"), image: c.String("image"), parallel: c.Int("parallel")},
+		ci: ciOptions{where: c.String("in"), component: c.Bool("component"), rolling: c.Bool("rolling"), verify: c.Bool("verify"), image: c.String("image"), parallel: c.Int("parallel")},
 	}
 	_, known := renderings[o.what]
 	switch {
@@ -75,6 +77,8 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 		return o, hint.Add(usagef("what to render is missing"), "provision render ci; provision render --help shows what else there is")
 	case !known && o.what != "ci":
 		return o, hint.Add(usagef("there is nothing called %q to render", o.what), "provision render --help shows what there is")
+	case o.ci.rolling && o.ci.verify:
+		return o, usagef("--rolling is for deploy jobs, not for --verify")
 	case o.ci.parallel != 0 && !o.ci.verify:
 		return o, usagef("--parallel is for render ci --verify")
 	case c.IsSet("parallel") && (o.ci.parallel < 1 || o.ci.parallel > maxParallel):
@@ -82,7 +86,7 @@ func renderOptionsOf(c *cli.Context) (renderOptions, error) {
 	case o.ci.parallel != 0 && (c.IsSet("deployment") || c.IsSet("host") || c.IsSet("in")):
 		return o, hint.Add(usagef("--parallel is for the whole fleet"), "leave it out, or leave out --deployment, --host and --in")
 	}
-	for _, flag := range []string{"in", "component", "verify", "image", "parallel"} {
+	for _, flag := range []string{"in", "component", "rolling", "verify", "image", "parallel"} {
 		if c.IsSet(flag) && o.what != "ci" {
 			return o, usagef("--%s is for render ci", flag)
 		}
@@ -124,7 +128,7 @@ func (o renderOptions) choose(inv *inventory.Inventory) ([]*inventory.Deployment
 	}
 	for _, name := range o.deployments {
 		if !slices.ContainsFunc(inv.Deployments, func(d *inventory.Deployment) bool { return d.Name == name }) {
-			return nil, usagef("%s has no deployment %q%s", o.inventory, name, didYouMean(name, deploymentNames(inv)))
+			return nil, noDeployment(o.inventory, name, inv)
 		}
 	}
 	var chosen []*inventory.Deployment

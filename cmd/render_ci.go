@@ -38,6 +38,10 @@ has to wait for:
   %s:
     needs: [publish docker]
 `
+	rollingOrder = `
+The hosts of a deployment come one after the other: each job needs the one before
+it, and is left out where that one has failed. Add no needs to any but the first.
+`
 	deployOrder = `
 Of the jobs for one environment one runs at a time. Scheduled pipelines deploy
 nothing.`
@@ -89,7 +93,10 @@ func renderCI(w io.Writer, file string, deployments []*inventory.Deployment, o c
 	}
 	comment := fmt.Sprintf(deployComment, owner)
 	if !o.component { // there it is an input
-		comment += fmt.Sprintf(deployNeeds, c.name(deployments[0].Name))
+		comment += fmt.Sprintf(deployNeeds, c.nameOf(deployments[0]))
+	}
+	if o.rolling {
+		comment += rollingOrder
 	}
 	return c.write(w, comment+deployOrder, jobs)
 }
@@ -139,6 +146,15 @@ func (c ciFile) name(deployment string) string {
 	return c.prefix() + "deploy " + deployment
 }
 
+// nameOf returns the name of the first job for a deployment, or of the one for its
+// host where each has its own.
+func (c ciFile) nameOf(d *inventory.Deployment) string {
+	if c.rolling && d.Listed() {
+		return c.name(d.Name) + " " + d.Host.Name
+	}
+	return c.name(d.Name)
+}
+
 // base returns the name of what all jobs have in common.
 func (c ciFile) base() string {
 	if c.verify {
@@ -172,8 +188,9 @@ var verifyArtifacts = yamlMap(
 	"reports", yamlMap("junit", "verify.xml"),
 )
 
-// jobs returns one job for each deployment, with one run for each of its
-// hosts, and what they have in common.
+// jobs returns one job for each deployment, with one run for each of its hosts,
+// and what they have in common. Of a rolling deploy each host has a job of its own,
+// which needs the one before it.
 func (c ciFile) jobs(deployments []*inventory.Deployment) (*yaml.Node, error) {
 	var jobs []any
 	if c.verify {
@@ -202,16 +219,27 @@ func (c ciFile) jobs(deployments []*inventory.Deployment) (*yaml.Node, error) {
 		}
 		hosts[d.Name] = append(hosts[d.Name], d)
 	}
+	most := maxParallel
+	if c.rolling {
+		most = 1
+	}
 	for _, name := range names {
-		part := 0
-		for some := range slices.Chunk(hosts[name], maxParallel) {
+		part, before := 0, ""
+		for some := range slices.Chunk(hosts[name], most) {
 			job, err := c.job(some)
 			if err != nil {
 				return nil, fmt.Errorf("deployments.%s: %w", name, err)
 			}
-			full := c.name(name)
-			if part++; part > 1 {
+			full := c.nameOf(some[0])
+			part++
+			switch {
+			case before != "":
+				yamlAdd(job, "needs", yamlList(before))
+			case part > 1:
 				full += fmt.Sprintf(" %d", part)
+			}
+			if c.rolling {
+				before = full
 			}
 			jobs = append(jobs, full, job)
 		}
@@ -230,7 +258,7 @@ func (c ciFile) job(hosts []*inventory.Deployment) (*yaml.Node, error) {
 	if d.Variables.Prefix != "" {
 		variables = append(variables, "PROVISION_PREFIX", d.Variables.Prefix)
 	}
-	several := d.Listed()
+	several := d.Listed() && !c.rolling
 	if c.verify && !several {
 		variables = append(variables, "PROVISION_DEPLOYMENT", d.Name) // else the environment tells
 	}
@@ -255,6 +283,8 @@ func (c ciFile) job(hosts []*inventory.Deployment) (*yaml.Node, error) {
 		yamlAdd(job, "parallel", yamlMap("matrix", yamlList(yamlMap(environmentVariable, scopes))))
 	case environment == "":
 		group = d.Name
+	case d.Listed():
+		environment, group = d.Scope, d.Scope
 	}
 	if environment != "" && c.verify {
 		yamlAdd(job, "environment", yamlMap("name", environment, "action", "verify"))

@@ -15,6 +15,8 @@ func TestRenderUsage(t *testing.T) {
 		{one, "ci more", "unexpected argument \"fleet/inventory.toml\"\n"},
 		{one, "gate --component", "--component is for render ci\n"},
 		{one, "config --in acme", "--in is for render ci\n"},
+		{one, "gate --rolling", "--rolling is for render ci\n"},
+		{one, "ci --rolling --verify --image x", "--rolling is for deploy jobs, not for --verify\n"},
 		{one, "ci --parallel 2", "--parallel is for render ci --verify\n"},
 		{one, "ci --verify --image x --parallel 201", "--parallel wants a number of jobs from 1 to 200, which is GitLab's limit\n"},
 		{one, "ci --verify --image x --parallel 0", "--parallel wants a number of jobs from 1 to 200, which is GitLab's limit\n"},

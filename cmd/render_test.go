@@ -206,6 +206,38 @@ func TestRenderDeployJobs(t *testing.T) {
 	}
 }
 
+// Of a rolling deploy each host has a job, whose name stays as hosts come and go, and
+// which needs the one before it.
+func TestRenderRolling(t *testing.T) {
+	deployments := renderDeployment("shop", `hosts = ["web2", "web1"]`, `variables = { group = "acme", prefix = "SHOP_" }`, `environment = "production"`) +
+		renderDeployment("blog", `hosts = ["web1"]`, ofGroup, `environment = "blog"`) + renderDeployment("wiki", onWeb1, ofGroup, `environment = "wiki"`) +
+		renderDeployment("bare", onWeb1, ofGroup)
+	for args, prefix := range map[string]string{"": "", "--component": "$[[ inputs.job-prefix ]]"} {
+		_, jobs, text := renderJobs(t, deployments, append([]string{"--rolling"}, strings.Fields(args)...)...)
+		got := map[string]string{}
+		for name, j := range jobs {
+			if !strings.HasPrefix(name, ".") {
+				got[strings.TrimPrefix(name, prefix)] = fmt.Sprint(j.Needs, " | ", describeJob(j))
+			}
+		}
+		want := map[string]string{
+			"deploy shop web2": "<nil> | " + onDefault + " | <nil> | production/web2  | production/web2 | map[PROVISION_PREFIX:SHOP_]",
+			"deploy shop web1": "[" + prefix + "deploy shop web2] | " + onDefault + " | <nil> | production/web1  | production/web1 | map[PROVISION_PREFIX:SHOP_]",
+			"deploy blog web1": "<nil> | " + onDefault + " | <nil> | blog/web1  | blog/web1 | map[]",
+			"deploy wiki":      "<nil> | " + onDefault + " | <nil> | wiki  | wiki | map[]",
+			"deploy bare":      "<nil> | " + onDefault + " | <nil> |   | bare | map[]",
+		}
+		for name := range merged(got, want) {
+			if got[name] != want[name] {
+				t.Errorf("%s: %s\n got %s\nwant %s", args, name, got[name], want[name])
+			}
+		}
+		if args == "" && !strings.Contains(text, "#   deploy shop web2:\n#     needs: [publish docker]\n") {
+			t.Errorf("what the first job waits for is written under another name:\n%s", text)
+		}
+	}
+}
+
 func merged(maps ...map[string]string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range maps {

@@ -27,12 +27,20 @@ type fleetOptions struct {
 }
 
 func fleetFlags() []cli.Flag {
+	return append(hostFlags(),
+		&cli.StringFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: "10", Usage: "`N`: how many hosts at a time; auto: as many as this machine can"},
+		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is ok, too"},
+	)
+}
+
+// hostFlags are those of all commands that reach hosts. Those about one deployment
+// have no others: how many of its hosts are worked on at a time is part of what they
+// do, and so is what they print.
+func hostFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "`PATTERN`: only these hosts or deployments; with * and ?"},
-		&cli.StringFlag{Name: "parallel", Category: groupHosts, Aliases: []string{"p"}, Value: "10", Usage: "`N`: how many hosts at a time; auto: as many as this machine can"},
 		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
 		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "`FILE`: read this in place of ~/.ssh/config"},
-		&cli.BoolFlag{Name: "verbose", Category: groupOutput, Aliases: []string{"v"}, Usage: "print what is begun, what scripts print, and what is ok, too"},
 		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "`FILE`: write all that is sent to and received from hosts and GitLab, without secrets"},
 	}
 }
@@ -42,11 +50,18 @@ func lockWaitFlag() cli.Flag {
 }
 
 func fleetOptionsOf(c *cli.Context) (o fleetOptions, err error) {
-	o = fleetOptions{limit: c.StringSlice("limit"), output: c.String("output"), sshConfig: c.String("ssh-config"), lockWait: c.Duration("lock-wait"), verbose: c.Bool("verbose"), trace: c.String("trace")}
-	if o.inventory, err = inventoryOf(c, c.Args().Slice()); err != nil {
+	if o, err = hostOptionsOf(c, c.Args().Slice()); err != nil {
 		return o, err
 	}
-	if o.parallel, err = breadth(c.String("parallel")); err != nil {
+	o.lockWait, o.verbose = c.Duration("lock-wait"), c.Bool("verbose")
+	o.parallel, err = breadth(c.String("parallel"))
+	return o, err
+}
+
+// hostOptionsOf reads hostFlags, and the inventory among some arguments.
+func hostOptionsOf(c *cli.Context, args []string) (o fleetOptions, err error) {
+	o = fleetOptions{limit: c.StringSlice("limit"), output: c.String("output"), sshConfig: c.String("ssh-config"), trace: c.String("trace")}
+	if o.inventory, err = inventoryOf(c, args); err != nil {
 		return o, err
 	}
 	if o.output != "text" && o.output != "json" {

@@ -42,7 +42,10 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 	a := &answer{program: p, tell: tell, results: make([]result, n), current: -1}
 	lines := readers.Get().(*bufio.Reader)
 	defer readers.Put(lines)
-	lines.Reset(&bounded{r, maxHeard})
+	if !p.endless {
+		r = &bounded{r, maxHeard}
+	}
+	lines.Reset(r)
 	for heard := 1; ; heard++ {
 		line, err := readLine(lines)
 		if line == "" && err == io.EOF {
@@ -50,7 +53,7 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 		} else if err != nil && err != io.EOF {
 			return a.results, a.stray, err
 		}
-		if heard > maxLines {
+		if heard > maxLines && !p.endless {
 			return a.results, a.stray, fmt.Errorf("the host says more than %d lines", maxLines)
 		}
 		if p.trace != nil {
@@ -123,7 +126,7 @@ func (a *answer) output(line string) {
 	}
 	r := &a.results[a.current]
 	r.output = last(append(r.output, line))
-	if a.said += len(line) + 1; a.said <= maxSaid {
+	if a.said += len(line) + 1; a.said <= maxSaid || a.endless {
 		a.tell(a.current, Said, line)
 	}
 }

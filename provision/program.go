@@ -32,7 +32,10 @@ type program struct {
 	mark   string         // of the whole program
 	inner  map[int]string // the marks of programs in it, by their first job
 	shown  bool           // being written to be shown
-	trace  func(sent bool, line string)
+
+	trace func(sent bool, line string)
+
+	endless bool // it may say as much as it likes: see Follow
 
 	digest string // of an installed program: what the gate has to tell first
 	proved bool   // it did

@@ -79,13 +79,22 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 	}, tell)
 }
 
-// runProgram starts a program and listens to it until both are through.
+// runProgram is one trip to the host, with a program of some changes and probes.
 func runProgram(ctx context.Context, t Target, prog *program, todo []pending, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
 	event := func(n int, kind Kind, text string) {
 		if n < len(todo) {
 			tell(Event{Step: todo[n].step, Change: todo[n].change, Kind: kind, Text: text})
 		}
 	}
+	results, stray, runErr := prog.talk(ctx, t, len(todo)+len(probes), start, event)
+	if errors.Is(runErr, errWaited) {
+		return Seen{}, runErr
+	}
+	return outcome(t, todo, probes, results, stray, runErr, event)
+}
+
+// talk starts a program of n jobs, and listens to it until both are through.
+func (p *program) talk(ctx context.Context, t Target, n int, start func(context.Context, io.Writer) error, tell func(int, Kind, string)) ([]result, []string, error) {
 	out, in := io.Pipe()
 	type reply struct {
 		results []result
@@ -95,9 +104,9 @@ func runProgram(ctx context.Context, t Target, prog *program, todo []pending, pr
 	answers := make(chan reply, 1)
 	trip, stop := context.WithCancel(ctx)
 	defer stop()
-	prog.send(t.Trace)
+	p.send(t.Trace)
 	go func() {
-		results, stray, err := prog.listen(out, len(todo)+len(probes), event)
+		results, stray, err := p.listen(out, n, tell)
 		if err != nil {
 			stop() // nobody listens to the rest
 		}
@@ -110,10 +119,7 @@ func runProgram(ctx context.Context, t Target, prog *program, todo []pending, pr
 	if a.err != nil {
 		runErr = a.err
 	}
-	if errors.Is(runErr, errWaited) {
-		return Seen{}, runErr
-	}
-	return outcome(t, todo, probes, a.results, a.stray, runErr, event)
+	return a.results, a.stray, runErr
 }
 
 // outcome turns the results of a trip into what was seen, or the first error.

@@ -98,6 +98,8 @@ func everyScript(t *testing.T) []namedScript {
 			}
 		}
 	}
+	add("deploy", Deploy(handed, "", ""))
+	add("logs", Logs(handed, LogsQuery{}))
 	inv, given := inventoryOf(t, "")
 	for _, k := range kinds() { // and of those that are only undone, or only look
 		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])

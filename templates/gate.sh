@@ -1,8 +1,10 @@
 #!/bin/sh
 # gate NAME FINGERPRINT
+# gate NAME - WHO
 #
 # The forced command of a CI key: all that the key can do with the deployment
-# NAME. It takes one line from the client:
+# NAME. Without a key, WHO is an admin who acts as the user of the deployment. It
+# takes one line from the client, as SSH_ORIGINAL_COMMAND:
 #
 #   deploy          or nothing: pull the images, and restart what changed
 #   deploy VERSION  the same with this version, where the settings allow it
@@ -27,6 +29,7 @@ umask 022
 
 name=$1 key=$2 asked=${SSH_ORIGINAL_COMMAND-} who=$(id -un) from=${SSH_CLIENT-nowhere}
 from=${from%% *}
+[ "$key" != - ] || from=${3-an admin}
 
 # refuse CODE SENTENCE
 refuse() {
@@ -54,7 +57,7 @@ HOME=$(getent passwd "$user" | cut -d : -f 6)
 export HOME
 
 # sshd has looked at the key when the connection began, which may be long ago.
-grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse key-revoked 'this key is no longer allowed'
+[ "$key" = - ] || grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse key-revoked 'this key is no longer allowed'
 
 version=''
 case $asked in

@@ -21,6 +21,7 @@ type gateBox struct {
 	*box
 	settings string
 	text     string
+	args     []string // behind the name
 }
 
 const theKey = "SHA256:f1ng3r"
@@ -31,7 +32,7 @@ func keyLine(name, key string) string {
 }
 
 func newGate(t *testing.T, b *box) *gateBox {
-	g := &gateBox{box: b, settings: filepath.Join(filepath.Dir(b.home), "settings")}
+	g := &gateBox{box: b, settings: filepath.Join(filepath.Dir(b.home), "settings"), args: []string{theKey}}
 	text := Gate
 	for _, constant := range [][2]string{
 		{"settings=/etc/provision/deployments/$name\n", "settings=" + g.settings + "/$name\n"},
@@ -80,7 +81,7 @@ func (g *gateBox) command(t *testing.T, name string, env ...string) *exec.Cmd {
 	t.Helper()
 	gate := filepath.Join(g.settings, "..", "gate")
 	g.file(t, gate, g.preferStubs(t)+g.text)
-	cmd := exec.Command(g.shell[0], append(slices.Clone(g.shell[1:]), gate, name, theKey)...)
+	cmd := exec.Command(g.shell[0], append(append(slices.Clone(g.shell[1:]), gate, name), g.args...)...)
 	cmd.Dir = g.home
 	cmd.Env = append([]string{"HOME=/nowhere", "PATH=/nowhere", "SSH_CLIENT=192.0.2.7 50000 22", "CDPATH=/", "IFS=e"}, env...)
 	return cmd
@@ -210,6 +211,30 @@ func TestGateKeys(t *testing.T) {
 		g.file(t, filepath.Join(g.settings, "w.b"), "user=deploy\ndirectory=web dir\n")
 		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
 		g.refused(t, "w.b", "deploy", "key-revoked: this key is no longer allowed")
+		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
+	})
+}
+
+// An admin who acts as the user needs no key, and is told apart. What there may be
+// is the same.
+func TestGateAdmin(t *testing.T) {
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		g.write(t, ".ssh/authorized_keys", "", 0o600)
+		for who, from := range map[string]string{"anna@laptop with provision 1.0": "anna@laptop with provision 1.0", "": "an admin"} {
+			g.args = []string{"-"}
+			if who != "" {
+				g.args = append(g.args, who)
+			}
+			g.check(t, "web", nil, "out\nerror\n", 0, "ask|web|-|"+from+"|deploy||", "")
+			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=status"}, "out\nerror\n", 0, "status|web|", "")
+			for word, why := range map[string]string{"id": notAllowed, "deploy 1.2": "no-version: the inventory lets nobody choose a version of this deployment"} {
+				code, _, _ := strings.Cut(why, ": ")
+				g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=" + word}, "provision: refused: "+why+"\n", 126, "",
+					"-t provision -p auth.warning web: refused: "+code+": "+word+" (user deploy, key -, from "+from+")\n")
+			}
+		}
+		g.args = []string{theKey, "anna@laptop"} // who has a key is where that comes from
+		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
 		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
 	})
 }

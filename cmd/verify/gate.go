@@ -22,7 +22,7 @@ type notGateError struct{ error }
 func (e *notGateError) Unwrap() error { return e.error }
 
 const (
-	refusal    = "provision: refused: " // begins what the gate says against something
+	refusal    = steps.Refused // begins what the gate says against something
 	otherSteps = "every other step, until apply has put it right"
 )
 
