@@ -106,6 +106,18 @@ type target struct {
 	probing bool // the steps are there for their probes only: see verifyScript
 }
 
+// ofUser returns the deployments on the host that have the user of this one,
+// whatever the run is about. This one is among them.
+func (t target) ofUser() []*inventory.Deployment {
+	all := []*inventory.Deployment{t.deployment}
+	for _, d := range t.inv.On(t.host) {
+		if d.User == t.deployment.User && d.Name != t.deployment.Name {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // targets returns a target for each deployment.
 func targets(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []target {
 	var targets []target
