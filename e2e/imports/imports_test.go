@@ -195,8 +195,9 @@ var revealers = map[string]string{
 	"steps: ciKey.newPair":        "to derive the public half of a new key",
 	"steps: staleVariables.left":  "to compare the target, which is no secret",
 	"steps: ciVariables.Probe":    "to compare known hosts and target, which are no secrets",
+	"steps: unrestrictedKeys.ask": "to know CI's key among those of people, by its public half",
 	"steps: registryLogin.create": "to join a new token to its user name",
-	"steps: registryLoginOf":      "to join the named password to its user name",
+	"steps: registryLoginOf":      "to join a named password to its user name",
 
 	"provision/forge/gitlab: New":                   "to send the token of the admin",
 	"provision/forge/gitlab: Client.createVariable": "to send the value",
