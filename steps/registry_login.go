@@ -115,7 +115,11 @@ func (s registryLogin) Probe() provision.Probe {
 
 // look looks at the login, after another look as the same user.
 func (s registryLogin) look(before string) provision.Script {
-	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host}, Text: before + templates.Logins}
+	reads := ""
+	if s.kind != "" && s.salt != "" { // without a salt it is CI that looks, and what runs beside its deployment is not for CI
+		reads = s.registry.Host + "/" + s.owner.Path
+	}
+	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host, reads}, Text: before + templates.Logins}
 }
 
 func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {

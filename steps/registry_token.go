@@ -12,6 +12,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/visible"
 )
 
 // The registry takes any user name with an access token, so ours carries the
@@ -70,6 +71,9 @@ func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) 
 	held, unused, err := s.decide(f)
 	if err != nil {
 		return nil, err
+	}
+	if needs, theirs := f["needs"], s.theirs(f); theirs != "" && len(needs) > 0 {
+		return nil, hint.Add(fmt.Errorf("%s to %s reads what a token of %s could not: %s", theirs, s.registry.Host, s.owner, visible.String(joinAnd(shorten(needs)))), "%s", s.stayHint())
 	}
 	var changes []provision.Change
 	if held.fate != absent && held.fate != dead {

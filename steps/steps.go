@@ -23,6 +23,7 @@ func kinds() []kind {
 		stays(serviceOf, "other containers may need Docker"),
 		stays(dockerGroupOf, "other users may be in the group"),
 		undoneEach(registryCAsOf, rootFiles),
+		undone(dockerCAOf, rootFiles),
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),

@@ -28,22 +28,13 @@ password | within 30 env "DOCKER_CONFIG=$PWD/$trial" docker login --username "$n
 	exit 1
 }
 
-# can FOLDER IMAGE: tells whether the logins of a folder can read an image.
-can() { within 30 env "DOCKER_CONFIG=$PWD/$1" docker manifest inspect "$2" >/dev/null 2>&1; }
-# lost REGISTRY: names an image of a Compose project of this user that can be read
-# now, and could not be with the new login.
-lost() {
-	docker ps --all --format '{{.Image}} {{.Label "com.docker.compose.project.working_dir"}}' 2>/dev/null | sort -u | while read -r image folder; do
-		case $image in "$1"/*) ;; *) continue ;; esac
-		case $folder in "$PWD"/*) ;; *) continue ;; esac
+if [ -n "$3" ]; then
+	lost=$(pulls "$1" | while read -r image folder; do
 		if ! can "$trial" "$image" && can .docker "$image"; then
 			printf '%s of %s' "$image" "$folder"
 			break
 		fi
-	done
-}
-if [ -n "$3" ]; then
-	lost=$(lost "$1")
+	done)
 	[ -z "$lost" ] || fail "the new login cannot read $lost, and the one that is there can: that one stays"
 	json entry "$2" "$file" >"$trial/kept"
 fi

@@ -78,7 +78,7 @@ func TestLogin(t *testing.T) {
 			// What was written is what the look sees.
 			sum := sha256.Sum256([]byte("salt" + user + ":" + password))
 			seen := "@mark fact login=" + user + "\n@mark fact digest=" + hex.EncodeToString(sum[:]) + "\n"
-			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry); out != seen || status != 0 {
+			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != seen || status != 0 {
 				t.Errorf("status %d, saw %q, want %q", status, out, seen)
 			}
 		}
@@ -167,12 +167,12 @@ func TestLogins(t *testing.T) {
 		{`{"auths":{"` + registry + `":{"identitytoken":"x"}}}`, "@mark fact other=yes\n"},
 	}
 	eachShell(t, func(t *testing.T, b *box) {
-		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry); out != "" || status != 0 {
+		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != "" || status != 0 {
 			t.Errorf("nothing there: status %d, saw %q", status, out)
 		}
 		for _, tt := range tests {
 			b.write(t, ".docker/config.json", tt.config, 0o600)
-			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry); out != tt.want || status != 0 {
+			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != tt.want || status != 0 {
 				t.Errorf("%s: status %d, saw %q, want %q", tt.config, status, out, tt.want)
 			}
 		}
@@ -180,7 +180,7 @@ func TestLogins(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(b.home, ".docker/config.json"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry); out != "" || status != 0 {
+		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != "" || status != 0 {
 			t.Errorf("a FIFO: status %d, saw %q", status, out)
 		}
 	})
@@ -202,7 +202,7 @@ func TestKeepsLogin(t *testing.T) {
 ps) [ ! -e "$HOME/down" ] || exit 1; cat "$HOME/running" ;;
 manifest)
 	login=old
-	case $DOCKER_CONFIG in */login.*) login=new ;; esac
+	case $DOCKER_CONFIG in */login.*) login=new ;; */none) login=none ;; esac
 	grep -qxF "$3" "$HOME/$login"
 	;;
 *) cat >/dev/null ;;
@@ -241,7 +241,7 @@ esac`)
 				if got := b.read(t, kept); got != theirs+"\n" || b.mode(t, kept) != 0o600 || b.mode(t, folder) != 0o700 {
 					t.Errorf("%s: kept %q with mode %o in %o", tt.name, got, b.mode(t, kept), b.mode(t, folder))
 				}
-				if out, _ := b.run(t, Logins, "", registry, "", kept); out != "@mark fact kept=yes\n@mark fact login="+user+"\n" {
+				if out, _ := b.run(t, Logins, "", registry, "", kept, registry+"/a"); out != "@mark fact kept=yes\n@mark fact login="+user+"\n" {
 					t.Errorf("%s: saw %q", tt.name, out)
 				}
 				if out, status := b.run(t, Logout, "", registry, user, kept); status != 0 || out != "" {
@@ -250,6 +250,22 @@ esac`)
 				if got := b.read(t, ".docker/config.json"); got != before || b.names(t, ".docker") != "config.json" {
 					t.Errorf("%s: %q became %q; .docker has %s", tt.name, before, got, b.names(t, ".docker"))
 				}
+			}
+		}
+
+		// What needs their login is seen, unless everybody can read it, or nobody.
+		b.clear(t)
+		b.write(t, ".docker/config.json", entry(`{"auth":"cm9ib3Q6eA=="}`), 0o600)
+		b.write(t, "old", images+registry+"/b/public\n", 0o600)
+		b.write(t, "none", registry+"/b/public\n", 0o600)
+		var running []string
+		for _, image := range []string{registry + "/a/one", registry + "/b/two:1", registry + "/b/public", registry + "/b/gone", "elsewhere.example.com/b/two"} {
+			running = append(running, image+" "+b.home+"/some folder\n")
+		}
+		b.write(t, "running", strings.Join(running, ""), 0o600)
+		for reads, want := range map[string]string{registry + "/a": "@mark fact needs=" + registry + "/b/two:1 of " + b.home + "/some folder\n", registry + "/b": "@mark fact needs=" + registry + "/a/one of " + b.home + "/some folder\n", "": ""} {
+			if out, status := b.run(t, Logins, "", registry, "", kept, reads); status != 0 || out != "@mark fact login=robot\n"+want {
+				t.Errorf("where %q can be read: status %d, saw %q", reads, status, out)
 			}
 		}
 

@@ -81,7 +81,7 @@ var rules = []rule{
 	{"provision/packaging", "", "", "tests alone"},
 	{"provision/e2e/gitlabtest", "provision/provision/secret github.com/golang-jwt/jwt/v5 " + ssh, "provision/provision provision/steps provision/inventory provision/provision/forge " + client,
 		"a stand-in that shared code with what it tests would share its errors"},
-	{"provision/e2e/lab", ssh + " golang.org/x/net/dns/dnsmessage", "provision/provision provision/steps provision/inventory " + goph,
+	{"provision/e2e/lab", ssh + " golang.org/x/crypto/bcrypt golang.org/x/net/dns/dnsmessage", "provision/provision provision/steps provision/inventory " + goph,
 		"the hosts know nothing of what is done to them"},
 	{"provision/e2e/rehearsal", "provision/templates provision/e2e/gitlabtest provision/e2e/lab provision/inventory provision/provision/secret go.yaml.in/yaml/v3", "provision/provision provision/steps " + client + " " + goph,
 		"it builds the world around the program, and types its commands"},

@@ -6,6 +6,7 @@ package rehearsal
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,8 @@ type World struct {
 	Inventory *inventory.Inventory // as it has to be to work in the lab
 	GitLab    *gitlabtest.GitLab
 	Registry  *lab.Registry
-	Hosts     map[string]*lab.Host // by their names in the inventory
+	Others    map[string]*lab.Registry // by their names in the inventory
+	Hosts     map[string]*lab.Host     // by their names in the inventory
 
 	dir       string
 	token     secret.Value          // of the owner of all groups
@@ -59,7 +61,7 @@ type Options struct {
 // do as the inventory says: keys, tokens and certificates are the lab's own,
 // and IP addresses become names.
 func New(ctx context.Context, l *lab.Lab, inv *inventory.Inventory, o Options) (*World, error) {
-	w := &World{Lab: l, Inventory: inv, Hosts: map[string]*lab.Host{}}
+	w := &World{Lab: l, Inventory: inv, Hosts: map[string]*lab.Host{}, Others: map[string]*lab.Registry{}}
 	var err error
 	if w.dir, err = os.MkdirTemp("/run", "world-"); err != nil {
 		return nil, err
@@ -81,6 +83,9 @@ func (w *World) Close() error {
 	errs := []error{w.GitLab.Close()}
 	if w.Registry != nil {
 		errs = append(errs, w.Registry.Close())
+	}
+	for _, r := range w.Others {
+		errs = append(errs, r.Close())
 	}
 	for _, h := range w.Hosts {
 		errs = append(errs, h.Close())
@@ -255,7 +260,44 @@ func (w *World) startRegistry(ctx context.Context) error {
 			return err
 		}
 	}
+	return w.startOthers(ctx)
+}
+
+// startOthers starts the further registries, each with a CA and a login of its own.
+// Docker Hub cannot be had in the lab, and goes out of the inventory.
+func (w *World) startOthers(ctx context.Context) error {
+	gone := func(r *inventory.Registry) bool { return r.Host == "docker.io" }
+	w.Inventory.Registries = slices.DeleteFunc(w.Inventory.Registries, gone)
+	for _, d := range w.Inventory.Deployments {
+		d.Registries = slices.DeleteFunc(slices.Clone(d.Registries), gone)
+	}
+	for _, r := range w.Inventory.Registries {
+		ca, err := lab.NewCA("the CA of " + r.Name)
+		if err != nil {
+			return err
+		}
+		o := lab.RegistryOptions{Name: r.Host, Address: w.addresses[strings.Split(r.Host, ":")[0]], CA: ca}
+		if r.Credential.Kind == inventory.Named {
+			o.Username, o.Password = r.Credential.Username, rand.Text()
+			if r.Credential.Password, err = w.keep("registry-"+r.Name, secret.New(o.Password)); err != nil {
+				return err
+			}
+		}
+		if w.Others[r.Name], err = w.Lab.NewRegistry(ctx, o); err != nil {
+			return err
+		}
+		r.CA = ca.PEM()
+	}
 	return nil
+}
+
+// PushTo pushes an image to a further registry, with the tag latest if it has none.
+func (w *World) PushTo(ctx context.Context, name string, i lab.Image) error {
+	if i.Tag == "" {
+		i.Tag = "latest"
+	}
+	_, err := w.Others[name].Push(ctx, i, func(context.Context, string) (string, error) { return "the login", nil })
+	return err
 }
 
 func (w *World) projects() []string {
