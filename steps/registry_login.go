@@ -130,7 +130,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, err
 	}
 	var changes []provision.Change
-	if f.Get("loose") != "" && f.Get("login") != "" {
+	if f.Get("loose") != "" && f.Get("login") != "" && s.registry.Name == "" { // it is one file for all
 		changes = append(changes, provision.Change{
 			Verb:   provision.Chmod,
 			Object: fmt.Sprintf("go= ~%s/.docker/config.json", s.user),

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"encoding/xml"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,7 +115,7 @@ func TestOf(t *testing.T) {
 	inv.Registries = []*inventory.Registry{{Name: "hub", Host: "docker.io", Credential: inventory.Credential{Kind: inventory.Named, Username: "puller"}}, {Name: "public", Host: "public.example"}}
 	inv.Deployments[2].Registries = inv.Registries
 	m := access.Of(inv, inv.Deployments)
-	if c := m.Paths[1][5]; fmt.Sprint(c.Lines, c.Stolen) != "[by login reader and docker.io by login puller] all that reader may do there; all that puller may do at docker.io" {
+	if c := m.Paths[1][5]; !slices.Equal(c.Lines, []string{"by login reader", "and docker.io by login puller"}) || c.Stolen != "all that reader may do there; all that puller may do at docker.io" {
 		t.Errorf("of a further registry it says %q, %q", c.Lines, c.Stolen)
 	}
 	var got []string
