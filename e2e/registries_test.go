@@ -73,7 +73,15 @@ func TestRegistries(t *testing.T) {
 	if got := w.sh(t, "web1", `docker ps --format '{{.Image}}' --filter label=com.docker.compose.project=frobnicator | sort`); got != w.Inventory.Registry.Host+"/transmogrify/frobnicator\n"+tools.Host+"/tools/cache:1" {
 		t.Errorf("the images that run are\n%s", got)
 	}
-	w.deploy(t, "app", "2")
+	// A deploy pulls from both.
+	w.push(t, "app", "2")
+	if err := w.PushTo(t.Context(), "tools", lab.Image{Repository: "tools/cache", Tag: "1", Version: "3", Healthy: true}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.CI(t.Context(), w.deployment(t, "app"), ""); err != nil {
+		t.Fatalf("the deploy failed: %v\n%s", err, out)
+	}
+	w.runs(t, "app", "2\n3")
 	logins := func(user string) string {
 		return w.sh(t, "web1", `sed -n 's/^\t\t"\(.*\)": {$/\1/p' "/home/$1/.docker/config.json" | sort | tr '\n' ' '`, user)
 	}
