@@ -25,7 +25,7 @@ printf '%s\n' "$said" | while read -r word value; do
 	esac
 done
 [ -n "$4" ] || return 0
-case $(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null) in
+case $(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q') in
 provision-*) ;;
 *)
 	pulls "${4%%/*}" | while read -r image folder; do
