@@ -116,6 +116,7 @@ func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {
 if [ "$(docker info --format '{{.LiveRestoreEnabled}}')" != true ] && [ -n "$(docker ps --quiet)" ]; then
 	fail 'a container runs by now; restart docker when it may stop: systemctl restart docker'
 fi
+systemctl reset-failed docker.service || : # a fourth start within a minute is refused
 systemctl restart docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }
 `},
 		})
