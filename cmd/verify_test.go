@@ -95,7 +95,7 @@ func TestKeyFile(t *testing.T) {
 func loggedIn(program []byte) []byte {
 	facts := []string{"uid=0", "init=systemd", "free=10000", "has=docker", "has=compose", "has=git", "has=ssh"}
 	if m := regexp.MustCompile(`registry\.example\.com\W+([A-Z2-7]{26})\b`).FindSubmatch(program); m != nil {
-		facts = append(facts, fmt.Sprintf("digest=%x", sha256.Sum256([]byte(string(m[1])+"reader:right"))))
+		facts = append(facts, "login=reader", fmt.Sprintf("digest=%x", sha256.Sum256([]byte(string(m[1])+"reader:right"))))
 	}
 	return sshtest.Bare(facts...)(program)
 }

@@ -186,6 +186,9 @@ func load(t *testing.T, piece string) error {
 func put(whole, over map[string]any) {
 	for section, value := range over {
 		tables, _ := value.(map[string]any)
+		if whole[section] == nil {
+			whole[section] = map[string]any{}
+		}
 		if section == "gitlab" || section == "registry" {
 			maps.Copy(whole[section].(map[string]any), tables)
 			continue

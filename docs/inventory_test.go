@@ -84,6 +84,7 @@ func TestInventoryPage(t *testing.T) {
 			r.table("A credential of your own", "credential = {", s)
 		}
 	}
+	r.table("[registries.NAME]", "[registries.", below(whole, "registries", "*"))
 	r.table("[hosts.NAME]", "[hosts.", below(whole, "hosts", "*"))
 	r.table("[deployments.NAME]", "[deployments.", below(whole, "deployments", "*"))
 	r.table("Variables of a deployment", "# variables", below(whole, "deployments", "*", "variables"))

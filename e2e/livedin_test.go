@@ -55,6 +55,11 @@ func TestLivedIn(t *testing.T) {
 		"ci-key app: authorize the current CI key for app",
 		"ci-key app: update CI variable SSH_AUTH (group transmogrify, environment production) to be raw",
 	)
+	for _, change := range plan {
+		if strings.HasPrefix(change, "unrestricted-keys ") && strings.Contains(change, "pull-key") {
+			t.Errorf("the plan adopts CI's key, and warns of it: %s", change)
+		}
+	}
 	for _, step := range []string{"engine", "service", "docker-group", "repo-key", "deploy-key", "known-hosts", "override", "ci-variables", "containers"} {
 		for _, change := range plan {
 			if kind, _, _ := strings.Cut(change, " "); strings.TrimSuffix(kind, ":") == step {

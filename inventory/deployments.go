@@ -14,7 +14,7 @@ type deploymentTable struct {
 	Deployment
 	overridePath string // of the file, not of this key
 
-	host, hosts, user, directory, environment, variables, override, parameters *node
+	host, hosts, user, directory, environment, variables, override, parameters, registries *node
 }
 
 // A placed is a deployment on one host, with its table.
@@ -41,10 +41,12 @@ func (r *reader) deployments(doc document, inv *Inventory) []*Deployment {
 		hosts = nil // which is a problem already
 	}
 	var all []placed
+	used := map[*Registry]bool{}
 	for _, n := range r.namedTables(doc.deployments, "deployments") {
 		full := r.inherit(r.open(n, &deploymentSection.section), defaults)
 		d := r.deployment(full)
 		d.TokenGroup = cmp.Or(inv.Registry.Group, namespace(d.Project))
+		d.Registries = r.chosen(d.registries, inv.Registries, used)
 		ownParameters := d.parameters
 		if n.own(ownParameters) == n {
 			ownParameters = nil
@@ -77,6 +79,9 @@ func (r *reader) deployments(doc document, inv *Inventory) []*Deployment {
 	}
 	if len(all) > 0 {
 		r.unused(def.parameters, withOverride)
+	}
+	if len(all) > 0 {
+		r.idle(doc, inv.Registries, used)
 	}
 	r.collisions(all, inv)
 

@@ -70,8 +70,8 @@ func TestExampleAlternatives(t *testing.T) {
 	lines := strings.Split(string(text), "\n")
 	for i, line := range lines {
 		m := alternative.FindStringSubmatch(line)
-		if m == nil || m[1] == "ca_file" { // there is no certificate beside the example
-			continue
+		if m == nil || m[1] == "ca_file" || m[1] == "registries" {
+			continue // there is no certificate beside the example; and for the other see TestExampleRegistries
 		}
 		count++
 		with := slices.Clone(lines)
@@ -87,5 +87,30 @@ func TestExampleAlternatives(t *testing.T) {
 	}
 	if count < 10 {
 		t.Errorf("only %d alternatives found", count)
+	}
+}
+
+// The example of a further registry works, once its lines are no comments.
+func TestExampleRegistries(t *testing.T) {
+	text, err := os.ReadFile("example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"[registries.hub]", `host = "docker.io"`, `credential = { username = "reader", password = { env = "HUB_TOKEN" } }`, `registries = ["hub"]`} {
+		before := string(text)
+		text = []byte(strings.Replace(before, "\n# "+line+"\n", "\n"+line+"\n", 1))
+		if before == string(text) {
+			t.Fatalf("the example has no comment %s", line)
+		}
+	}
+	inv, err := Parse("example.toml", text, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := inv.Deployments[0].Registries; len(got) != 1 || got[0] != inv.Registries[0] || got[0].Key() != "https://index.docker.io/v1/" || got[0].Credential.Kind != Named {
+		t.Errorf("the registries are %+v", got)
+	}
+	if got := inv.Deployments[1].Registries; got != nil {
+		t.Errorf("who names none has %+v", got)
 	}
 }

@@ -16,6 +16,7 @@ type shape struct {
 	rule    rule                  // of a string, or of each of a list
 	pattern func() *regexp.Regexp // fits whatever rule lets pass, and often more; an editor can know no more
 	never   func() *regexp.Regexp // fits nothing that rule lets pass
+	none    bool                  // of a list: it may be empty
 	least   int                   // of an integer: the smallest, and the largest
 	most    int
 	absent  any // what is read where the key is absent; nil: nothing

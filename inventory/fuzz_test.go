@@ -77,6 +77,7 @@ func FuzzSecretsStayUnseen(f *testing.F) {
 			"token = %s", "token = \"%s\"", "token = '%s'", "token = [\"%s\"]", "token = { env = \"%s\" }",
 			"token = { command = \"%s\" }", "token = { value = \"%s\" }", "ssh = \"ssh://git:%s@git.example.com\"",
 			"[registry]\ncredential = \"%s\"", "[registry]\ncredential = { password = \"%s\" }",
+			"[registries.hub]\ncredential = \"%s\"", "[registries.hub]\ncredential = { password = \"%s\" }",
 			"[defaults.host]\nbecome_password = \"%s\"",
 		} {
 			_, err := Parse("inventory.toml", []byte("[gitlab]\n"+strings.Replace(place, "%s", secret, 1)), ".")

@@ -18,7 +18,8 @@ import (
 type Inventory struct {
 	Path        string // as given to [Load]
 	GitLab      GitLab
-	Registry    Registry
+	Registry    Registry      // of GitLab, which all deployments have
+	Registries  []*Registry   // further ones, in the order of the file
 	Hosts       []*Host       // in the order of the file; a host may have no deployment
 	Deployments []*Deployment // in the order of the file; one for each host of a deployment
 }
@@ -39,8 +40,10 @@ type SSHServer struct {
 	Port int    // 22 unless the file says otherwise
 }
 
-// Registry is the container registry that the images are pulled from.
+// Registry is a container registry that images are pulled from: that of GitLab,
+// or another one, which has no Group, and whose Credential is Named or none.
 type Registry struct {
+	Name       string // as in [registries.NAME]; "": that of [registry]
 	Host       string // as in the name of an image, with the port if there is one
 	CA         []byte // PEM certificates besides the machine's own; nil: none
 	Credential Credential
@@ -62,6 +65,7 @@ const (
 	GroupAccessToken CredentialKind = "group-access-token" // made for the host; the default
 	DeployToken      CredentialKind = "deploy-token"       // made for the host
 	Named            CredentialKind = "named"              // named by the inventory
+	NoCredential     CredentialKind = ""                   // everybody may read there
 )
 
 // A Host is a machine that things are deployed on.
@@ -128,6 +132,7 @@ type Deployment struct {
 	Logs        int           // how many lines of the logs of a service that failed a deploy prints; 0: none
 	Version     string        // the variable in the compose.yaml that names the version; "": CI cannot ask for one
 	Before      string        // the service that is run to its end before anything is replaced; "": none
+	Registries  []*Registry   // further ones that its user is logged in to, besides [Inventory.Registry]
 	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 

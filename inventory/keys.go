@@ -13,6 +13,7 @@ import (
 type document struct {
 	gitlab      GitLab
 	registry    Registry
+	registries  *node
 	defaults    defaults
 	hosts       *node
 	deployments *node
@@ -24,9 +25,12 @@ var documentSection = fields(section{name: "inventory"},
 	bind("gitlab", "The GitLab that holds the projects and runs the pipelines.",
 		tableOf(gitlabSection, GitLab{SSH: SSHServer{User: "git", Port: 22}, Token: Secret{Env: "GITLAB_TOKEN"}}),
 		func(d *document, g GitLab) { d.gitlab = g }).mustHave(),
-	bind("registry", "The container registry that the images are pulled from.",
+	bind("registry", "The container registry of GitLab, which the images of its projects are pulled from.",
 		tableOf(registrySection, Registry{Credential: Credential{Kind: GroupAccessToken}}),
 		func(d *document, r Registry) { d.registry = r }).mustHave(),
+	bind("registries", "Further container registries, by a name of your choice: [registries.NAME]. A deployment is logged in to those that it names.",
+		asIs(shape{kind: someTables, section: &otherRegistrySection.section}),
+		func(d *document, n *node) { d.registries = n }),
 	bind("defaults", "What every host and every deployment has that does not say otherwise.",
 		tableOf(defaultsSection, defaults{}),
 		func(d *document, all defaults) { d.defaults = all }).orEmpty(),
@@ -76,6 +80,17 @@ var registrySection = fields(section{name: "registry"},
 	bind("group", "The group whose token reads the images. Without it: for each deployment the group that its project lives in.",
 		stringOf(group),
 		func(r *Registry, s string) { r.Group = s }),
+)
+
+var otherRegistrySection = fields(section{name: "another registry", named: true},
+	bind("host", "The registry as it stands in the names of images, with the port if there is one; docker.io for Docker Hub.",
+		stringOf(shape{rule: namedRegistryHost, pattern: pattern(`^[^/@A-Z]+$`)}),
+		func(r *registryTable, s string) { r.Host = s }).must(`write host = "docker.io"`).at(func(r *registryTable) **node { return &r.host }),
+	bind("ca_file", "A file with the certificates of a private CA, in PEM.", certificates,
+		func(r *registryTable, pem []byte) { r.CA = pem }),
+	bind("credential", "The login of the deployments that name the registry. Without it: none, as everybody may read there.",
+		namedCredential,
+		func(r *registryTable, c Credential) { r.Credential = c }),
 )
 
 var credentialSection = fields(section{name: "credential"},
@@ -150,6 +165,9 @@ var deploymentSection = fields(section{name: "deployment", named: true, inherits
 	bind("parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.",
 		asIs(shape{kind: someValues}),
 		func(d *deploymentTable, n *node) { d.parameters = n }),
+	bind("registries", "The further registries that the user of the deployment is logged in to, by their names in [registries.NAME]. Without it: none. Everybody is logged in to the one of [registry].",
+		asIs(shape{kind: aList, pattern: nameForm, none: true}),
+		func(d *deploymentTable, n *node) { d.registries = n }),
 	bind("wait", "How long a deploy waits for every service to be healthy (or to run, where it has no health check), from 1s to 1h. Default: 5m.",
 		parsed(shape{rule: waiting, pattern: pattern(`^\+?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))+$`), absent: "5m"},
 			func(s string) time.Duration { d, _ := time.ParseDuration(s); return d }),

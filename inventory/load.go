@@ -41,7 +41,7 @@ func Parse(name string, data []byte, dir string) (*Inventory, error) {
 func (r *reader) inventory(root *node) *Inventory {
 	var d document
 	documentSection.fill(r.open(root, &documentSection.section), &d)
-	inv := &Inventory{GitLab: d.gitlab, Registry: d.registry}
+	inv := &Inventory{GitLab: d.gitlab, Registry: d.registry, Registries: r.registries(d)}
 	inv.Hosts = r.hosts(d)
 	inv.Deployments = r.deployments(d, inv)
 	return inv
@@ -79,6 +79,17 @@ var credential = form[Credential]{
 		return Credential{Kind: CredentialKind(n.value.(string))}
 	},
 }
+
+// namedCredential is a login of one's own: what is made for the hosts is made in
+// GitLab, and can do nothing but read the images of its registry.
+var namedCredential = form[Credential]{shape{kind: aTable, section: &credentialSection.section}, func(t *table, n *node) Credential {
+	if n.table == nil {
+		// Not repeated: the credential itself may stand here.
+		t.problem(n, "must be a table, not "+n.kind(), `write { username = "…", password = { env = "…" } }; provision makes tokens for the registry of [registry] alone`)
+		return Credential{}
+	}
+	return tableOf(credentialSection, Credential{Kind: Named}).read(t, n)
+}}
 
 // hostKeys are public keys, of which the comments are cut.
 var hostKeys = func() form[[]string] {

@@ -38,7 +38,7 @@ func TestNotUTF8(t *testing.T) {
 // A byte order mark, as Windows writes it, moves no place.
 func TestByteOrderMark(t *testing.T) {
 	_, err := Parse("inventory.toml", []byte("\ufeffx = 1\n"+base), ".")
-	if want := "inventory.toml:1:1: x: is unknown; known are gitlab, registry, defaults, hosts, deployments"; err == nil || err.Error() != want {
+	if want := "inventory.toml:1:1: x: is unknown; known are gitlab, registry, registries, defaults, hosts, deployments"; err == nil || err.Error() != want {
 		t.Errorf("error is %v, not %s", err, want)
 	}
 }

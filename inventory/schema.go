@@ -78,7 +78,11 @@ func (f shape) schema() *schema {
 	word := f.word()
 	switch f.kind {
 	case aList:
-		return &schema{Type: "array", Items: word, MinItems: 1, UniqueItems: true}
+		list := &schema{Type: "array", Items: word, MinItems: 1, UniqueItems: true}
+		if f.none {
+			list.MinItems = 0
+		}
+		return list
 	case anArgv:
 		return &schema{Type: "array", Items: word, MinItems: 1}
 	case aBool:

@@ -46,6 +46,7 @@ const (
 	Generate     Verb = "generate"
 	Install      Verb = "install"
 	Remove       Verb = "remove"
+	Restart      Verb = "restart"
 	Restore      Verb = "restore"
 	Revoke       Verb = "revoke"
 	Set          Verb = "set"
@@ -60,7 +61,7 @@ const (
 func Verbs() []Verb {
 	return []Verb{
 		Add, Authorize, Chmod, Clone, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
-		Install, Remove, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
+		Install, Remove, Restart, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"provision/e2e/needs"
+	"provision/inventory"
 )
 
 func TestInstallScript(t *testing.T) {
 	needs.Root(t)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := registryCA{"registry.example.com:5050", "-----BEGIN\n"}
+		step := registryCA{inventory.Registry{Host: "registry.example.com:5050", CA: []byte("-----BEGIN\n")}, true}
 		file := filepath.Join(s.dir, "etc/docker/certs.d/registry.example.com:5050/provision.crt")
 		const summary = "install /etc/docker/certs.d/registry.example.com:5050/provision.crt (CA certificate of registry.example.com:5050)"
 		for name, spoil := range map[string]func() error{
@@ -39,7 +40,7 @@ func TestInstallScript(t *testing.T) {
 			if err != nil || info.Mode().Perm() != 0o644 || info.Sys().(*syscall.Stat_t).Uid != 0 {
 				t.Errorf("%s: %v, %v", name, info, err)
 			}
-			if text, _ := os.ReadFile(file); string(text) != step.pem {
+			if text, _ := os.ReadFile(file); string(text) != string(step.registry.CA) {
 				t.Errorf("%s: %q", name, text)
 			}
 			if done, err := s.one(t, step); err != nil || done != nil {

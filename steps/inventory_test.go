@@ -22,7 +22,7 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"plain": func(*inventory.Inventory, *Given) {},
 	"named-credential": func(inv *inventory.Inventory, given *Given) {
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
-		given.RegistryPassword = secret.New("hunter2")
+		given.RegistryPasswords = map[string]secret.Value{"": secret.New("hunter2")}
 	},
 	"named-credential-without-salt": func(inv *inventory.Inventory, given *Given) {
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
@@ -57,6 +57,21 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"deploys": func(inv *inventory.Inventory, _ *Given) {
 		d := inv.Deployments[0]
 		d.Wait, d.Rollback, d.KeepImages, d.Logs, d.Version, d.Before = 2*time.Minute, true, 3, 30, "TAG", "migrate"
+	},
+	"registries": func(inv *inventory.Inventory, given *Given) {
+		inv.Registries = []*inventory.Registry{
+			{Name: "hub", Host: "docker.io", Credential: inventory.Credential{Kind: inventory.Named, Username: "robot"}},
+			{Name: "proxy", Host: "git.example.com:443", CA: []byte("-----BEGIN CERTIFICATE-----\n"), Credential: inventory.Credential{Kind: inventory.Named, Username: "proxy"}},
+			{Name: "public", Host: "public.example.com", CA: []byte("-----BEGIN CERTIFICATE-----\n")},
+		}
+		other := *inv.Deployments[0]
+		other.Name, other.Directory, other.Scope, other.Registries = "another", "another", "staging", inv.Registries[1:]
+		inv.Deployments[0].Registries = inv.Registries[:1]
+		inv.Deployments = append(inv.Deployments, &other)
+		given.RegistryPasswords = map[string]secret.Value{"hub": secret.New("hunter2"), "proxy": secret.New("hunter3")}
+	},
+	"registries-unnamed": func(inv *inventory.Inventory, _ *Given) {
+		inv.Registries = []*inventory.Registry{{Name: "hub", Host: "docker.io", Credential: inventory.Credential{Kind: inventory.Named, Username: "robot"}}}
 	},
 	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
 		other := *inv.Deployments[0]

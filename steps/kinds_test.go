@@ -21,12 +21,12 @@ func TestKinds(t *testing.T) {
 	plans, removals := fixturesOf(t, "plan"), fixturesOf(t, "remove")
 	for _, k := range kinds() {
 		w := targets(inv, inv.Hosts[0], inv.Deployments, given)[0]
-		name := kindOf(k.step(w))
+		name := kindOf(k.steps(w)[0])
 		if (k.undo == nil) == (k.stays == "") {
 			t.Errorf("%s: it is either undone, or says why not: %q", name, k.stays)
 		}
 		if k.undo != nil {
-			if got := kindOf(k.undo(w)); got != name {
+			if got := kindOf(k.undo(w)[0]); got != name {
 				t.Errorf("%s is undone as %s", name, got)
 			}
 			if removals[name] == 0 {
@@ -104,7 +104,7 @@ func TestKindsAreAll(t *testing.T) {
 	listed := map[string]bool{"undo": true}
 	inv, given := inventoryOf(t, "")
 	for _, k := range kinds() {
-		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])
+		s := k.steps(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])[0]
 		listed[reflect.TypeOf(s).Name()] = true
 	}
 	files, err := filepath.Glob("*.go")

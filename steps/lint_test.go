@@ -102,7 +102,7 @@ func everyScript(t *testing.T) []namedScript {
 	add("logs", Logs(handed, LogsQuery{}))
 	inv, given := inventoryOf(t, "")
 	for _, k := range kinds() { // and of those that are only undone, or only look
-		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])
+		s := k.steps(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])[0]
 		add("look "+s.Name(), s.Probe().Script)
 	}
 	return scripts

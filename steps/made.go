@@ -9,11 +9,12 @@ package steps
 //   - a line of known_hosts: the comment at its end
 //   - a clone: provision.deployment in its configuration; and for the
 //     compose.override.yaml in any clone provision.override, its digest
-//   - the login to a registry: its user name
+//   - the login to a registry: its user name, or that it is the one of the inventory
 //   - files of root: their place
 //
 // What is changed, and cannot carry a mark, is the account of somebody else's
-// user. There the old value is kept first, in /etc/provision/made/USER. What
+// user. There the old value is kept first, in /etc/provision/made/USER. So is a login
+// to a registry that ours takes the place of, in the home of the user. What
 // has no mark is left alone; so are installed packages and the group docker.
 const (
 	madeBy   = "made by provision"

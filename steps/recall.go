@@ -39,9 +39,9 @@ func (recall) Plan(provision.Facts) ([]provision.Change, error) { return nil, ni
 // Recalled makes a deployment of what a host knows of it, for [Remove]: the
 // user, the directory, and by its clone the project. Where in GitLab its
 // variables are, nobody knows any more: they are looked for in the project and
-// in its group. It returns nil where the host does not carry it.
+// in its group. Nor does anybody know its registries: they may be all. It returns nil where the host does not carry it.
 func Recalled(inv *inventory.Inventory, host *inventory.Host, name string, f provision.Facts) *inventory.Deployment {
-	d := &inventory.Deployment{Name: name, Host: host, User: f.Get("user"), Directory: f.Get("directory"), TokenGroup: inv.Registry.Group}
+	d := &inventory.Deployment{Name: name, Host: host, User: f.Get("user"), Directory: f.Get("directory"), TokenGroup: inv.Registry.Group, Registries: inv.Registries}
 	if d.User == "" || d.Directory == "" {
 		return nil
 	}

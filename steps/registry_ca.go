@@ -2,49 +2,58 @@ package steps
 
 import (
 	"path"
+	"strings"
 
+	"provision/inventory"
 	"provision/provision"
 )
 
-// registryCA wants Docker to trust the private CA of the registry. Docker
+// registryCA wants Docker to trust the private CA of a registry. Docker
 // reads every .crt file of that folder, so one of our own name leaves others
 // alone (docs.docker.com, "Verify repository client with certificates").
 type registryCA struct {
-	registry string
-	pem      string
+	registry inventory.Registry
+	needed   bool // by the deployment
 }
 
-func registryCAOf(t target) registryCA {
-	return registryCA{t.inv.Registry.Host, string(t.inv.Registry.CA)}
+// registryCAsOf returns the CA of each registry.
+func registryCAsOf(t target) []registryCA {
+	all := []registryCA{{t.inv.Registry, true}}
+	for _, r := range t.inv.Registries {
+		all = append(all, registryCA{*r, pullsFrom(t.deployment, *r)})
+	}
+	return all
 }
 
-func (s registryCA) wanted() bool { return s.pem != "" }
+func (s registryCA) wanted() bool { return s.needed && s.registry.CA != nil }
 
-func (registryCA) Name() string { return "registry-ca" }
+func (s registryCA) Name() string { return strings.TrimSpace("registry-ca " + s.registry.Name) }
 
-func (s registryCA) file() string { return "/etc/docker/certs.d/" + s.registry + "/provision.crt" }
+func (s registryCA) file() string { return "/etc/docker/certs.d/" + s.registry.Host + "/provision.crt" }
 
 func (s registryCA) Probe() provision.Probe {
 	return provision.Probe{Script: digestOf(s.file())}
 }
 
 func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("file") == fileFact(s.pem, "644") {
+	if f.Get("file") == fileFact(string(s.registry.CA), "644") {
 		return nil, nil
 	}
 	return []provision.Change{{
 		Verb:   provision.Install,
 		Object: s.file(),
-		Remark: "(CA certificate of " + s.registry + ")",
-		Do:     install(s.file(), s.pem, "644"),
+		Remark: s.remark(),
+		Do:     install(s.file(), string(s.registry.CA), "644"),
 	}}, nil
 }
+
+func (s registryCA) remark() string { return "(CA certificate of " + s.registry.Host + ")" }
 
 // undo removes the certificate, where nobody needs it.
 func (s registryCA) undo(t target) undo {
 	script := provision.Script{Args: []string{s.file()}, Text: lookAtCarried + lookAtEmpty + digestOf("").Text}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
-		if len(t.others(f)) > 0 {
+		if t.othersNeed(f, s.registry) || !s.needed {
 			return nil, nil
 		}
 		if f.Get("file") == "" {
@@ -53,6 +62,6 @@ func (s registryCA) undo(t target) undo {
 			}
 			return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "empty directory " + path.Dir(s.file())}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 		}
-		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: s.file(), Remark: "(CA certificate of " + s.registry + ")"}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: s.file(), Remark: s.remark()}, removeFile, s.file(), "/etc/docker/certs.d")}, nil
 	}}
 }

@@ -60,7 +60,7 @@ func undoings(targets []target) []undo {
 				continue
 			}
 			for _, t := range targets {
-				all = append(all, k.undo(t))
+				all = append(all, k.undo(t)...)
 			}
 		}
 	}
@@ -99,6 +99,19 @@ done
 // others returns the names of the other deployments that the host carries.
 func (t target) others(f provision.Facts) []string {
 	return slices.DeleteFunc(slices.Clone(f["carried"]), func(other string) bool { return other == t.deployment.Name })
+}
+
+// othersNeed tells whether another deployment that the host carries may pull from
+// a registry. Of those that the inventory does not name, nobody knows.
+func (t target) othersNeed(f provision.Facts, r inventory.Registry) bool {
+	return slices.ContainsFunc(t.others(f), func(name string) bool {
+		for _, d := range t.inv.On(t.host) {
+			if d.Name == name {
+				return pullsFrom(d, r)
+			}
+		}
+		return true
+	})
 }
 
 // asUser and asRoot have a change made by a script.

@@ -3,6 +3,7 @@ package steps
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -47,21 +48,26 @@ func AuthorizedKey(d *inventory.Deployment) File {
 }
 
 // RegistryLogin is the config.json of a user who has none yet, with words for
-// the credential. In one that is there, only the login changes.
+// the credentials. In one that is there, only the logins change.
 func RegistryLogin(inv *inventory.Inventory, d *inventory.Deployment) File {
-	name, password := loginPrefix+"ID", "TOKEN"
-	switch c := inv.Registry.Credential; c.Kind {
-	case inventory.DeployToken:
-		name = deployTokenPrefix + "ID"
-	case inventory.Named:
-		name, password = c.Username, "PASSWORD"
+	var logins []string
+	for _, s := range registryLoginsOf(target{inv: inv, host: d.Host, deployment: d}) {
+		if !s.needed {
+			continue
+		}
+		name, password := loginPrefix+"ID", "TOKEN"
+		switch c := s.registry.Credential; c.Kind {
+		case inventory.DeployToken:
+			name = deployTokenPrefix + "ID"
+		case inventory.Named:
+			name, password = c.Username, "PASSWORD"
+		}
+		auth, err := json.Marshal(fmt.Sprintf("base64 of %s:%s", name, password))
+		if err != nil {
+			panic(err) // a string
+		}
+		logins = append(logins, fmt.Sprintf("\t\t%q: {\n\t\t\t\"auth\": %s\n\t\t}", s.registry.Key(), auth))
 	}
-	auth, err := json.Marshal(fmt.Sprintf("base64 of %s:%s", name, password))
-	if err != nil {
-		panic(err) // a string
-	}
-	return File{
-		"~" + d.User + "/.docker/config.json",
-		fmt.Sprintf("{\n\t\"auths\": {\n\t\t%q: {\n\t\t\t\"auth\": %s\n\t\t}\n\t}\n}\n", inv.Registry.Host, auth),
-	}
+	slices.Reverse(logins) // each is put before the others
+	return File{"~" + d.User + "/.docker/config.json", "{\n\t\"auths\": {\n" + strings.Join(logins, ",\n") + "\n\t}\n}\n"}
 }

@@ -22,7 +22,8 @@ func kinds() []kind {
 		stays(engineOf, "other programs may need the packages"),
 		stays(serviceOf, "other containers may need Docker"),
 		stays(dockerGroupOf, "other users may be in the group"),
-		undone(registryCAOf, rootFiles),
+		undoneEach(registryCAsOf, rootFiles),
+		undone(dockerCAOf, rootFiles),
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
@@ -31,7 +32,7 @@ func kinds() []kind {
 		undone(repoKeyOf, homeFiles),
 		undone(deployKeyOf, inGitLab),
 		stays(repoKeySwitchOf, "what it leaves goes with the key pair, see repo-key"),
-		undone(registryLoginOf, inGitLab),
+		undoneEach(registryLoginsOf, inGitLab),
 		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
@@ -52,9 +53,9 @@ func kinds() []kind {
 
 // Given is what the steps need and the inventory only refers to.
 type Given struct {
-	// RegistryPassword is the password of a named registry credential; else
-	// the zero Value.
-	RegistryPassword secret.Value
+	// RegistryPasswords has the passwords of named credentials by the names of
+	// their registries, "" for the one of GitLab. Without one, nobody logs in there.
+	RegistryPasswords map[string]secret.Value
 
 	// Salt makes digests of one run worthless elsewhere. Without one, no
 	// digest of a secret leaves the host.
@@ -107,6 +108,18 @@ type target struct {
 	probing bool // the steps are there for their probes only: see verifyScript
 }
 
+// ofUser returns the deployments on the host that have the user of this one,
+// whatever the run is about. This one is among them.
+func (t target) ofUser() []*inventory.Deployment {
+	all := []*inventory.Deployment{t.deployment}
+	for _, d := range t.inv.On(t.host) {
+		if d.User == t.deployment.User && d.Name != t.deployment.Name {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // targets returns a target for each deployment.
 func targets(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []target {
 	var targets []target
@@ -118,8 +131,8 @@ func targets(inv *inventory.Inventory, host *inventory.Host, deployments []*inve
 
 // A kind is one kind of step.
 type kind struct {
-	step  func(target) provision.Step
-	undo  func(target) undo // nil: see stays
+	steps func(target) []provision.Step // mostly one
+	undo  func(target) []undo           // nil: see stays
 	stage stage
 	stays string // why nothing is undone
 }
@@ -136,29 +149,46 @@ type removable interface {
 
 // undone is the kind of a step that [Remove] undoes.
 func undone[S removable](step func(target) S, in stage) kind {
-	return kind{
-		step:  func(t target) provision.Step { return step(t) },
-		undo:  func(t target) undo { return step(t).undo(t) },
-		stage: in,
+	return undoneEach(func(t target) []S { return []S{step(t)} }, in)
+}
+
+// undoneEach is undone for several steps of a target.
+func undoneEach[S removable](steps func(target) []S, in stage) kind {
+	k := kind{stage: in}
+	k.steps = func(t target) []provision.Step {
+		var all []provision.Step
+		for _, s := range steps(t) {
+			all = append(all, s)
+		}
+		return all
 	}
+	k.undo = func(t target) []undo {
+		var all []undo
+		for _, s := range steps(t) {
+			all = append(all, s.undo(t))
+		}
+		return all
+	}
+	return k
 }
 
 // stays is the kind of a step that [Remove] leaves as it is.
 func stays[S provision.Step](step func(target) S, because string) kind {
-	return kind{step: func(t target) provision.Step { return step(t) }, stays: because}
+	return kind{steps: func(t target) []provision.Step { return []provision.Step{step(t)} }, stays: because}
 }
 
 // An optional step is not wanted of every deployment.
 type optional interface{ wanted() bool }
 
-// wanted adds the step of a target to others, unless it is not wanted, or there
-// already: the deployments of one user have some in common.
+// wanted adds the steps of a target to others, but for those that are not wanted,
+// or there already: the deployments of one user have some in common.
 func (k kind) wanted(steps []provision.Step, t target) []provision.Step {
-	s := k.step(t)
-	if o, ok := s.(optional); ok && !o.wanted() {
-		return steps
+	for _, s := range k.steps(t) {
+		if o, ok := s.(optional); !ok || o.wanted() {
+			steps = addStep(steps, s)
+		}
 	}
-	return addStep(steps, s)
+	return steps
 }
 
 func addStep(steps []provision.Step, s provision.Step) []provision.Step {

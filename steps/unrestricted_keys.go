@@ -1,27 +1,62 @@
 package steps
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 
+	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
 	"provision/provision/visible"
 )
 
 // unrestrictedKeys tells which keys of a deploy user have no forced command. They stay:
 // somebody may want them. But who has one is root, by way of the docker group.
-type unrestrictedKeys struct{ user string }
+//
+// Of the key that CI holds nothing is told: its line gets a forced command, see
+// ciKey.
+type unrestrictedKeys struct {
+	user string
+	ci   []ci // of all deployments of the user
+}
 
-func unrestrictedKeysOf(t target) unrestrictedKeys { return unrestrictedKeys{t.deployment.User} }
+func unrestrictedKeysOf(t target) unrestrictedKeys {
+	s := unrestrictedKeys{user: t.deployment.User}
+	for _, d := range t.ofUser() {
+		s.ci = append(s.ci, ciOf(d))
+	}
+	return s
+}
 
 func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
 
 func (s unrestrictedKeys) Scope() provision.Scope { return provision.Scope{User: s.user} }
 
 func (s unrestrictedKeys) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}}
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}, Ask: s.ask}
+}
+
+// ask reports the public halves of the keys that CI holds, as far as it is known.
+func (s unrestrictedKeys) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	facts := provision.Facts{}
+	for _, c := range s.ci {
+		for _, owner := range c.owners {
+			variables, err := f.Variables(ctx, owner)
+			if err != nil && !notThere(err) {
+				return nil, err
+			}
+			v, _ := c.find(variables, inventory.CIKeyVariable)
+			if text, err := v.Value.Reveal(); err == nil {
+				if public, err := publicHalf(text); err == nil {
+					facts.Add("held", public)
+				}
+			}
+		}
+	}
+	return facts, nil
 }
 
 func (s unrestrictedKeys) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -37,6 +72,9 @@ func (s unrestrictedKeys) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) }) {
 			continue // it opens a gate, whatever else is wrong with it: see ciKey
+		}
+		if slices.ContainsFunc(f["held"], func(public string) bool { return hasKey(line, public) }) {
+			continue
 		}
 		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + visible.String(comment))
 		notes = append(notes, provision.Note("unrestricted key in ~%s/.ssh/authorized_keys (no forced command): %s", s.user, name).WithHint("remove its line, if nobody needs it"))

@@ -1,13 +1,15 @@
 # json look HOST FILE: prints what a Docker config.json says about the logins
-# of HOST: "store NAME", "helper NAME", "auth VALUE". Fails if it is not JSON,
-# or says the same thing twice.
+# of HOST: "store NAME", "helper NAME", "auth VALUE", and "other" where there is
+# a login in another form. Fails if it is not JSON, or says the same thing twice.
 #
-# json login HOST FILE: prints the file with another login for HOST, which
-# comes on standard input, encoded as Docker does; every byte that is not about
+# json entry HOST FILE: prints the login of HOST as it stands there.
+#
+# json put HOST FILE: prints the file with another login for HOST, which
+# comes on standard input as it is to stand there; every byte that is not about
 # that login stays. An empty FILE is a new one.
 #
 # json logout HOST FILE: prints the file without the login of HOST, as it was
-# before json login; nothing at all if that was a new one.
+# before json put; nothing at all if that was a new one.
 json() {
 	[ "$(tr -d '\000' <"$3" | cksum)" = "$(cksum <"$3")" ] || return 1 # awk may read past a NUL byte
 	awk -v mode="$1" -v host="$2" -v newline="$([ -n "$(tail -c 1 "$3")" ] || echo yes)" '
@@ -62,13 +64,12 @@ json() {
 		else { a = to[before[path]]; b = to[path] }
 		splice(a, b, "")
 	}
-	FILENAME == "-" { login = login $0; next }
+	FILENAME == "-" { entry = entry more $0; more = "\n"; next }
 	{ s = s sep $0; sep = "\n" }
 	END {
-		entry = "{\n\t\t\t\"auth\": \"" login "\"\n\t\t}"
 		p = 1; space()
 		if (at() == "") {
-			if (mode == "login") printf "{\n\t\"auths\": {\n\t\t\"%s\": %s\n\t}\n}\n", host, entry
+			if (mode == "put") printf "{\n\t\"auths\": {\n\t\t\"%s\": %s\n\t}\n}\n", host, entry
 			exit
 		}
 		value(""); space()
@@ -78,6 +79,11 @@ json() {
 			if ("\001credsStore" in string) print "store " string["\001credsStore"]
 			if (("\001credHelpers\001" host) in string) print "helper " string["\001credHelpers\001" host]
 			if ((ours "\001auth") in string) print "auth " string[ours "\001auth"]
+			if (string[ours "\001auth"] == "" && string[ours "\001identitytoken"] string[ours "\001registrytoken"] string[ours "\001username"] != "") print "other"
+			exit
+		}
+		if (mode == "entry") {
+			if (ours in from) print substr(s, from[ours], to[ours] - from[ours])
 			exit
 		}
 		if (newline) s = s "\n"

@@ -41,7 +41,7 @@ func logInto(t *testing.T, b *box, texts []string) [][]byte {
 	out, status := b.sh(t, json+`
 i=0
 while [ -e "config$i" ]; do
-	printf 'bG9n\naW4=\n' | json login `+registry+` "config$i" >"out$i" || echo refused >"refused$i"
+	printf '{\n\t\t\t"auth": "bG9naW4="\n\t\t}' | json put `+registry+` "config$i" >"out$i" || echo refused >"refused$i"
 	i=$((i + 1))
 done`)
 	if status != 0 || out != "" {

@@ -1,5 +1,6 @@
-# $1 is the registry; the secret is the user name there, and on the next line
-# the password.
+# $1 is the registry, $2 what stands for it in config.json; $3 is the folder where the
+# login is kept that stands there, or empty where that one is not kept. The secret is
+# the user name there, and on the next line the password.
 #
 # Docker itself would rewrite config.json and drop what it does not know, so it
 # logs in with a configuration of its own, and only the login is taken over.
@@ -20,19 +21,39 @@ rm -rf .docker/login.?????? # of a run that was killed
 trial=$(mktemp -u .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
 mkdir -m 700 "$trial"
-printf '{"auths": {"%s": {"auth": ""}}}' "$1" >"$trial/config.json"
+printf '{"auths": {"%s": {"auth": ""}}}' "$2" >"$trial/config.json"
 password | within 30 env "DOCKER_CONFIG=$PWD/$trial" docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
 	[ "$?" != 124 ] || echo 'docker login has not answered within 30 s'
 	cat "$trial/said"
 	exit 1
 }
 
+if [ -n "$3" ]; then
+	lost=$(pulls "$1" | while read -r image folder; do
+		if ! can "$trial" "$image" && can .docker "$image"; then
+			printf '%s of %s' "$image" "$folder"
+			break
+		fi
+	done)
+	[ -z "$lost" ] || fail "the new login cannot read $lost, and the one that is there can: that one stays"
+	json entry "$2" "$file" >"$trial/kept"
+fi
+
 {
-	printf '%s:' "$name"
-	password | tr -d '\n'
-} | base64 | tr -d '\n' | json login "$1" "$file" >"$trial/new" ||
+	printf '{\n\t\t\t"auth": "'
+	{
+		printf '%s:' "$name"
+		password | tr -d '\n'
+	} | base64 | tr -d '\n'
+	printf '"\n\t\t}'
+} | json put "$2" "$file" >"$trial/new" ||
 	fail '.docker/config.json is not valid JSON; mend it or move it away'
 [ -s "$trial/new" ] || fail '.docker/config.json could not be written'
 chmod 600 "$trial/new"
 [ "$(sum)" = "$before" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
+if [ -s "$trial/kept" ]; then
+	chmod 600 "$trial/kept"
+	[ -d "$3" ] || mkdir -m 700 "$3"
+	mv -f "$trial/kept" "$3/$1"
+fi
 mv -f "$trial/new" "$config"

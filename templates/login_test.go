@@ -57,7 +57,7 @@ func TestLogin(t *testing.T) {
 			} else {
 				config = ""
 			}
-			if out, status := b.run(t, Login, user+"\n"+password, registry); status != 0 || out != "" {
+			if out, status := b.run(t, Login, user+"\n"+password, registry, registry, ""); status != 0 || out != "" {
 				t.Fatalf("status %d, said %s", status, out)
 			}
 			b.checkCalled(t)
@@ -78,7 +78,7 @@ func TestLogin(t *testing.T) {
 			// What was written is what the look sees.
 			sum := sha256.Sum256([]byte("salt" + user + ":" + password))
 			seen := "@mark fact login=" + user + "\n@mark fact digest=" + hex.EncodeToString(sum[:]) + "\n"
-			if out, status := b.run(t, Logins, "", registry, "salt"); out != seen || status != 0 {
+			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != seen || status != 0 {
 				t.Errorf("status %d, saw %q, want %q", status, out, seen)
 			}
 		}
@@ -130,7 +130,7 @@ func TestLoginRefuses(t *testing.T) {
 					tt.prepare(t, b, config)
 				}
 				before, _ := os.Lstat(config)
-				out, status := b.run(t, Login, user+"\n"+password, registry)
+				out, status := b.run(t, Login, user+"\n"+password, registry, registry, "")
 				for _, name := range []string{"flock", "chmod"} {
 					os.Remove(filepath.Join(b.bin, name))
 				}
@@ -164,14 +164,15 @@ func TestLogins(t *testing.T) {
 		{`{"auths":{"` + registry + `":{"auth":""}}}`, "@mark fact login=\n@mark fact digest=" + hexSum("salt") + "\n"},
 		{`{"auths":{"` + registry + `":{"auth":"` + base64.StdEncoding.EncodeToString([]byte("u:p:q")) + `"}}}`,
 			"@mark fact login=u\n@mark fact digest=" + hexSum("saltu:p:q") + "\n"},
+		{`{"auths":{"` + registry + `":{"identitytoken":"x"}}}`, "@mark fact other=yes\n"},
 	}
 	eachShell(t, func(t *testing.T, b *box) {
-		if out, status := b.run(t, Logins, "", registry, "salt"); out != "" || status != 0 {
+		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != "" || status != 0 {
 			t.Errorf("nothing there: status %d, saw %q", status, out)
 		}
 		for _, tt := range tests {
 			b.write(t, ".docker/config.json", tt.config, 0o600)
-			if out, status := b.run(t, Logins, "", registry, "salt"); out != tt.want || status != 0 {
+			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != tt.want || status != 0 {
 				t.Errorf("%s: status %d, saw %q, want %q", tt.config, status, out, tt.want)
 			}
 		}
@@ -179,8 +180,133 @@ func TestLogins(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(b.home, ".docker/config.json"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, status := b.run(t, Logins, "", registry, "salt"); out != "" || status != 0 {
+		if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != "" || status != 0 {
 			t.Errorf("a FIFO: status %d, saw %q", status, out)
+		}
+	})
+}
+
+// A login of people is kept beside ours, and comes back when ours goes, to the byte.
+func TestKeepsLogin(t *testing.T) {
+	const (
+		folder = ".docker/before-provision"
+		kept   = folder + "/" + registry
+	)
+	entry := func(text string) string {
+		return `{"x": 1, "auths":{"o":{"auth":"b"} , "` + registry + `" :` + text + ` , "p":{}} }`
+	}
+	eachShell(t, func(t *testing.T, b *box) {
+		// Docker runs what the files running say. Logged in anew, it reads the images of
+		// the file new; with the login that is there, those of the file old.
+		b.stub(t, "docker", `case $1 in
+ps) [ ! -e "$HOME/down" ] || exit 1; cat "$HOME/running" ;;
+manifest)
+	login=old
+	case $DOCKER_CONFIG in */login.*) login=new ;; */none) login=none ;; esac
+	grep -qxF "$3" "$HOME/$login"
+	;;
+*) cat >/dev/null ;;
+esac`)
+		images := registry + "/a/one\n" + registry + "/b/two:1\n"
+		for _, theirs := range []string{`{"auth":"cm9ib3Q6eA=="}`, "{ \"identitytoken\" : \"x\",\n  \"auth\":\"\" }"} {
+			for _, tt := range []struct{ name, running, old, new, says string }{
+				{"nothing runs", "", images, images, ""},
+				{"all can be read", registry + "/a/one " + b.home + "/one\n", images, images, ""},
+				{"what of others cannot", registry + "/b/two:1 /home/alice/two\n", images, registry + "/a/one\n", ""},
+				{"what is elsewhere cannot", "elsewhere.example.com/b/two " + b.home + "/two\n", images, "", ""},
+				{"nobody can", registry + "/gone " + b.home + "/two\n", images, images, ""},
+				{"Docker is down", "down", images, "", ""},
+				{"one cannot be read", registry + "/a/one " + b.home + "/one\n" + registry + "/b/two:1 " + b.home + "/two of mine\n", images, registry + "/a/one\n",
+					"the new login cannot read " + registry + "/b/two:1 of " + b.home + "/two of mine, and the one that is there can: that one stays\n"},
+			} {
+				b.clear(t)
+				before := entry(theirs)
+				b.write(t, ".docker/config.json", before, 0o640)
+				b.write(t, "old", tt.old, 0o600)
+				b.write(t, "new", tt.new, 0o600)
+				b.write(t, "running", tt.running, 0o600)
+				if tt.running == "down" {
+					b.write(t, "down", "", 0o600)
+				}
+				out, status := b.run(t, Login, user+"\n"+password, registry, registry, folder)
+				if tt.says != "" {
+					if status != 1 || out != tt.says || b.read(t, ".docker/config.json") != before || b.names(t, ".docker") != "config.json" {
+						t.Errorf("%s: status %d, said %s; .docker has %s", tt.name, status, out, b.names(t, ".docker"))
+					}
+					continue
+				}
+				if status != 0 || out != "" {
+					t.Fatalf("%s: status %d, said %s", tt.name, status, out)
+				}
+				if got := b.read(t, kept); got != theirs+"\n" || b.mode(t, kept) != 0o600 || b.mode(t, folder) != 0o700 {
+					t.Errorf("%s: kept %q with mode %o in %o", tt.name, got, b.mode(t, kept), b.mode(t, folder))
+				}
+				if out, _ := b.run(t, Logins, "", registry, "", kept, registry+"/a"); out != "@mark fact kept=yes\n@mark fact login="+user+"\n" {
+					t.Errorf("%s: saw %q", tt.name, out)
+				}
+				if out, status := b.run(t, Logout, "", registry, user, kept); status != 0 || out != "" {
+					t.Fatalf("%s: status %d, said %s", tt.name, status, out)
+				}
+				if got := b.read(t, ".docker/config.json"); got != before || b.names(t, ".docker") != "config.json" {
+					t.Errorf("%s: %q became %q; .docker has %s", tt.name, before, got, b.names(t, ".docker"))
+				}
+			}
+		}
+
+		// What needs their login is seen, unless everybody can read it, or nobody.
+		b.clear(t)
+		b.write(t, ".docker/config.json", entry(`{"auth":"cm9ib3Q6eA=="}`), 0o600)
+		b.write(t, "old", images+registry+"/b/public\n", 0o600)
+		b.write(t, "none", registry+"/b/public\n", 0o600)
+		var running []string
+		for _, image := range []string{registry + "/a/one", registry + "/b/two:1", registry + "/b/public", registry + "/b/gone", "elsewhere.example.com/b/two"} {
+			running = append(running, image+" "+b.home+"/some folder\n")
+		}
+		b.write(t, "running", strings.Join(running, ""), 0o600)
+		for reads, want := range map[string]string{registry + "/a": "@mark fact needs=" + registry + "/b/two:1 of " + b.home + "/some folder\n", registry + "/b": "@mark fact needs=" + registry + "/a/one of " + b.home + "/some folder\n", "": ""} {
+			if out, status := b.run(t, Logins, "", registry, "", kept, reads); status != 0 || out != "@mark fact login=robot\n"+want {
+				t.Errorf("where %q can be read: status %d, saw %q", reads, status, out)
+			}
+		}
+
+		// Where there is none, none is kept.
+		for _, config := range []string{"-", "{}", entry(`{"auth":"cm9ib3Q6eA=="}`)} {
+			b.clear(t)
+			b.write(t, "running", "", 0o600)
+			keep := folder
+			if config != "-" {
+				b.write(t, ".docker/config.json", config, 0o600)
+			}
+			if strings.Contains(config, registry) {
+				keep = "" // it is ours, and nobody wants it back
+			}
+			if out, status := b.run(t, Login, user+"\n"+password, registry, registry, keep); status != 0 || b.names(t, ".docker") != "config.json" {
+				t.Errorf("%s: status %d, said %s; .docker has %s", config, status, out, b.names(t, ".docker"))
+			}
+		}
+	})
+}
+
+// The login of Docker Hub stands under another name than the one of its images.
+func TestLoginHub(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stub(t, "docker", `cat >/dev/null; printf '%s\n' "$@" >"$HOME/argv"; cat "$DOCKER_CONFIG/config.json" >"$HOME/seed"`)
+		const hub = "https://index.docker.io/v1/"
+		b.clear(t)
+		if out, status := b.run(t, Login, user+"\n"+password, "docker.io", hub, ""); status != 0 || out != "" {
+			t.Fatalf("status %d, said %s", status, out)
+		}
+		if got := b.read(t, "argv"); !strings.HasSuffix(got, "\ndocker.io\n") {
+			t.Errorf("docker was called with %q", got)
+		}
+		if got := b.read(t, "seed"); got != `{"auths": {"`+hub+`": {"auth": ""}}}` {
+			t.Errorf("the configuration was %s", got)
+		}
+		if got := b.read(t, ".docker/config.json"); !strings.Contains(got, "\t\t\""+hub+"\": {\n") {
+			t.Errorf("config.json is %s", got)
+		}
+		if out, status := b.run(t, Logout, "", hub, user, ".docker/before-provision/docker.io"); status != 0 || b.names(t, ".") != "argv seed" {
+			t.Errorf("status %d, said %s; the home has %s", status, out, b.names(t, "."))
 		}
 	})
 }

@@ -1,6 +1,11 @@
-# $1 is the registry, $2 a salt. The password of the login is not reported, but
-# a salted digest of it.
+# $1 is what stands for the registry in config.json, $2 a salt, $3 where a login is
+# kept that was there before ours. The password of the login is not reported, but a
+# salted digest of it.
+#
+# $4 is what a token of ours can read, REGISTRY/GROUP, or empty. Where there is another
+# login, it is reported what runs here and needs that one.
 config=.docker/config.json
+! [ -f "$3" ] || fact kept yes
 [ -f "$config" ] || return 0
 if ! said=$(json look "$1" "$config"); then
 	fact config broken
@@ -9,6 +14,7 @@ fi
 printf '%s\n' "$said" | while read -r word value; do
 	case $word in
 	store | helper) fact "$word" "$value" ;;
+	other) fact other yes ;;
 	auth)
 		fact login "$(printf '%s' "$value" | base64 -d | sed 's/:.*//;q')"
 		[ -z "$2" ] || fact digest "$({
@@ -18,3 +24,15 @@ printf '%s\n' "$said" | while read -r word value; do
 		;;
 	esac
 done
+[ -n "$4" ] || return 0
+case $(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q') in
+provision-*) ;;
+*)
+	pulls "${4%%/*}" | while read -r image folder; do
+		case $image in "$4"/*) continue ;; esac
+		if ! can .docker/none "$image" && can .docker "$image"; then
+			fact needs "$image of $folder"
+		fi
+	done
+	;;
+esac

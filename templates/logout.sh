@@ -1,4 +1,5 @@
-# $1 is the registry, $2 the user name there: the login goes if it still has that one.
+# $1 is what stands for the registry in config.json, $2 the user name there: the login
+# goes if it still has that one. $3 is the login that was there before, if it was kept.
 config=.docker/config.json
 sum() { cksum <"$config"; }
 [ -e "$config" ] || return 0
@@ -14,12 +15,21 @@ held=$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d | sed 's/:.*//;q
 umask 077
 new=$(mktemp -u "$config.XXXXXX")
 trap 'rm -f "$new"' EXIT
-json logout "$1" "$config" </dev/null >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
+if [ -f "$3" ]; then
+	json put "$1" "$config" <"$3" >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
+	[ -s "$new" ] || fail '.docker/config.json could not be written'
+else
+	json logout "$1" "$config" </dev/null >"$new" || fail '.docker/config.json is not valid JSON; mend it or move it away'
+fi
 chmod 600 "$new"
 [ "$(sum)" = "$before" ] || fail 'somebody else changed .docker/config.json meanwhile; run again'
 if [ -s "$new" ]; then
 	mv -f "$new" "$config"
 else
 	rm -f "$config" "$new"
-	rmdir .docker 2>/dev/null || :
 fi
+if [ -n "$3" ]; then
+	rm -f "$3"
+	rmdir "${3%/*}" 2>/dev/null || :
+fi
+[ -e "$config" ] || rmdir .docker 2>/dev/null || :

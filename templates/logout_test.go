@@ -86,14 +86,14 @@ func TestLogout(t *testing.T) {
 			if config != "-" {
 				b.write(t, ".docker/config.json", config, 0o600)
 			}
-			if out, status := b.run(t, Login, user+"\n"+password, registry); status != 0 {
+			if out, status := b.run(t, Login, user+"\n"+password, registry, registry, ""); status != 0 {
 				t.Fatalf("%q: status %d, said %s", config, status, out)
 			}
 			before := b.read(t, ".docker/config.json")
-			if out, status := b.run(t, Logout, "", registry, "another"); status != 1 || !strings.HasPrefix(out, "somebody else has logged in") || b.read(t, ".docker/config.json") != before {
+			if out, status := b.run(t, Logout, "", registry, "another", ""); status != 1 || !strings.HasPrefix(out, "somebody else has logged in") || b.read(t, ".docker/config.json") != before {
 				t.Errorf("%q: another login: status %d, said %s", config, status, out)
 			}
-			if out, status := b.run(t, Logout, "", registry, user); status != 0 || out != "" {
+			if out, status := b.run(t, Logout, "", registry, user, ""); status != 0 || out != "" {
 				t.Fatalf("%q: status %d, said %s", config, status, out)
 			}
 			if config == "-" {
@@ -116,7 +116,7 @@ func TestLogout(t *testing.T) {
 			{`{"auths":{"` + registry + `":{"auth":"cm9ib3Q6eA=="}}}`, `{"auths":{}}`},
 		} {
 			b.write(t, ".docker/config.json", tt.config, 0o600)
-			if out, status := b.run(t, Logout, "", registry, "robot"); status != 0 {
+			if out, status := b.run(t, Logout, "", registry, "robot", ""); status != 0 {
 				t.Fatal(out)
 			}
 			if got := b.read(t, ".docker/config.json"); got != tt.want {

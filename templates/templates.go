@@ -61,6 +61,9 @@ var Authorize string
 //go:embed json.sh
 var json string
 
+//go:embed pulls.sh
+var pulls string
+
 //go:embed login.sh
 var login string
 
@@ -71,13 +74,13 @@ var logins string
 var logout string
 
 // Login logs a user in to a registry.
-var Login = json + login
+var Login = json + pulls + login
 
 // Logout takes the login of a user to a registry away.
 var Logout = json + logout
 
 // Logins looks at the login of a user to a registry.
-var Logins = json + logins
+var Logins = json + pulls + logins
 
 // CIVariables is how a job of CI gets the variables of a deployment.
 //

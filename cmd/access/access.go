@@ -102,6 +102,12 @@ func pathOf(inv *inventory.Inventory, d *inventory.Deployment) Path {
 		p[5].Lines = []string{"by login " + c.Username}
 		p[5].Stolen = fmt.Sprintf("all that %s may do there", c.Username)
 	}
+	for _, r := range d.Registries {
+		if c := r.Credential; c.Kind == inventory.Named {
+			p[5].Lines = append(p[5].Lines, fmt.Sprintf("and %s by login %s", r.Host, c.Username))
+			p[5].Stolen += fmt.Sprintf("; all that %s may do at %s", c.Username, r.Host)
+		}
+	}
 	for i := range p {
 		p[i] = p[i].visible()
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,7 +112,12 @@ func TestOf(t *testing.T) {
 			deployment("wiki", web1, "u", "acme/wiki", inventory.Variables{Group: "acme"}),
 		},
 	}
+	inv.Registries = []*inventory.Registry{{Name: "hub", Host: "docker.io", Credential: inventory.Credential{Kind: inventory.Named, Username: "puller"}}, {Name: "public", Host: "public.example"}}
+	inv.Deployments[2].Registries = inv.Registries
 	m := access.Of(inv, inv.Deployments)
+	if c := m.Paths[1][5]; !slices.Equal(c.Lines, []string{"by login reader", "and docker.io by login puller"}) || c.Stolen != "all that reader may do there; all that puller may do at docker.io" {
+		t.Errorf("of a further registry it says %q, %q", c.Lines, c.Stolen)
+	}
 	var got []string
 	for _, p := range m.Paths {
 		var names []string

@@ -27,7 +27,7 @@ type Options struct {
 	Parts     []Part // in the order in which they are begun
 	Gone      bool   // the hosts are: nobody connects to them
 	Changes   bool   // hosts are changed, so their locks are taken
-	Registry  bool   // the password of the registry is read, if the inventory names one
+	Registry  bool   // the passwords of registries are read that the parts need and the inventory names
 
 	// Scopes are those of which the token of GitLab has to have one. Without any,
 	// there is no token, and Forge is nil.
@@ -98,16 +98,45 @@ func Open(ctx context.Context, o Options) (*Fleet, error) {
 	for _, p := range o.Parts {
 		f.Sites = append(f.Sites, &Site{Host: p.Host, Deployments: p.Deployments, fleet: f})
 	}
-	if c := o.Inventory.Registry.Credential; o.Registry && c.Kind == inventory.Named {
-		var err error
-		if f.Given.RegistryPassword, err = c.Password.Read(ctx); err != nil {
-			return nil, fmt.Errorf("the password of the registry: %w", err)
+	if o.Registry {
+		if err := f.readPasswords(ctx); err != nil {
+			return nil, err
 		}
 	}
 	if len(o.Scopes) == 0 {
 		return f, nil
 	}
 	return f, f.checkToken(ctx)
+}
+
+// readPasswords reads the passwords of the registries that the users of the parts are
+// logged in to.
+func (f *Fleet) readPasswords(ctx context.Context) error {
+	f.Given.RegistryPasswords = map[string]secret.Value{}
+	read := func(r inventory.Registry) error {
+		if _, had := f.Given.RegistryPasswords[r.Name]; had || r.Credential.Kind != inventory.Named {
+			return nil
+		}
+		password, err := r.Credential.Password.Read(ctx)
+		if err != nil {
+			return fmt.Errorf("the password of the registry %s: %w", r.Host, err)
+		}
+		f.Given.RegistryPasswords[r.Name] = password
+		return nil
+	}
+	if err := read(f.Inventory.Registry); err != nil {
+		return err
+	}
+	for _, p := range f.options.Parts {
+		for _, d := range p.Deployments {
+			for _, r := range steps.Registries(f.Inventory, d) {
+				if err := read(*r); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // checkToken begins to look at the token. Hosts are connected to meanwhile, but

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -164,5 +165,49 @@ func TestParts(t *testing.T) {
 	}
 	if got != "c2 a1 b0 " {
 		t.Errorf("got %s", got)
+	}
+}
+
+// A password is read where a user of the parts is logged in with it, and nowhere else:
+// the one of another registry may be one that nobody here can read.
+func TestPasswords(t *testing.T) {
+	named := func(name, variable string) *inventory.Registry {
+		return &inventory.Registry{Name: name, Host: name + ".example", Credential: inventory.Credential{Kind: inventory.Named, Password: inventory.Secret{Env: variable}}}
+	}
+	hub, proxy, public := named("hub", "TEST_HUB"), named("proxy", "TEST_PROXY"), &inventory.Registry{Name: "public", Host: "public.example"}
+	host := &inventory.Host{Name: "web1"}
+	inv := &inventory.Inventory{Registry: *named("", "TEST_MAIN"), Registries: []*inventory.Registry{hub, proxy, public}, Hosts: []*inventory.Host{host}}
+	for _, d := range []inventory.Deployment{
+		{Name: "one", User: "a", Registries: []*inventory.Registry{public}},
+		{Name: "two", User: "a", Registries: []*inventory.Registry{hub}}, // its login is that of one, too
+		{Name: "three", User: "b", Registries: []*inventory.Registry{proxy}},
+	} {
+		d.Host = host
+		inv.Deployments = append(inv.Deployments, &d)
+	}
+	t.Setenv("TEST_MAIN", "main")
+	t.Setenv("TEST_HUB", "hub")
+	t.Setenv("TEST_PROXY", "")
+	o := fleet.Options{Inventory: inv, Registry: true, Parallel: 1, Parts: []fleet.Part{{Host: host, Deployments: inv.Deployments[:1]}}}
+	f, err := fleet.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got := map[string]string{}
+	for name, password := range f.Given.RegistryPasswords {
+		got[name], _ = password.Reveal()
+	}
+	if want := map[string]string{"": "main", "hub": "hub"}; !maps.Equal(got, want) {
+		t.Errorf("the passwords are %q, want %q", got, want)
+	}
+
+	o.Parts[0].Deployments = inv.Deployments
+	if _, err := fleet.Open(t.Context(), o); err == nil || err.Error() != "the password of the registry proxy.example: the environment variable TEST_PROXY is empty; export it, or name another source in the inventory" {
+		t.Errorf("got %v", err)
+	}
+	o.Registry = false
+	if f, err := fleet.Open(t.Context(), o); err != nil || f.Given.RegistryPasswords != nil {
+		t.Errorf("got %v", err)
 	}
 }

@@ -25,11 +25,18 @@ func (l *Lab) CA() (*CA, error) {
 	if l.ca != nil {
 		return l.ca, nil
 	}
+	var err error
+	l.ca, err = NewCA("provision lab CA")
+	return l.ca, err
+}
+
+// NewCA returns an authority that nobody trusts yet.
+func NewCA(name string) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	template := certificate("provision lab CA")
+	template := certificate(name)
 	template.IsCA = true
 	template.BasicConstraintsValid = true
 	template.KeyUsage = x509.KeyUsageCertSign
@@ -41,8 +48,7 @@ func (l *Lab) CA() (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.ca = &CA{parsed, key}
-	return l.ca, nil
+	return &CA{parsed, key}, nil
 }
 
 func certificate(name string) *x509.Certificate {

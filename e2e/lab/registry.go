@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 // RegistryOptions say under which name a registry serves and whom it trusts.
@@ -28,15 +30,20 @@ type RegistryOptions struct {
 	Realm   string     // the URL where clients get their tokens, GitLab's /jwt/auth
 	Issuer  string     // the claim "iss" of these tokens
 	Signer  []byte     // the certificate, in PEM, whose key signs them
+
+	// Username and Password are the one login of a registry that has no Realm. Without
+	// either, everybody may read and write there.
+	Username, Password string
+
+	CA *CA // of its certificate; nil: the lab's
 }
 
 // RegistryService is the audience of the tokens that registries accept. It
 // has the name that GitLab gives it.
 const RegistryService = "container_registry"
 
-// A Registry is Debian's docker-registry, over TLS with a certificate of
-// the lab's CA, and with token authentication as behind GitLab. What is
-// pushed lies on the lab's tmpfs.
+// A Registry is Debian's docker-registry, over TLS, with token authentication
+// as behind GitLab, or with one login. What is pushed lies on the lab's tmpfs.
 type Registry struct {
 	Name    string
 	Address netip.Addr
@@ -47,17 +54,24 @@ type Registry struct {
 	cmd    *exec.Cmd
 	done   chan struct{}
 	log    string
+
+	username, password string // "": it wants tokens, or nothing
+	open               bool   // it wants nothing
 }
 
 // NewRegistry starts a registry and returns when it serves. It does not call
 // the realm, which therefore may come to life later.
 func (l *Lab) NewRegistry(ctx context.Context, o RegistryOptions) (*Registry, error) {
-	ca, err := l.CA()
+	ca, err := o.CA, error(nil)
+	if ca == nil {
+		ca, err = l.CA()
+	}
 	if err != nil {
 		return nil, err
 	}
 	r := &Registry{
-		Name: o.Name,
+		Name:     o.Name,
+		username: o.Username, password: o.Password, open: o.Realm == "" && o.Username == "",
 		lab:  l,
 		dir:  filepath.Join(labDir, "registry", o.Name),
 		done: make(chan struct{}),
@@ -121,6 +135,23 @@ func (r *Registry) configure(ca *CA, o RegistryOptions, host, port string) error
 		return err
 	}
 	type m = map[string]any
+	auth := m{"token": m{
+		"realm":          o.Realm,
+		"service":        RegistryService,
+		"issuer":         o.Issuer,
+		"rootcertbundle": filepath.Join(r.dir, "signer.crt"),
+	}}
+	var users []byte
+	if o.Username != "" {
+		auth = m{"htpasswd": m{"realm": o.Name, "path": filepath.Join(r.dir, "htpasswd")}}
+		if users, err = bcrypt.GenerateFromPassword([]byte(o.Password), bcrypt.MinCost); err != nil {
+			return err
+		}
+		users = append([]byte(o.Username+":"), users...)
+	}
+	if r.open {
+		auth = nil
+	}
 	config, err := json.Marshal(m{
 		"version": "0.1",
 		"log":     m{"level": "warn"},
@@ -129,12 +160,7 @@ func (r *Registry) configure(ca *CA, o RegistryOptions, host, port string) error
 			"addr": net.JoinHostPort(r.Address.String(), port),
 			"tls":  m{"certificate": filepath.Join(r.dir, "server.crt"), "key": filepath.Join(r.dir, "server.key")},
 		},
-		"auth": m{"token": m{
-			"realm":          o.Realm,
-			"service":        RegistryService,
-			"issuer":         o.Issuer,
-			"rootcertbundle": filepath.Join(r.dir, "signer.crt"),
-		}},
+		"auth": auth,
 	})
 	if err != nil {
 		return err
@@ -144,6 +170,7 @@ func (r *Registry) configure(ca *CA, o RegistryOptions, host, port string) error
 		"server.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}),
 		"server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
 		"signer.crt": o.Signer,
+		"htpasswd":   users,
 	} {
 		if err := os.WriteFile(filepath.Join(r.dir, name), text, 0o600); err != nil {
 			return err
@@ -152,12 +179,16 @@ func (r *Registry) configure(ca *CA, o RegistryOptions, host, port string) error
 	return nil
 }
 
-// wait polls until the registry asks for a token, as it is to do.
+// wait polls until the registry asks for a token or a login, as it is to do.
 func (r *Registry) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
+	want := http.StatusUnauthorized
+	if r.open {
+		want = http.StatusOK
+	}
 	for {
-		err := r.do(ctx, http.MethodGet, r.url("/v2/"), "", nil, "", http.StatusUnauthorized, nil)
+		err := r.do(ctx, http.MethodGet, r.url("/v2/"), "", nil, "", want, nil)
 		if err == nil {
 			return nil
 		}
@@ -185,7 +216,12 @@ func (r *Registry) do(ctx context.Context, method, url, token string, body []byt
 	if err != nil {
 		return err
 	}
-	if token != "" {
+	switch {
+	case token == "":
+	case r.open:
+	case r.username != "":
+		request.SetBasicAuth(r.username, r.password)
+	default:
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	if kind != "" {

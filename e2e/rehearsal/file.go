@@ -40,6 +40,18 @@ func (w *World) Write() (string, error) {
 	if inv.Registry.Group != "" {
 		set("group", inv.Registry.Group)
 	}
+	for _, r := range inv.Registries {
+		file := filepath.Join(w.dir, "ca-"+r.Name+".pem")
+		if err := os.WriteFile(file, r.CA, 0o644); err != nil {
+			return "", err
+		}
+		section("registries." + strconv.Quote(r.Name))
+		set("host", r.Host)
+		set("ca_file", file)
+		if c := r.Credential; c.Kind == inventory.Named {
+			fmt.Fprintf(&b, "credential = { username = %q, password = %s }\n", c.Username, literal(c.Password))
+		}
+	}
 	for _, h := range inv.Hosts {
 		section("hosts." + strconv.Quote(h.Name))
 		set("address", address(h.Address, h.Port))
@@ -108,6 +120,13 @@ func (w *World) Write() (string, error) {
 		}
 		if d.Before != "" {
 			set("before", d.Before)
+		}
+		if len(d.Registries) > 0 {
+			var names []string
+			for _, r := range d.Registries {
+				names = append(names, r.Name)
+			}
+			set("registries", names)
 		}
 		if len(d.Parameters) > 0 {
 			section("deployments." + strconv.Quote(d.Name) + ".parameters")

@@ -36,7 +36,8 @@ type World struct {
 	Inventory *inventory.Inventory // as it has to be to work in the lab
 	GitLab    *gitlabtest.GitLab
 	Registry  *lab.Registry
-	Hosts     map[string]*lab.Host // by their names in the inventory
+	Others    map[string]*lab.Registry // by their names in the inventory
+	Hosts     map[string]*lab.Host     // by their names in the inventory
 
 	dir       string
 	token     secret.Value          // of the owner of all groups
@@ -59,7 +60,7 @@ type Options struct {
 // do as the inventory says: keys, tokens and certificates are the lab's own,
 // and IP addresses become names.
 func New(ctx context.Context, l *lab.Lab, inv *inventory.Inventory, o Options) (*World, error) {
-	w := &World{Lab: l, Inventory: inv, Hosts: map[string]*lab.Host{}}
+	w := &World{Lab: l, Inventory: inv, Hosts: map[string]*lab.Host{}, Others: map[string]*lab.Registry{}}
 	var err error
 	if w.dir, err = os.MkdirTemp("/run", "world-"); err != nil {
 		return nil, err
@@ -81,6 +82,9 @@ func (w *World) Close() error {
 	errs := []error{w.GitLab.Close()}
 	if w.Registry != nil {
 		errs = append(errs, w.Registry.Close())
+	}
+	for _, r := range w.Others {
+		errs = append(errs, r.Close())
 	}
 	for _, h := range w.Hosts {
 		errs = append(errs, h.Close())
@@ -255,7 +259,7 @@ func (w *World) startRegistry(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return w.startOthers(ctx)
 }
 
 func (w *World) projects() []string {

@@ -1,0 +1,63 @@
+package e2e_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Where Docker keeps its images in containerd, it trusts the CA of a registry in
+// certs.d for that alone, and not for GitLab, where the tokens come from. It gets it
+// there, too, and nothing that runs is stopped for it.
+func TestContainerdStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	w.sh(t, "web1", `
+systemctl stop docker.socket docker.service containerd
+mkdir -p /etc/docker /var/lib/containerd
+mount -t tmpfs tmpfs /var/lib/containerd # as an overlay the root of the lab's hosts cannot hold overlays
+echo '{"features": {"containerd-snapshotter": true}}' >/etc/docker/daemon.json
+systemctl start containerd docker.socket docker.service`)
+	before := w.everything(t)
+	const (
+		file = "/etc/provision/ca/registries.crt"
+		unit = "/etc/systemd/system/docker.service.d/provision-ca.conf"
+	)
+	planned(t, w.plan(t), "docker-ca: install "+file+" (CA certificates for dockerd, which keeps its images in containerd)",
+		"docker-ca: restart docker.service (no container runs)")
+	w.apply(t)
+	w.converged(t)
+	w.runs(t, "app", "1")
+	w.deploy(t, "app", "2")
+	w.run(t, "verify", "--as", "admin").exits(t, 0)
+	w.run(t, "verify", "--key", w.keyFile(t, w.deployment(t, "app"))).exits(t, 0)
+
+	// Nothing is restarted while containers run.
+	w.sh(t, "web1", `rm "$1"; systemctl daemon-reload
+systemctl reset-failed docker.service # a fourth start within a minute is refused
+systemctl restart docker
+docker start $(docker ps --all --quiet) >/dev/null`, unit)
+	w.push(t, "app", "3")
+	if out, err := w.CI(t.Context(), w.deployment(t, "app"), ""); err == nil || !strings.Contains(out, "certificate signed by unknown authority") {
+		t.Errorf("without %s the deploy says %s", unit, out)
+	}
+	since := w.containers(t)
+	r := w.apply(t)
+	r.says(t, "docker has to restart to trust the CA of the registry", "its 1 container will stop for that; when they may: systemctl restart docker")
+	if now := w.containers(t); now != since {
+		t.Errorf("the containers were %s and are %s: %v", since, now, r)
+	}
+	if got := w.missing(t); slices.Contains(got, "docker-ca") {
+		t.Errorf("the plan is about %v", got)
+	}
+	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "docker-ca: DRIFT: docker has to restart")
+	w.sh(t, "web1", `
+systemctl reset-failed docker.service
+systemctl restart docker
+docker start $(docker ps --all --quiet) >/dev/null`)
+	w.converged(t)
+	w.deploy(t, "app", "3")
+
+	w.remove(t, "app")
+	before.compare(t, w.everything(t))
+}

@@ -1,0 +1,148 @@
+package steps
+
+import (
+	"slices"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// dockerCA wants dockerd to trust the private CAs of the registries where it gets
+// tokens for them, too: those come from another server, from GitLab. Where images
+// are kept in containerd, as they are by default from Docker 29 on, what is in certs.d
+// counts for the registry alone (moby/moby#52361). A login works then, and no pull.
+//
+// So dockerd gets a folder of CAs besides those of the system. Nothing else on the
+// host trusts them.
+type dockerCA struct{ pem string }
+
+const (
+	dockerCAFile = "/etc/provision/ca/registries.crt"
+	dockerCAUnit = "/etc/systemd/system/docker.service.d/provision-ca.conf"
+
+	// Without SSL_CERT_DIR, the other two folders are where Go looks.
+	dockerCAText = `# Made by provision: CAs of the places where registries have their tokens from.
+[Service]
+Environment=SSL_CERT_DIR=/etc/ssl/certs:/etc/pki/tls/certs:/etc/provision/ca
+`
+)
+
+// dockerCAOf takes the CAs of all registries that the host needs, whatever the run is
+// about.
+func dockerCAOf(t target) dockerCA {
+	var all []string
+	for _, r := range append([]*inventory.Registry{&t.inv.Registry}, t.inv.Registries...) {
+		needed := slices.ContainsFunc(t.inv.On(t.host), func(d *inventory.Deployment) bool { return pullsFrom(d, *r) })
+		if pem := strings.TrimSpace(string(r.CA)); pem != "" && needed && !slices.Contains(all, pem) {
+			all = append(all, pem)
+		}
+	}
+	if all == nil {
+		return dockerCA{}
+	}
+	return dockerCA{strings.Join(all, "\n") + "\n"}
+}
+
+func (s dockerCA) wanted() bool { return s.pem != "" }
+
+func (dockerCA) Name() string { return "docker-ca" }
+
+// A daemon that is older than the file has not read it. Its age comes from the number
+// of ticks since the boot at which it began; a second may be lost on the way.
+func (s dockerCA) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Args: []string{dockerCAFile, dockerCAUnit, s.pem}, Text: `
+case $(docker info --format '{{.DriverStatus}}' 2>/dev/null) in
+*io.containerd.*) fact store containerd ;;
+*) return 0 ;;
+esac
+# Each certificate of $3 in one line.
+bodies=$(printf '%s' "$3" | awk '/-----BEGIN/ { body = ""; next } /-----END/ { print body; next } { gsub(/[ \r]/, ""); body = body $0 }')
+for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem; do
+	[ -r "$bundle" ] || continue
+	have=$(tr -d '\r\n' <"$bundle")
+	all=yes
+	for body in $bodies; do
+		case $have in *"$body"*) ;; *) all='' ;; esac
+	done
+	[ -z "$all" ] || fact system "$bundle"
+	break # Go reads the first one
+done
+! [ -f "$1" ] || fact file "$(stat -c '%U %a' "$1") $(sha256sum <"$1" | cut -c 1-64)"
+! [ -f "$2" ] || fact unit "$(stat -c '%U %a' "$2") $(sha256sum <"$2" | cut -c 1-64)"
+unit=$(systemctl show --property MainPID --property Environment docker.service) || :
+[ -f "$2" ] || case $unit in *SSL_CERT_*) fact own yes ;; esac
+pid=$(printf '%s\n' "$unit" | sed -n 's/^MainPID=//p')
+if [ -f "$1" ] && [ -f "$2" ] && [ -r "/proc/$pid/stat" ]; then
+	ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
+	began=$(($(date +%s) - $(cut -d . -f 1 /proc/uptime) + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))
+	for file in "$1" "$2"; do
+		[ "$((began + 1))" -ge "$(stat -c %Y "$file")" ] || fact old "$file"
+	done
+fi
+[ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ] || docker ps --quiet | facts container
+`}}
+}
+
+func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {
+	if f.Get("store") == "" || f.Get("system") != "" {
+		return nil, nil
+	}
+	if f.Get("own") != "" {
+		return []provision.Change{provision.Drift("docker.service has an SSL_CERT_DIR or SSL_CERT_FILE of its own, and does not trust the CA of the registry for its tokens: it can pull nothing").
+			WithHint("add the CA there, and restart Docker")}, nil
+	}
+	var changes []provision.Change
+	if f.Get("file") != fileFact(s.pem, "644") {
+		changes = append(changes, provision.Change{
+			Verb: provision.Install, Object: dockerCAFile, Remark: "(CA certificates for dockerd, which keeps its images in containerd)",
+			Do: install(dockerCAFile, s.pem, "644"),
+		})
+	}
+	if f.Get("unit") != fileFact(dockerCAText, "644") {
+		script := install(dockerCAUnit, dockerCAText, "644")
+		script.Text += "systemctl daemon-reload\n"
+		changes = append(changes, provision.Change{Verb: provision.Install, Object: dockerCAUnit, Remark: "(dockerd trusts " + dockerCAFile + ")", Do: script})
+	}
+	switch n := len(f["container"]); {
+	case len(changes) == 0 && f.Get("old") == "":
+	case n > 0:
+		changes = append(changes, provision.Drift("docker has to restart to trust the CA of the registry for its tokens: until then it can pull nothing").
+			WithHint("its %s will stop for that; when they may: systemctl restart docker", plural(n, "container")))
+	default:
+		changes = append(changes, provision.Change{
+			Verb: provision.Restart, Object: "docker.service", Remark: "(no container runs)",
+			Do: provision.Script{Text: `
+if [ "$(docker info --format '{{.LiveRestoreEnabled}}')" != true ] && [ -n "$(docker ps --quiet)" ]; then
+	fail 'a container runs by now; restart docker when it may stop: systemctl restart docker'
+fi
+systemctl reset-failed docker.service || : # a fourth start within a minute is refused
+systemctl restart docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }
+`},
+		})
+	}
+	return changes, nil
+}
+
+// undo removes what dockerd got, where no other deployment is left. What it has read,
+// it trusts until it restarts.
+func (s dockerCA) undo(t target) undo {
+	script := provision.Script{Args: []string{dockerCAUnit, dockerCAFile}, Text: lookAtCarried + `
+for file; do
+	! [ -e "$file" ] || fact file "$file"
+done
+`}
+	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
+		if len(t.others(f)) > 0 {
+			return nil, nil
+		}
+		var changes []provision.Change
+		if f.Has("file", dockerCAUnit) {
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: dockerCAUnit}, removeFile+"systemctl daemon-reload\n", dockerCAUnit, "/etc/systemd/system"))
+		}
+		if f.Has("file", dockerCAFile) {
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: dockerCAFile}, removeFile, dockerCAFile, "/etc/provision"))
+		}
+		return changes, nil
+	}}
+}
