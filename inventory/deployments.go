@@ -14,7 +14,7 @@ type deploymentTable struct {
 	Deployment
 	overridePath string // of the file, not of this key
 
-	host, hosts, user, directory, environment, variables, override, parameters *node
+	host, hosts, user, directory, environment, variables, override, parameters, env, files *node
 }
 
 // A placed is a deployment on one host, with its table.
@@ -43,7 +43,9 @@ func (r *reader) deployments(doc document, inv *Inventory) []*Deployment {
 	var all []placed
 	for _, n := range r.namedTables(doc.deployments, "deployments") {
 		full := r.inherit(r.open(n, &deploymentSection.section), defaults)
+		full.each(n, defaults.node)
 		d := r.deployment(full)
+		r.appProblems(d)
 		d.TokenGroup = cmp.Or(inv.Registry.Group, namespace(d.Project))
 		ownParameters := d.parameters
 		if n.own(ownParameters) == n {
