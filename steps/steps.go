@@ -35,6 +35,8 @@ func kinds() []kind {
 		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
+		undone(appEnvOf, homeFiles),
+		undone(appFilesOf, homeFiles),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),
@@ -54,6 +56,11 @@ type Given struct {
 	// RegistryPassword is the password of a named registry credential; else
 	// the zero Value.
 	RegistryPassword secret.Value
+
+	// Env and Files are the secrets of deployments, by [inventory.Secret.Key]:
+	// values of variables, and contents of files. What was not read is not
+	// compared, and only its place is looked at.
+	Env, Files map[string]secret.Value
 
 	// Salt makes digests of one run worthless elsewhere. Without one, no
 	// digest of a secret leaves the host.

@@ -93,8 +93,11 @@ write_good() {
 }
 
 # again starts what the last good deploy was: its images, by the names that they
-# have here, and its override.
+# have here, and its override. The files stand where .env has those of the project,
+# so that Compose finds all else as it does for them: --file would do without
+# .env where their folder is another one.
 again() {
+	begin_saying
 	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
@@ -112,24 +115,31 @@ again() {
 		cat "$state/pins"
 	} >"$state/pins.yaml"
 	recorded override >"$state/pins.override"
-	set -- --project-directory "$here"
+	_all=''
 	_files=$(recorded files | tr , '\n')
+	_first=$(printf '%s\n' "$_files" | head -n 1)
+	if [ -n "$_first" ] && [ ! -e "$_first" ]; then
+		printf '%s is there no more\n' "$_first" >&2
+		return 1
+	fi
 	while IFS= read -r file; do
 		case $file in
 		'' | "$state/pins.yaml") continue ;;
 		"$here/compose.override.yaml" | "$state/pins.override") file=$state/pins.override ;;
 		esac
 		[ -s "$file" ] || continue
-		set -- "$@" --file "$file"
+		_all="$_all${_all:+:}$file"
 	done <<-END
 		$_files
 	END
-	! [ -s "$state/pins" ] || set -- "$@" --file "$state/pins.yaml"
+	! [ -s "$state/pins" ] || _all="$_all${_all:+:}$state/pins.yaml"
 	_asked=$version version='' # .env has the one of before
 	_pull=never
 	[ "$what" != start ] || _pull=missing
-	begin_saying
-	compose "$@" up --detach --pull "$_pull" --remove-orphans && _status=0 || _status=$?
+	(
+		export COMPOSE_FILE="$_all" COMPOSE_PATH_SEPARATOR=:
+		compose up --detach --pull "$_pull" --remove-orphans
+	) && _status=0 || _status=$?
 	version=$_asked
 	return "$_status"
 }
@@ -192,9 +202,12 @@ may_write_version() {
 hint: take .env out of the project, or choose no version"
 }
 
+# write_version keeps apply from writing its lines there at the same time.
 write_version() {
 	(
 		umask 077
+		exec 8<"$(git rev-parse --absolute-git-dir 2>/dev/null || pwd)"
+		flock -w 60 8 || :
 		if [ -e .env ]; then cp -p .env .env.new; else : >.env.new; fi
 		[ ! -e .env ] || grep -v "^$variable=" .env >.env.new || [ "$?" = 1 ]
 		printf '%s=%s\n' "$variable" "$version" >>.env.new

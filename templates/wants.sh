@@ -64,6 +64,13 @@ set_files() {
 		awk '{ separator = substr($0, 1, 1); n = split(substr($0, 2), file, separator == ":" ? ":" : "[" separator "]"); for (i = 1; i <= n; i++) print file[i] }'
 }
 
+# project_folder prints where paths in Compose files start, with a slash: at the
+# first of them, which stands in the root of the project unless COMPOSE_FILE says
+# otherwise.
+project_folder() {
+	set_files | sed -n '1s,[^/]*$,,p'
+}
+
 # warnings reads what Compose says beside its answer.
 warnings() {
 	awk '
@@ -207,9 +214,13 @@ compose.override.yaml
 compose.override.yml
 docker-compose.override.yaml
 docker-compose.override.yml'
-	[ -n "$_todo" ] || _todo=$_all
 	_all=".env
-$_all"
+$_all
+$_todo"
+	[ -n "$_todo" ] || _todo=$_all
+	_base=$(project_folder)
+	[ -z "$_base" ] || _all="$_all
+$_base.env"
 	_depth=0
 	while [ -n "$_todo" ]; do
 		_depth=$((_depth + 1))
@@ -217,7 +228,7 @@ $_all"
 		_next=''
 		while IFS= read -r _file; do
 			readable "$_file" || continue
-			_more=$(named_files "$_file") || return 1
+			_more=$(named_files "$_file" "$_base") || return 1
 			_next="$_next
 $_more"
 		done <<-END
@@ -230,15 +241,16 @@ $_next"
 	printf '%s\n' "$_all" | sed -n 's,^..*,/input &,p'
 }
 
-# named_files FILE prints the files that a Compose file says are to be read with
-# it. It fails where a name stands only in a variable, or is of another machine.
+# named_files FILE FOLDER prints the files that a Compose file of a project in FOLDER
+# says are to be read with it. It fails where a name stands only in a variable, or
+# is of another machine.
 named_files() {
 	_folder=''
 	case $1 in
 	*/*) _folder=${1%/*}/ ;;
 	esac
 	[ -z "$_folder" ] || printf '%s.env\n' "$_folder"
-	awk -v folder="$_folder" '
+	awk -v folder="$_folder" -v base="$2" '
 	{ sub(/\r$/, ""); sub(/(^|[ \t])#.*/, "") }
 	/^[ \t]*$/ { next }
 	{
@@ -253,6 +265,7 @@ named_files() {
 			if (word[i] ~ /^-?$/ || word[i] ~ /:$/) continue
 			print (word[i] ~ /^\// ? "" : folder) word[i]
 			if (folder != "" && word[i] !~ /^\//) print word[i]
+			if (base != "" && base != folder && word[i] !~ /^\//) print base word[i]
 		}
 	}' "$1"
 }

@@ -6,6 +6,7 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -28,6 +29,7 @@ type Options struct {
 	Gone      bool   // the hosts are: nobody connects to them
 	Changes   bool   // hosts are changed, so their locks are taken
 	Registry  bool   // the password of the registry is read, if the inventory names one
+	App       bool   // the secrets of the deployments are read
 
 	// Scopes are those of which the token of GitLab has to have one. Without any,
 	// there is no token, and Forge is nil.
@@ -104,10 +106,46 @@ func Open(ctx context.Context, o Options) (*Fleet, error) {
 			return nil, fmt.Errorf("the password of the registry: %w", err)
 		}
 	}
+	if o.App {
+		if err := f.readApp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if len(o.Scopes) == 0 {
 		return f, nil
 	}
 	return f, f.checkToken(ctx)
+}
+
+// readApp reads the secrets of all deployments that the run is about, each once.
+func (f *Fleet) readApp(ctx context.Context) error {
+	f.Given.Env, f.Given.Files = map[string]secret.Value{}, map[string]secret.Value{}
+	failed := map[string]bool{}
+	var errs []error
+	read := func(into map[string]secret.Value, s inventory.Secret, fetch func(context.Context) (secret.Value, error), d *inventory.Deployment, what string) {
+		key := s.Key()
+		if _, had := into[key]; had || failed[key] || s.IsZero() {
+			return
+		}
+		value, err := fetch(ctx)
+		if err != nil {
+			failed[key] = true
+			errs = append(errs, fmt.Errorf("%s of deployment %s: %w", what, d.Name, err))
+			return
+		}
+		into[key] = value
+	}
+	for _, s := range f.Sites {
+		for _, d := range s.Deployments {
+			for _, v := range d.Env {
+				read(f.Given.Env, v.Secret, v.Secret.ReadText, d, "the variable "+v.Name)
+			}
+			for _, file := range d.Files {
+				read(f.Given.Files, file.Secret, file.Secret.ReadAll, d, "the file "+file.Path)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checkToken begins to look at the token. Hosts are connected to meanwhile, but

@@ -190,6 +190,11 @@ var revealers = map[string]string{
 	"provision: program.writeJob":    "to write it into the program that goes to the host",
 	"provision: program.hide":        "to take it out of what a host says",
 
+	"steps: appEnvOf":             "to quote a value for .env",
+	"steps: appEnv.block":         "to join the lines of .env",
+	"steps: appEnv.form":          "to tell lines that are no secrets",
+	"steps: withOverrideFile":     "to name one more Compose file, which is no secret",
+	"steps: appFiles.write":       "to encode what is no text",
 	"steps: ciKey.ask":            "to compare the public half of CI's key with what the host lets in",
 	"steps: ciKey.heldBy":         "to copy or mend CI's key within GitLab",
 	"steps: ciKey.newPair":        "to derive the public half of a new key",

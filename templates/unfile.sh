@@ -1,0 +1,14 @@
+# $1 is a clone, and then come files in it: those that are as we have written them
+# go, and the folders that we have made for them, if they are empty.
+enter "$1" || return 0
+lock_clone
+shift
+for file; do
+	! [ -e "$file" ] || ours "$file" cat "$file" || continue
+	rm -f "$file"
+	settle "$file"
+done
+! [ -f "$notes" ] || sed -n 's/^made //p' "$notes" | sort -r | while read -r folder; do
+	rmdir "$folder" 2>/dev/null || [ ! -d "$folder" ] || continue
+	settle "$folder"
+done
