@@ -121,7 +121,7 @@ here=$PWD ours=''
 if enter "$1"; then
 	ours=$(ours_all)
 	for folder in $(! [ -f "$notes" ] || sed -n 's/^made //p' "$notes"); do
-		[ -n "$(find "$folder" ! -type d 2>/dev/null | grep -vxF "$ours")" ] || ours="$ours
+		find "$folder" ! -type d 2>/dev/null | grep -qvxF "$ours" || ours="$ours
 $folder/"
 	done
 fi

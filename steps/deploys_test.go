@@ -28,7 +28,7 @@ func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
 // last good one; while a deploy runs it is told apart.
 func TestContainersProbe(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := containers{"app", theUser, "app dir", "TAG", false, ""}
+		step := containers{deployment: "app", user: theUser, directory: "app dir", version: "TAG"}
 		check := func(want string) {
 			t.Helper()
 			if got := fmt.Sprint(s.look(t, step)); got != "map["+want+"]" {
@@ -38,8 +38,8 @@ func TestContainersProbe(t *testing.T) {
 		s.stub(t, "systemctl", "echo active")
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
-ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"*) cat ids 2>/dev/null || : ;;
-ps*"--filter label=com.docker.compose.project=app"*) cat folders 2>/dev/null || : ;;
+ps*oneoff=False*) echo "other /home/alice/app"; echo "none `+s.path("app")+`"; sed 's,$, `+s.path("app dir")+`,' ids 2>/dev/null || : ;;
+ps*"--filter label=com.docker.compose.project=app"*) sed 's/^/- /' folders 2>/dev/null || : ;;
 inspect*) cat containers ;;
 "compose version") ;;
 "compose config --format json") echo asked >>asked; cat warnings >&2; cat config ;;
@@ -100,7 +100,7 @@ func TestContainersProbeOfAProject(t *testing.T) {
 		s.stub(t, "systemctl", "echo active")
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
-ps*working_dir=*) cat ids ;;
+ps*oneoff=False*) sed 's,$, `+s.path("app")+`,' ids ;;
 ps*) ;;
 inspect*) cat containers ;;
 "compose version") ! [ -e nocompose ] ;;
@@ -115,7 +115,7 @@ esac`)
 				t.Errorf("saw  %s\nwant %s", got, want)
 			}
 		}
-		admin, ci := containers{"app", theUser, "app", "", false, ""}, containers{"app", theUser, "app", "", true, ""}
+		admin, ci := containers{deployment: "app", user: theUser, directory: "app"}, containers{deployment: "app", user: theUser, directory: "app", asUser: true}
 		s.write(t, "app/compose.yaml", "services: {}\n", 0o644)
 		s.write(t, "app/conf/site.conf", "", 0o644)
 		s.write(t, "../../ids", "", 0o644)
