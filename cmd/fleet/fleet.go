@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,7 +122,7 @@ func Open(ctx context.Context, o Options) (*Fleet, error) {
 func (f *Fleet) readApp(ctx context.Context) error {
 	f.Given.Env, f.Given.Files = map[string]secret.Value{}, map[string]secret.Value{}
 	failed := map[string]bool{}
-	var errs []error
+	var missing []string
 	read := func(into map[string]secret.Value, s inventory.Secret, fetch func(context.Context) (secret.Value, error), d *inventory.Deployment, what string) {
 		key := s.Key()
 		if _, had := into[key]; had || failed[key] || s.IsZero() {
@@ -130,7 +131,7 @@ func (f *Fleet) readApp(ctx context.Context) error {
 		value, err := fetch(ctx)
 		if err != nil {
 			failed[key] = true
-			errs = append(errs, fmt.Errorf("%s of deployment %s: %w", what, d.Name, err))
+			missing = append(missing, fmt.Sprintf("%s of deployment %s: %v", what, d.Name, err))
 			return
 		}
 		into[key] = value
@@ -145,7 +146,13 @@ func (f *Fleet) readApp(ctx context.Context) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if missing != nil {
+		return errors.New(strings.Join(missing, "; and "))
+	}
+	return nil
 }
 
 // checkToken begins to look at the token. Hosts are connected to meanwhile, but
