@@ -149,11 +149,9 @@ func (d *deployBox) calls(t *testing.T) string {
 // services, what Compose would start; and containers, as health.sh has them. The
 // files fail-COMMAND and state-SERVICE say what goes wrong.
 const fakeDocker = `dir=DIR
-pins=''
 case "$*" in
 *pull* | *" up "* | "compose run"* | tag* | rmi*)
-	case ${COMPOSE_FILE-} in *pins.yaml) pins=${COMPOSE_FILE##*:} ;; esac
-	printf '%s\n' "${pins:+compose PINNED }${*#${pins:+compose }}" >>"$dir/calls"
+	printf '%s\n' "$*" | sed 's/--project-directory .* --file .*pins.yaml/PINNED/' >>"$dir/calls"
 	;;
 esac
 fails() {
@@ -165,6 +163,7 @@ id_of() { awk -v n="$1" '$1 == n || $2 == n { print $2; exit }' "$dir/images"; }
 put() { cat >"$dir/.new.$$" && mv "$dir/.new.$$" "$dir/$1"; }
 command=$1 sub=${2-}
 while [ "$command $sub" = "compose --project-directory" ] || [ "$command $sub" = "compose --file" ]; do
+	case $3 in *pins.yaml) pins=$3 ;; esac
 	shift 2
 	sub=$2
 done

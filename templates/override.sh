@@ -1,7 +1,8 @@
 # $1 is the compose.override.yaml of a clone, $2 its text to be, and $3 the digest
 # of that; then come the Compose files of the project, if the inventory names them.
 # Compose judges it beside the project before it is in place.
-compose_of_input() { within 30 docker compose --project-directory . --file - "$@"; }
+compose() { within 30 docker compose "$@"; }
+compose_of_input() { compose --project-directory . --file - "$@"; }
 
 # refused prints why Compose does not take the override: nothing where it does, or
 # where it cannot read the project without one either.
@@ -14,12 +15,15 @@ refused() (
 	for file in compose.yaml compose.yml docker-compose.yml docker-compose.yaml; do
 		[ -n "$files" ] || [ ! -f "$file" ] || files=$file
 	done
-	[ -n "$files" ] || return 0
-	COMPOSE_FILE=$(printf '%s\n' "$files" | paste -s -d : -) COMPOSE_PATH_SEPARATOR=:
-	export COMPOSE_FILE COMPOSE_PATH_SEPARATOR # --file would do without .env where the first one is in a folder
-	within 30 docker compose config --quiet </dev/null >/dev/null 2>&1 || return 0
-	COMPOSE_FILE=$COMPOSE_FILE:-
-	! said=$(printf '%s' "$override" | within 30 docker compose config --quiet 2>&1) || return 0
+	folder=$(printf '%s\n' "$files" | sed -n '1s,/*[^/]*$,,p')
+	set --
+	while IFS= read -r file; do
+		set -- "$@" --file "$file"
+	done <<-END
+		$files
+	END
+	compose_in "$PWD${folder:+/$folder}" "$@" config --quiet </dev/null >/dev/null 2>&1 || return 0
+	! said=$(printf '%s' "$override" | compose_in "$PWD${folder:+/$folder}" "$@" --file - config --quiet 2>&1) || return 0
 	printf '%s\n' "$said" | grep -v level=warning | grep -v '^[[:space:]]*$' | tail -n 1 | tr -c '\012\040-\176' '?' | cut -c 1-300
 )
 file=$1 text=$2 digest=$3 clone=${1%/*}

@@ -93,9 +93,7 @@ write_good() {
 }
 
 # again starts what the last good deploy was: its images, by the names that they
-# have here, and its override. The files stand where .env has those of the project,
-# so that Compose finds all else as it does for them: --file would do without
-# .env where their folder is another one.
+# have here, and its override.
 again() {
 	begin_saying
 	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
@@ -115,9 +113,13 @@ again() {
 		cat "$state/pins"
 	} >"$state/pins.yaml"
 	recorded override >"$state/pins.override"
-	_all=''
+	set --
 	_files=$(recorded files | tr , '\n')
 	_first=$(printf '%s\n' "$_files" | head -n 1)
+	case $_first in
+	*/*) _folder=${_first%/*} ;;
+	*) _folder=$here ;;
+	esac
 	if [ -n "$_first" ] && [ ! -e "$_first" ]; then
 		printf '%s is there no more\n' "$_first" >&2
 		return 1
@@ -128,18 +130,15 @@ again() {
 		"$here/compose.override.yaml" | "$state/pins.override") file=$state/pins.override ;;
 		esac
 		[ -s "$file" ] || continue
-		_all="$_all${_all:+:}$file"
+		set -- "$@" --file "$file"
 	done <<-END
 		$_files
 	END
-	! [ -s "$state/pins" ] || _all="$_all${_all:+:}$state/pins.yaml"
+	! [ -s "$state/pins" ] || set -- "$@" --file "$state/pins.yaml"
 	_asked=$version version='' # .env has the one of before
 	_pull=never
 	[ "$what" != start ] || _pull=missing
-	(
-		export COMPOSE_FILE="$_all" COMPOSE_PATH_SEPARATOR=:
-		compose up --detach --pull "$_pull" --remove-orphans
-	) && _status=0 || _status=$?
+	compose_in "$_folder" "$@" up --detach --pull "$_pull" --remove-orphans && _status=0 || _status=$?
 	version=$_asked
 	return "$_status"
 }

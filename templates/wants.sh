@@ -71,6 +71,19 @@ project_folder() {
 	set_files | sed -n '1s,[^/]*$,,p'
 }
 
+# compose_in FOLDER: compose for a project in FOLDER whose files are named with
+# --file. Then Compose reads no other .env than that one's; when COMPOSE_FILE in
+# the .env of this folder leads there, it reads both, and this one wins.
+compose_in() {
+	_folder=$1
+	shift
+	if [ "$_folder" != "$PWD" ]; then
+		[ ! -e .env ] || set -- --env-file .env "$@"
+		[ ! -e "$_folder/.env" ] || set -- --env-file "$_folder/.env" "$@"
+	fi
+	compose --project-directory "$_folder" "$@"
+}
+
 # warnings reads what Compose says beside its answer.
 warnings() {
 	awk '
