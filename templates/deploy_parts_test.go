@@ -110,6 +110,25 @@ now() { echo now; }
 `+script)
 }
 
+// A project in another folder than that of .env is read with both of theirs, of which
+// the one of the clone wins: it is the last.
+func TestComposeIn(t *testing.T) {
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		script := "compose() { printf '%s|' \"$@\"; echo; }\ncompose_in \"$PWD\" up\ncompose_in \"$PWD/sub dir\" --file x up\n"
+		check := func(want string) {
+			t.Helper()
+			if out, status := d.alone(t, script); status != 0 || out != strings.ReplaceAll(want, "HERE", d.folder) {
+				t.Errorf("status %d, said\n%swant\n%s", status, out, want)
+			}
+		}
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--file|x|up|\n")
+		d.write(t, "web dir/.env", "A=1\n", 0o600)
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--env-file|.env|--file|x|up|\n")
+		d.write(t, "web dir/sub dir/.env", "A=1\n", 0o600)
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--env-file|HERE/sub dir/.env|--env-file|.env|--file|x|up|\n")
+	})
+}
+
 // Two folders with one Compose project would replace each other's containers.
 func TestOwnProject(t *testing.T) {
 	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
@@ -123,7 +142,8 @@ func TestOwnProject(t *testing.T) {
 			{d.folder + "\n" + d.folder + "\n", "fine\n", 0},
 			{d.folder + "\n/srv/shop\n/srv/x\n", "end 1 failed: nothing was changed, as " + d.folder + " and /srv/shop are one Compose project, shop, and would replace each other's containers\n" +
 				"hint: give each a name of its own: name: in compose.yaml, or another directory\n", 1},
-			{d.folder + "/sub\n", "end 1 failed: nothing was changed, as " + d.folder + " and " + d.folder + "/sub are one Compose project, shop, and would replace each other's containers\n" +
+			{d.folder + "/sub\n", "fine\n", 0}, // as COMPOSE_FILE leads there
+			{d.folder + "-other\n", "end 1 failed: nothing was changed, as " + d.folder + " and " + d.folder + "-other are one Compose project, shop, and would replace each other's containers\n" +
 				"hint: give each a name of its own: name: in compose.yaml, or another directory\n", 1},
 		} {
 			d.set(t, "folders", tt.folders)
