@@ -123,7 +123,7 @@ func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 // oddHint is for where the clone has something where we write.
-const oddHint = "take it out of the project (git rm --cached), or out of the inventory; what is no plain file has to be moved away"
+const oddHint = "what git tracks has to be taken out of the project (git rm --cached), or out of the inventory; what is no plain file has to be moved away"
 
 // differences returns the names of the lines that are not as they should be, and
 // of those that should not be there. Without a salt, as in CI, nobody can tell of a
@@ -144,7 +144,7 @@ func (s appEnv) differences(f provision.Facts) (changed, gone []string) {
 		}
 		digest, err := line.Digest(s.salt)
 		known := err == nil && (s.salt != "" || l.compose)
-		if there != 1 || known && !f.Has("digest", l.name+" "+digest) {
+		if there != 1 || f.Has("later", l.name) || known && !f.Has("digest", l.name+" "+digest) {
 			changed = append(changed, l.name)
 		}
 	}

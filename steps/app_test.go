@@ -92,6 +92,14 @@ func TestAppScripts(t *testing.T) {
 		done, err = s.apply(t, newFake(), steps...)
 		checkDone(t, done, err)
 
+		// What stands behind a line of ours would be read in its place.
+		s.write(t, "frobnicator/.env", ourEnv+" export LOG_LEVEL = debug\nTAG=1\n#DB_PASSWORD=x\n", 0o600)
+		done, err = s.apply(t, newFake(), steps...)
+		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it)")
+		if got, want := s.read(t, "frobnicator/.env"), " export LOG_LEVEL = debug\nTAG=1\n#DB_PASSWORD=x\n"+ourEnv; got != want {
+			t.Errorf("the .env is\n%s", got)
+		}
+
 		// Others write there, too.
 		s.write(t, "frobnicator/.env", "# mine\nA='x\n y'\n"+ourEnv+"TAG=1", 0o640)
 		s.write(t, "frobnicator/compose.override.yaml", "", 0o644)

@@ -6,6 +6,8 @@
 #                    line, or without a salt of those lines that hold no secret
 #   mode             that of the file, if others may read it
 #   edited           the lines are not as they were written
+#   later            a name of ours that stands behind our lines as well, where
+#                    Compose takes that one
 enter "$1" || return 0
 [ ! -e compose.override.yaml ] || fact override yes
 why=$(odd .env)
@@ -30,3 +32,12 @@ inside .env | while IFS= read -r line; do
 	esac
 	fact digest "$name $(printf '%s' "$line" | salted "$2")"
 done
+awk '
+	on && $0 == "# provision end" { on = 0; next }
+	$0 == "# provision begin" { on = 1; next }
+	sub(/^[ \t]*(export[ \t]+)?/, "") && match($0, /^[A-Za-z_][A-Za-z0-9_]*[ \t]*[=:]/) {
+		name = substr($0, 1, RLENGTH - 1)
+		sub(/[ \t]+$/, "", name)
+		if (on) ours[name] = 1
+		else if (name in ours) print name
+	}' .env | sort -u | facts later

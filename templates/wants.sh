@@ -12,7 +12,7 @@
 #   /instead FILE            is read in place of compose.override.yaml
 #   /port IP PORT PROTOCOL SERVICE   is published; IP may be -
 #   /named NAME SERVICE      a container with a name of its own
-#   /mount SERVICE FILE      is mounted from this folder
+#   /mount SERVICE FILE      is mounted, also as a secret or a config
 #   /failed REASON           Compose cannot read the project
 resolve() {
 	_odd=$(odd_input)
@@ -112,6 +112,7 @@ services() {
 	awk '
 	function pair(v) {
 		if (depth == 1 && key[1] == "name") print "/project", v
+		if (depth == 3 && (key[1] == "secrets" || key[1] == "configs") && key[3] == "file") stands[key[1], key[2]] = v
 		if (key[1] != "services") return
 		if (depth == 3) {
 			if (key[3] == "image") image[key[2]] = v
@@ -120,12 +121,13 @@ services() {
 			if (key[3] == "container_name") print "/named", v, key[2]
 		}
 		if (depth == 4 && key[3] == "deploy" && key[4] == "replicas") replicas[key[2]] = v
-		if (depth == 5 && (key[3] == "ports" || key[3] == "volumes")) item[key[5]] = v
+		if (depth == 5 && key[3] ~ /^(ports|volumes|secrets|configs)$/) item[key[5]] = v
 	}
 	function close_item() {
 		if (depth != 5 || key[1] != "services") return
 		if (key[3] == "ports" && item["published"] != "") print "/port", item["host_ip"] == "" ? "-" : item["host_ip"], item["published"], item["protocol"], key[2]
 		if (key[3] == "volumes" && item["type"] == "bind") print "/mount", key[2], item["source"]
+		if ((key[3] == "secrets" || key[3] == "configs") && item["source"] != "") { user[++uses] = key[2]; used[uses] = key[3] SUBSEP item["source"] }
 		split("", item)
 	}
 	{
@@ -161,6 +163,7 @@ services() {
 		}
 	}
 	END {
+		for (i = 1; i <= uses; i++) if (used[i] in stands) print "/mount", user[i], stands[used[i]]
 		for (i = 1; i <= n; i++) {
 			s = name[i]
 			print s, image[s] == "" ? "-" : image[s], build[s] == "" ? "-" : "yes", scale[s] != "" ? scale[s] : replicas[s] != "" ? replicas[s] : 1
