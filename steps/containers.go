@@ -103,7 +103,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 			return hint.Add(err, `the project needs a compose.yaml in its root; or tell the inventory where it is: compose = ["deploy/compose.yaml"]`)
 		case strings.Contains(reason, "/.env: "):
 			return hint.Add(err, "mend that file on the host")
-		case strings.Contains(reason, "env file") && strings.Contains(reason, "/.env not found"):
+		case strings.Contains(reason, "env file") && strings.Contains(reason, "/"+s.directory+"/.env not found"):
 			return hint.Add(err, "that file is not in the project: have the inventory write it, with env = { NAME = … }")
 		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
 			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")

@@ -235,8 +235,6 @@ $_all
 $_todo"
 	[ -n "$_todo" ] || _todo=$_all
 	_base=$(project_folder)
-	[ -z "$_base" ] || _all="$_all
-$_base.env"
 	_depth=0
 	while [ -n "$_todo" ]; do
 		_depth=$((_depth + 1))
