@@ -265,3 +265,35 @@ type blind struct {
 }
 
 func (b blind) Plan(provision.Facts) ([]provision.Change, error) { return b.changes, nil }
+
+// Without a salt no digest of a secret is reported, nor with one the secret itself:
+// who knows the digest of a short secret can find it.
+func TestAppProbesTellNoSecret(t *testing.T) {
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.appClone(t)
+		steps := appSteps(t, unchanged)
+		if _, err := s.apply(t, newFake(), steps...); err != nil {
+			t.Fatal(err)
+		}
+		s.write(t, "frobnicator/.env", strings.Replace(ourEnv, "LOG_LEVEL=", "half of a secret\nLOG_LEVEL=", 1), 0o600)
+		inv, given := inventoryOf(t, "app-as-ci")
+		for _, name := range []string{"app-env frobnicator-production", "app-files frobnicator-production"} {
+			f := s.look(t, named(t, For(inv, inv.Hosts[0], inv.Deployments, given), name))
+			for _, fact := range f["digest"] {
+				if !strings.HasPrefix(fact, "COMPOSE_") {
+					t.Errorf("%s tells %q", name, fact)
+				}
+			}
+			if len(f["name"])+len(f["there"]) == 0 {
+				t.Errorf("%s sees nothing: it proves nothing", name)
+			}
+		}
+		for _, step := range steps {
+			for key, facts := range s.look(t, step) {
+				if text := strings.Join(facts, " "); strings.Contains(text, "HOME") || strings.Contains(text, "half") || strings.Contains(text, "info") {
+					t.Errorf("%s tells %s=%s", step.Name(), key, text)
+				}
+			}
+		}
+	})
+}
