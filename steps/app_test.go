@@ -28,6 +28,7 @@ func appSteps(t *testing.T, change func(d *inventory.Deployment, given *Given)) 
 func unchanged(*inventory.Deployment, *Given) {}
 
 const ourEnv = `# provision begin
+# From the inventory of "provision", which writes over what is changed here. Don't.
 COMPOSE_PROJECT_NAME='frobnicator'
 COMPOSE_FILE='deploy/compose.yaml:deploy/prod.yaml'
 COMPOSE_PROFILES='web,jobs'

@@ -29,14 +29,14 @@ salted() {
 	} | sha256sum | cut -c 1-64
 }
 
-# inside FILE prints what stands between our marks, and outside FILE all else. A
-# mark without an end is a line like any other.
+# inside FILE prints what stands between our marks, but for comments, and outside
+# FILE all else. A mark without an end is a line like any other.
 inside() { between yes "$1"; }
 outside() { between '' "$1"; }
 between() {
 	awk -v inside="$1" '
 		on && $0 == "# provision end" { if (inside) printf "%s", held; on = 0; next }
-		on { held = held $0 "\n"; next }
+		on { if (!inside || !/^#/) held = held $0 "\n"; next }
 		$0 == "# provision begin" { on = 1; held = ""; next }
 		!inside
 		END { if (on && !inside) printf "# provision begin\n%s", held }' "$2"

@@ -15,12 +15,16 @@ if [ -e .env ]; then
 	[ "$(tr -d '\000' <.env | cksum)" = "$(cksum <.env)" ] || fail '.env has NUL bytes; take them out' # awk may read past one
 	[ -z "$(inside .env)" ] || [ "$(inside .env | salted '')" = "$(lines | salted '')" ] || ours .env inside .env || keep_backup .env
 fi
+# A value above that is not closed ends at one of its quotation marks: so Compose, which
+# says what it could not read, quotes this line, and none of those with secrets.
+comment="# From the inventory of \"provision\", which writes over what is changed here. Don't."
 umask 077
 note .env lines
 whole() {
 	[ ! -e .env ] || outside .env
 	[ -z "$(lines)" ] || {
 		echo '# provision begin'
+		echo "$comment"
 		lines
 		echo '# provision end'
 	}
