@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -118,7 +117,7 @@ func TestApp(t *testing.T) {
 	t.Parallel()
 	a := newAppWorld(t, "")
 	r := a.apply(t)
-	r.says(t, "write .env of app (COMPOSE_PROJECT_NAME, COMPOSE_FILE, COMPOSE_PROFILES, API_TOKEN and DB_PASSWORD, and 1 other; for the next deploy)", "write secrets/tls.key of app")
+	r.says(t, "write .env of app (COMPOSE_PROJECT_NAME, COMPOSE_FILE, COMPOSE_PROFILES, API_TOKEN, DB_PASSWORD and 1 other; for the next deploy)", "write secrets/tls.key of app")
 	a.converged(t)
 	first := a.services(t)
 	if got := namesOf(first); got != "app seed worker" {
@@ -221,7 +220,6 @@ func TestAppOfAnother(t *testing.T) {
 	r := a.run(t, "remove", "--deployment", "app", "--yes").exits(t, 0)
 	r.says(t, "stays, as it has what is nowhere else")
 	if got := a.sh(t, "web1", `cd "$1" && cat .env && ls secrets | sed 's/[0-9TZ]*$//' && ls .git/provision-files 2>&1`, clone); got != "MINE=1\nLATER=2\nmine\ntls.key.before-\nls: cannot access '.git/provision-files': No such file or directory" {
-		fmt.Println(got)
 		t.Errorf("what is left: %q", got)
 	}
 }
