@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"provision/e2e/rehearsal"
 	"provision/inventory"
 )
 
@@ -65,15 +64,7 @@ func newAppWorld(t *testing.T, more string) *appWorld {
 		secretText(t, file, text)
 	}
 	keys := strings.NewReplacer("PASSWORD\"", a.password+"\"", "TOKEN\"", a.token+"\"", "KEY\"", a.key+"\"").Replace(appKeys)
-	a.world = newWorld(t, head+web1+app+keys+more, func(o *rehearsal.Options) {
-		o.Files = func(_, image string) map[string]string {
-			files := map[string]string{}
-			for name, text := range appFiles {
-				files[name] = strings.ReplaceAll(text, "IMAGE", image)
-			}
-			return files
-		}
-	})
+	a.world = newWorld(t, head+web1+app+keys+more, filesOf(appFiles))
 	return a
 }
 
