@@ -120,3 +120,12 @@ func filesOf(files map[string]string) func(*rehearsal.Options) {
 		}
 	}
 }
+
+// A rehearsal has neither the project nor the secrets, and makes up both.
+func TestAppRehearsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app+appKeys, func(o *rehearsal.Options) { o.Secrets = false })
+	w.apply(t)
+	w.converged(t)
+	w.deploy(t, "app", "2")
+}
