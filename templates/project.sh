@@ -114,8 +114,10 @@ hint: give each a name of its own: name: in compose.yaml, or another directory"
 	_names=$(printf '%s\n' "$_names" | from "$here" | cut -d ' ' -f 1)
 	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0
 	_had=$(printf '%s\n' "$_names" | head -n 1)
+	_advice="put \"name: $_had\" into compose.yaml"
+	! grep -qs '^COMPOSE_PROJECT_NAME=' .env || _advice='take COMPOSE_PROJECT_NAME out of .env, which the inventory writes with its key compose'
 	[ -z "$_had" ] || end 1 failed "nothing was changed, as the containers here are those of the Compose project $_had, and $_project would start beside it, with volumes of its own
-hint: put \"name: $_had\" into compose.yaml; or move the data, and end the old one first: docker compose --project-name $_had down"
+hint: $_advice; or move the data, and end the old one first: docker compose --project-name $_had down"
 }
 
 # run_before runs the service that comes before the switch to its end.
