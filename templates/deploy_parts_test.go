@@ -153,6 +153,20 @@ func TestOwnProject(t *testing.T) {
 				t.Errorf("%q: status %d, said\n%swant\n%s", tt.folders, status, out, tt.want)
 			}
 		}
+		d.set(t, "folders", "")
+		d.write(t, d.state+"/good", "project last\n", 0o600)
+		const beside, hint = " would start beside it, with volumes of its own\nhint: ", "; or move the data, and end the old one first: docker compose --project-name "
+		for names, want := range map[string]string{
+			"shop HERE\nold HERE\n":            "fine\n",
+			"old HERE\n":                       "end 1 failed: nothing was changed, as the containers here are those of the Compose project old, and shop" + beside + `put "name: old" into compose.yaml` + hint + "old down\n",
+			"tools HERE/tools\nx HERE-other\n": "fine\n",
+			"last HERE/deploy\n":               "end 1 failed: nothing was changed, as the containers here are those of the Compose project last, and shop" + beside + `put "name: last" into compose.yaml` + hint + "last down\n",
+		} {
+			d.set(t, "names", strings.ReplaceAll(names, "HERE", d.folder))
+			if out, _ := d.alone(t, script); out != want {
+				t.Errorf("%q: said\n%swant\n%s", names, out, want)
+			}
+		}
 		d.set(t, "fail-ps", "Cannot connect")
 		d.set(t, "fail-version", "Cannot connect to the daemon\n")
 		if out, status := d.alone(t, script); status != 1 || !strings.HasSuffix(out, "end 1 failed: nothing was changed, as Docker does not answer: Cannot connect to the daemon\n") {

@@ -208,6 +208,7 @@ case "$command $sub" in
 	case "$*" in
 	*oneoff=True*) ;;
 	*"{{.ID}} "*) cut -f 1 "$dir/containers" | sed "s,$, $PWD," ;;
+	*oneoff=False*) cat "$dir/names" 2>/dev/null || : ;;
 	*"project=shop "*) sed 's/^/- /' "$dir/folders" 2>/dev/null || : ;;
 	esac
 	;;

@@ -102,7 +102,8 @@ same_lines() {
 
 # own_project: no other folder may have containers in the project of that name,
 # which Compose would replace; and what runs here may not be a project of another
-# name, which would run on beside it, and keep the volumes.
+# name, which would run on beside it, and keep the volumes. What somebody has
+# started in another folder of the clone is no concern of this one.
 own_project() {
 	_project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
 	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" --format "- {{.Label \"$working_dir\"}}") || no_docker
@@ -111,7 +112,10 @@ own_project() {
 hint: give each a name of its own: name: in compose.yaml, or another directory"
 	_names=$(docker ps --all --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
 		--format "{{.Label \"com.docker.compose.project\"}} {{.Label \"$working_dir\"}}") || no_docker
-	_names=$(printf '%s\n' "$_names" | from "$here" | cut -d ' ' -f 1)
+	_base=$(project_folder)
+	_names=$(printf '%s\n' "$_names" | from "$here" | awk -v here="$here" -v base="$here/${_base%/}" -v last="$(recorded project)" '
+		{ at = substr($0, index($0, " ") + 1) }
+		at == here || at == base || $1 == last { print $1 }')
 	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0
 	_had=$(printf '%s\n' "$_names" | head -n 1)
 	_advice="put \"name: $_had\" into compose.yaml"
