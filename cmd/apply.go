@@ -40,7 +40,7 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, Scopes: []string{"api"}})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, App: true, Scopes: []string{"api"}})
 	if err != nil {
 		return err
 	}

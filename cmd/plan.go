@@ -43,7 +43,7 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: parts, Registry: true, Scopes: []string{"api", "read_api"}})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Registry: true, App: true, Scopes: []string{"api", "read_api"}})
 	if err != nil {
 		return err
 	}

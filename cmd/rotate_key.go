@@ -60,7 +60,7 @@ func runRotate(ctx context.Context, env Env, o rotateOptions) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, Scopes: []string{"api"}})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, App: true, Scopes: []string{"api"}})
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	options := fleet.Options{Parts: o.shard.Of(mode.Of(parts)), Registry: mode.As == verify.Admin}
+	options := fleet.Options{Parts: o.shard.Of(mode.Of(parts)), Registry: mode.As == verify.Admin, App: mode.As == verify.Admin}
 	if mode.Token {
 		options.Scopes = []string{"api", "read_api"}
 	}

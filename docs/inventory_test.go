@@ -203,6 +203,16 @@ func (s schema) value() string {
 	case "integer":
 		return fmt.Sprintf("an integer from %d to %d", s.Minimum, s.Maximum)
 	case "object":
+		var each schema
+		if err := json.Unmarshal(s.AdditionalProperties, &each); err != nil {
+			panic(err) // it is read from our own schema
+		}
+		switch {
+		case each.OneOf != nil:
+			return "a table of strings, integers, booleans, and tables of where a secret is"
+		case each.Properties != nil:
+			return "a table of tables of where a secret is"
+		}
 		return "a table of strings, integers, booleans"
 	}
 	return "a string"

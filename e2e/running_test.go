@@ -118,7 +118,7 @@ func TestFirstStart(t *testing.T) {
 	w.run(t, "apply").exits(t, 1).says(t, "app is unhealthy")
 	push("4", true)
 	w.sh(t, "web1", "sed -i 's/app: {/app: {hostname: \"$ABSENT\", /' ~deploy-a/a/compose.yaml")
-	w.run(t, "apply").exits(t, 1).says(t, "provision: web1: containers a: compose.yaml of ~deploy-a/a needs variables that are not set: ABSENT\n", "hint: set them in ~deploy-a/a/.env")
+	w.run(t, "apply").exits(t, 1).says(t, "provision: web1: containers a: compose.yaml of ~deploy-a/a needs variables that are not set: ABSENT\n", "hint: set them in the inventory: env = { ABSENT = … }")
 	w.sh(t, "web1", "git -C ~deploy-a/a -c safe.directory='*' checkout --quiet compose.yaml")
 	w.apply(t)
 	version := func(service string) string {

@@ -74,8 +74,8 @@ func TestWanted(t *testing.T) {
 	// Whatever else is to be done is done, and no deploy is begun in vain.
 	told := []string{
 		"provision: web1: containers deep: docker compose cannot read ~wants/deep: no configuration file provided", "hint: the project needs a compose.yaml in its root",
-		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project",
-		"provision: web1: containers unset: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD\n", "hint: set them in ~wants/unset/.env",
+		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project: have the inventory write it, with files = ",
+		"provision: web1: containers unset: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD\n", "hint: set them in the inventory: env = { DB_PASSWORD = … }",
 		"provision: web1: containers ports: port 18081/tcp, which service api of ~wants/ports publishes, is taken by another program\n",
 	}
 	r := w.run(t, "apply").exits(t, 1)

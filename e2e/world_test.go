@@ -90,7 +90,7 @@ func newWorld(t *testing.T, text string, options ...func(*rehearsal.Options)) *w
 	if err != nil {
 		t.Fatal(err)
 	}
-	var o rehearsal.Options
+	o := rehearsal.Options{Secrets: true}
 	for _, change := range options {
 		change(&o)
 	}

@@ -14,7 +14,7 @@ type deploymentTable struct {
 	Deployment
 	overridePath string // of the file, not of this key
 
-	host, hosts, user, directory, environment, variables, override, parameters, registries *node
+	host, hosts, user, directory, environment, variables, override, parameters, env, files, registries *node
 }
 
 // A placed is a deployment on one host, with its table.
@@ -44,7 +44,9 @@ func (r *reader) deployments(doc document, inv *Inventory) []*Deployment {
 	used := map[*Registry]bool{}
 	for _, n := range r.namedTables(doc.deployments, "deployments") {
 		full := r.inherit(r.open(n, &deploymentSection.section), defaults)
+		full.each(n, defaults.node)
 		d := r.deployment(full)
+		r.appProblems(d)
 		d.TokenGroup = cmp.Or(inv.Registry.Group, namespace(d.Project))
 		d.Registries = r.chosen(d.registries, inv.Registries, used)
 		ownParameters := d.parameters

@@ -26,15 +26,17 @@ type shape struct {
 type kind int
 
 const (
-	aString     kind = iota
-	aList            // of strings, none of them twice
-	anArgv           // of strings
-	aBool            // true or false
-	anInt            // from least to most
-	aTable           // one of section
-	someTables       // each with a name of its own
-	someValues       // a table of strings, integers and booleans
-	aCredential      // one of the words, or a table
+	aString      kind = iota
+	aList             // of strings, none of them twice
+	anArgv            // of strings
+	aBool             // true or false
+	anInt             // from least to most
+	aTable            // one of section
+	someTables        // each with a name of its own
+	someValues        // a table of strings, integers and booleans
+	someSettings      // a table of strings, integers, booleans and tables of section
+	someSecrets       // a table of tables of section
+	aCredential       // one of the words, or a table
 )
 
 // A form is a shape with what reads it. What is read of a wrong value is the

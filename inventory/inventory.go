@@ -126,6 +126,10 @@ type Deployment struct {
 	Variables   Variables
 	Override    *Override // nil: no compose.override.yaml
 	Parameters  map[string]string
+	Compose     []string      // the Compose files, as paths in the clone, in the order in which they are read; none: those that Compose finds
+	Profiles    []string      // the Compose profiles that are active; none: what the clone says itself
+	Env         []Setting     // what stands in the .env of the clone, by name
+	Files       []SecretFile  // that are written into the clone, by path; none lies in another
 	Wait        time.Duration // how long a deploy waits for health, in whole seconds; never 0
 	Rollback    bool          // whether a deploy that fails goes back to the images and the override of the last good one
 	KeepImages  int           // how many versions of each service's image stay on the host, the running one among them; at least 1
@@ -171,6 +175,19 @@ func (v Variables) owners() []string {
 type Override struct {
 	Path string // of the file that it was made from
 	Text string // of that file, with the parameters filled in
+}
+
+// A Setting is a variable in the .env of a deployment.
+type Setting struct {
+	Name   string // never one that another key is for
+	Text   string // its value, in one line; "" where Secret is not zero
+	Secret Secret // where its value is found, see [Secret.ReadText]
+}
+
+// A SecretFile is a file in the clone of a deployment that git does not bring.
+type SecretFile struct {
+	Path   string // in the clone, with slashes and without ".."
+	Secret Secret // where its content is found, see [Secret.ReadAll]
 }
 
 // Host returns the host of that name, or nil.

@@ -95,6 +95,13 @@ func (f shape) schema() *schema {
 		return &schema{Type: "object", PropertyNames: &schema{Pattern: nameForm().String()}, AdditionalProperties: f.section.schema()}
 	case someValues:
 		return &schema{Type: "object", AdditionalProperties: &schema{Type: []string{"string", "integer", "boolean"}}}
+	case someSettings, someSecrets:
+		value := f.section.schema()
+		if f.kind == someSettings {
+			value = &schema{OneOf: []*schema{{Type: []string{"string", "integer", "boolean"}}, value}}
+		}
+		names := &schema{Pattern: source(f.pattern), Not: &schema{Pattern: source(f.never)}}
+		return &schema{Type: "object", PropertyNames: names, AdditionalProperties: value}
 	case aCredential:
 		return &schema{OneOf: []*schema{word, f.section.schema()}, Default: word.Default}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"provision/provision/secret"
 )
@@ -59,7 +60,23 @@ const commandGrace = time.Second
 // nobody knows what is in it.
 //
 // No error holds the secret or anything that the command printed.
-func (s Secret) Read(ctx context.Context) (secret.Value, error) {
+func (s Secret) Read(ctx context.Context) (secret.Value, error) { return s.read(ctx, oneLine) }
+
+// ReadText is [Secret.Read] for text that may have several lines. Tabs are
+// allowed as well.
+func (s Secret) ReadText(ctx context.Context) (secret.Value, error) { return s.read(ctx, someLines) }
+
+// ReadAll is [Secret.Read] for the content of a file: nothing is cut, and it may
+// be any bytes, but not none.
+func (s Secret) ReadAll(ctx context.Context) (secret.Value, error) { return s.read(ctx, notEmpty) }
+
+// Key is the same for references to the same secret.
+func (s Secret) Key() string {
+	return strings.Join(append([]string{s.Env, s.File, s.dir}, s.Command...), "\x00")
+}
+
+// read fetches the secret, as form takes it.
+func (s Secret) read(ctx context.Context, form func(string) (string, error)) (secret.Value, error) {
 	var text string
 	var err error
 	switch {
@@ -80,7 +97,7 @@ func (s Secret) Read(ctx context.Context) (secret.Value, error) {
 		return secret.Value{}, errors.New("the inventory names no secret here")
 	}
 	if err == nil {
-		text, err = oneLine(text)
+		text, err = form(text)
 	}
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("%s: %w", s, err)
@@ -145,6 +162,27 @@ func oneLine(text string) (string, error) {
 		return "", errors.New("gives several lines; a token or password is one")
 	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return "", errors.New("holds control characters; a token or password has none")
+	}
+	return text, nil
+}
+
+func someLines(text string) (string, error) {
+	text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
+	control := func(r rune) bool { return !unicode.IsPrint(r) && !strings.ContainsRune("\n\r\t", r) }
+	switch {
+	case text == "":
+		return "", errors.New("is empty")
+	case !utf8.ValidString(text):
+		return "", errors.New("is not UTF-8")
+	case strings.ContainsFunc(text, control):
+		return "", errors.New("holds control characters; a variable has none")
+	}
+	return text, nil
+}
+
+func notEmpty(text string) (string, error) {
+	if text == "" {
+		return "", errors.New("is empty")
 	}
 	return text, nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"provision/provision/secret"
 )
 
 func TestSecretRead(t *testing.T) {
@@ -139,6 +141,39 @@ func TestSecretPlaces(t *testing.T) {
 		}
 		if token.IsZero() {
 			t.Errorf("%s is zero", text)
+		}
+	}
+}
+
+// Variables may have several lines, and files may have anything.
+func TestSecretReadMore(t *testing.T) {
+	read := func(text string, fetch func(Secret, context.Context) (secret.Value, error)) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		value, err := fetch(Secret{File: file}, t.Context())
+		if err != nil {
+			return strings.ReplaceAll(err.Error(), strconv.Quote(file), "F")
+		}
+		got, _ := value.Reveal()
+		return "= " + got
+	}
+	for _, tt := range []struct{ text, asText, asAll string }{
+		{"one\n", "= one", "= one\n"},
+		{"one\r\n", "= one", "= one\r\n"},
+		{"a\tb\nc\n\n", "= a\tb\nc\n", "= a\tb\nc\n\n"},
+		{"\x00\xff", "file F: is not UTF-8", "= \x00\xff"},
+		{"a\x00", "file F: holds control characters; a variable has none", "= a\x00"},
+		{"\n", "file F: is empty", "= \n"},
+		{"", "file F: is empty", "file F: is empty"},
+	} {
+		if got := read(tt.text, Secret.ReadText); got != tt.asText {
+			t.Errorf("as text %q is %q, want %q", tt.text, got, tt.asText)
+		}
+		if got := read(tt.text, Secret.ReadAll); got != tt.asAll {
+			t.Errorf("as a file %q is %q, want %q", tt.text, got, tt.asAll)
 		}
 	}
 }

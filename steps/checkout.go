@@ -8,6 +8,7 @@ import (
 	"provision/provision"
 	"provision/provision/hint"
 	"provision/provision/visible"
+	"provision/templates"
 )
 
 // checkout wants a clone of the project that holds the compose.yaml. One that
@@ -104,7 +105,7 @@ func (s checkout) otherBranch(what string) provision.Change {
 // lookAtCheckout reports a clone, whether we made it, and what would be lost
 // with it: what git would not bring back, and what is not the user's, such as
 // the data of a container. What ends here ends the script.
-const lookAtCheckout = `
+var lookAtCheckout = templates.Clone + `
 ! [ -e ".$1.removed" ] || fact half yes
 [ -e "$1" ] || return 0
 fact there yes
@@ -115,9 +116,20 @@ if [ -f "$override" ] && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$(git -C
 	fact override ours
 	kept='.. compose\.override\.yaml'
 fi
+# What we have put there would come back, and so would a folder of nothing else.
+here=$PWD ours=''
+if enter "$1"; then
+	ours=$(ours_all)
+	for folder in $(! [ -f "$notes" ] || sed -n 's/^made //p' "$notes"); do
+		find "$folder" ! -type d 2>/dev/null | grep -qvxF "$ours" || ours="$ours
+$folder/"
+	done
+fi
+cd "$here"
 {
 	git --no-optional-locks -C "$1" status --porcelain --ignored >/dev/null || echo '?? what git cannot tell'
-	git --no-optional-locks -C "$1" status --porcelain --ignored | grep -vx "$kept" || :
+	git --no-optional-locks -C "$1" status --porcelain --ignored | grep -vx "$kept" |
+		grep -vxF "$(printf '%s\n' "$ours" | sed 's/^/?? /; p; s/^??/!!/')" || :
 	git -C "$1" log HEAD --branches --not --remotes --format='?? commit %h' || :
 	git -C "$1" stash list --format='?? %gd' || :
 	find "$1" ! -user "$(id -un)" -prune | sed 's|^[^/]*/|?? |' || :

@@ -17,14 +17,19 @@ import (
 // for CI to deploy.
 type containers struct {
 	deployment, user, directory string
-	version                     string // the variable of the version, if CI chooses one
-	asUser                      bool   // CI looks
-	override                    string // the digest of it; "" without one
+	version                     string   // the variable of the version, if CI chooses one
+	asUser                      bool     // CI looks
+	override                    string   // the digest of it; "" without one
+	env                         string   // what tells that .env has our lines, see appEnv.form
+	files                       []string // that have to be there
 }
 
 func containersOf(t target) containers {
 	d := t.deployment
-	s := containers{d.Name, d.User, d.Directory, d.Version, t.probing || t.given.AsUser, ""}
+	s := containers{
+		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(),
+	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()
 	}
@@ -43,7 +48,8 @@ func (s containers) Probe() provision.Probe {
 	if s.asUser {
 		asUser = "yes"
 	}
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.version, asUser, s.override}, Text: templates.Containers}}
+	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env}, s.files...)
+	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}}
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -94,11 +100,13 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		case f.Get("submodules") != "":
 			return hint.Add(err, "a submodule is not cloned; as %s: git -C %s submodule update --init", s.user, s.directory)
 		case strings.Contains(reason, "no configuration file"):
-			return hint.Add(err, "the project needs a compose.yaml in its root")
+			return hint.Add(err, `the project needs a compose.yaml in its root; or tell the inventory where it is: compose = ["deploy/compose.yaml"]`)
 		case strings.Contains(reason, "/.env: "):
 			return hint.Add(err, "mend that file on the host")
+		case strings.Contains(reason, "env file") && strings.Contains(reason, "/"+s.directory+"/.env not found"):
+			return hint.Add(err, "that file is not in the project: have the inventory write it, with env = { NAME = … }")
 		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
-			return hint.Add(err, "that file is not in the project: write it on the host, for %s alone to read", s.user)
+			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")
 		}
 		return hint.Add(err, "mend it in the project, and bring the clone forward; as %s: git -C %s pull", s.user, s.directory)
 	case f.Get("instead") != "":
@@ -106,7 +114,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 			"take that out of the project, or out of .env; or take the override out of the inventory")
 	case len(f["unset"]) > 0:
 		return hint.Add(fmt.Errorf("compose.yaml of %s needs variables that are not set: %s", home, visible.String(joinAnd(f["unset"]))),
-			"set them in %s/.env, or give them a default in compose.yaml: ${NAME:-}", home)
+			"set them in the inventory: env = { %s = … }; or give them a default in compose.yaml: ${NAME:-}", visible.String(f.Get("unset")))
 	case f.Get("taken") != "":
 		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
 			"give each a name of its own: name: in compose.yaml, or another directory")
@@ -242,7 +250,7 @@ return "$status"
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
 func (s containers) undo(t target) undo {
-	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: `
+	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Health + `
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -254,11 +262,12 @@ esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 label=com.docker.compose.project
-mine=$(within 30 docker ps --all --filter "label=$label.working_dir=$folder" --format "{{.Label \"$label\"}}")
+mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | from "$folder" | cut -d ' ' -f 1)
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
-	all=$(within 30 docker ps --all --filter "label=$label=$project" --format "{{.Label \"$label.working_dir\"}}")
-	if other=$(printf '%s\n' "$all" | grep -vxF -e "$folder" -e ''); then
-		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$(printf '%s\n' "$other" | head -n 1)"
+	all=$(within 30 docker ps --all --filter "label=$label=$project" --format "- {{.Label \"$working_dir\"}}")
+	other=$(printf '%s\n' "$all" | not_from "$folder" | cut -d ' ' -f 2- | head -n 1)
+	if [ -n "$other" ]; then
+		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$other"
 		continue
 	fi
 	fact project "$project"

@@ -29,7 +29,7 @@ func (s *sandbox) look(t *testing.T, step provision.Step) provision.Facts {
 // last good one; while a deploy runs it is told apart.
 func TestContainersProbe(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		step := containers{"app", theUser, "app dir", "TAG", false, ""}
+		step := containers{deployment: "app", user: theUser, directory: "app dir", version: "TAG"}
 		check := func(want string) {
 			t.Helper()
 			if got := fmt.Sprint(s.look(t, step)); got != "map["+want+"]" {
@@ -39,7 +39,7 @@ func TestContainersProbe(t *testing.T) {
 		s.stub(t, "systemctl", "echo active")
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
-ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"*) cat ids 2>/dev/null || : ;;
+ps*oneoff=False*) echo "other /home/alice/app"; echo "none `+s.path("app")+`"; sed 's,$, `+s.path("app dir")+`,' ids 2>/dev/null || : ;;
 ps*"{{.Ports}}"*) cat others 2>/dev/null || : ;;
 inspect*) cat containers ;;
 "compose version") ;;
@@ -133,7 +133,7 @@ func TestContainersProbeOfAProject(t *testing.T) {
 		s.stub(t, "systemctl", "echo active")
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
-ps*working_dir=*) cat ids ;;
+ps*oneoff=False*) sed 's,$, `+s.path("app")+`,' ids ;;
 ps*) ;;
 inspect*) cat containers ;;
 "compose version") ! [ -e nocompose ] ;;
@@ -148,7 +148,7 @@ esac`)
 				t.Errorf("saw  %s\nwant %s", got, want)
 			}
 		}
-		admin, ci := containers{"app", theUser, "app", "", false, ""}, containers{"app", theUser, "app", "", true, ""}
+		admin, ci := containers{deployment: "app", user: theUser, directory: "app"}, containers{deployment: "app", user: theUser, directory: "app", asUser: true}
 		s.write(t, "app/compose.yaml", "services: {}\n", 0o644)
 		s.write(t, "app/conf/site.conf", "", 0o644)
 		s.write(t, "../../ids", "", 0o644)

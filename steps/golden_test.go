@@ -28,7 +28,9 @@ var update = flag.Bool("update", false, "write the plans of testdata/plan anew")
 // \n and \r for line breaks. In facts ${key1} and ${key2} are public keys,
 // ${fingerprint1} and ${fingerprint2} what ssh-keygen -l calls them, and
 // ${text} and ${file} tell what the step would write: its digest, and how
-// a file of root with that text is reported.
+// a file of root with that text is reported. ${env NAME}, and ${env COMPOSE_FILE
+// override}, are digests of lines that app-env would write, and ${content PATH}
+// that of a file of app-files.
 func TestPlans(t *testing.T) {
 	files, err := filepath.Glob("testdata/plan/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -115,6 +117,12 @@ func expand(step provision.Step, text string) string {
 			}
 			sum := sha256.Sum256([]byte(args[1]))
 			return hex.EncodeToString(sum[:])
+		}
+		switch words := strings.Fields(name); words[0] {
+		case "env":
+			return step.(appEnv).digestOf(words[1], len(words) > 2)
+		case "content":
+			return step.(appFiles).digestOf(words[1])
 		}
 		panic("there is no ${" + name + "}")
 	})

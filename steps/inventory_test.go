@@ -73,11 +73,49 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"registries-unnamed": func(inv *inventory.Inventory, _ *Given) {
 		inv.Registries = []*inventory.Registry{{Name: "hub", Host: "docker.io", Credential: inventory.Credential{Kind: inventory.Named, Username: "robot"}}}
 	},
+	"app":       func(inv *inventory.Inventory, given *Given) { app(inv, given) },
+	"app-as-ci": func(inv *inventory.Inventory, given *Given) { app(inv, &Given{}); given.Salt, given.AsUser = "", true },
 	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
 		other := *inv.Deployments[0]
 		other.Name, other.Directory, other.Project, other.Scope = "frobnicator-staging", "staging", "transmogrify/other", "staging"
 		inv.Deployments = append(inv.Deployments, &other)
 	},
+}
+
+// app gives a deployment all that the clone of an app may need, with the secrets.
+func app(inv *inventory.Inventory, given *Given) {
+	password, key, store := inventory.Secret{Env: "PASSWORD"}, inventory.Secret{File: "tls.key"}, inventory.Secret{File: "key.p12"}
+	d := inv.Deployments[0]
+	d.Compose, d.Profiles = []string{"deploy/compose.yaml", "deploy/prod.yaml"}, []string{"web", "jobs"}
+	d.Env = []inventory.Setting{{Name: "DB_PASSWORD", Secret: password}, {Name: "LOG_LEVEL", Text: "info"}}
+	d.Files = []inventory.SecretFile{{Path: "secrets/key.p12", Secret: store}, {Path: "secrets/tls.key", Secret: key}}
+	given.Env = map[string]secret.Value{password.Key(): secret.New("it's \"$HOME\" #1\nand \\ more")}
+	given.Files = map[string]secret.Value{key.Key(): secret.New("-----BEGIN KEY-----\n"), store.Key(): secret.New("\x00\x01\xff\n")}
+}
+
+// digestOf is what the host reports of a line that is as it should be.
+func (s appEnv) digestOf(name string, override bool) string {
+	for _, l := range s.lines {
+		if l.name == name {
+			if override {
+				l.line = withOverrideFile(l.line)
+			}
+			digest, _ := l.line.Digest(s.salt)
+			return digest
+		}
+	}
+	panic("there is no " + name)
+}
+
+// digestOf is what the host reports of a file that is as it should be.
+func (s appFiles) digestOf(path string) string {
+	for _, f := range s.files {
+		if f.path == path {
+			digest, _ := f.content.Digest(s.salt)
+			return digest
+		}
+	}
+	panic("there is no " + path)
 }
 
 // stepsOf returns the steps of an inventory; retire is as in [Given], for all

@@ -18,11 +18,12 @@ import (
 type override struct {
 	deployment, user, directory string
 	source, text                string
+	compose                     []string // the files that it comes behind; none: those that Compose finds
 }
 
 func overrideOf(t target) override {
 	d := t.deployment
-	s := override{deployment: d.Name, user: d.User, directory: d.Directory}
+	s := override{deployment: d.Name, user: d.User, directory: d.Directory, compose: d.Compose}
 	if d.Override != nil {
 		s.source, s.text = d.Override.Path, d.Override.Text
 	}
@@ -89,7 +90,7 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 }
 
 func (s override) write() provision.Script {
-	return provision.Script{User: s.user, Args: []string{s.file(), s.text, s.digest()}, Text: templates.Override}
+	return provision.Script{User: s.user, Args: append([]string{s.file(), s.text, s.digest()}, s.compose...), Text: templates.Override}
 }
 
 // removeOverride removes the file from the clone $1, and what is noted of it.

@@ -43,8 +43,9 @@ func (s *sandbox) stubDocker(t *testing.T) {
 "ps --all")
 	case "$* $(cat `+s.dir+`/up 2>/dev/null)" in
 	*" ") ;;
-	*"project.working_dir=`+s.path("frobnicator")+`"*) echo one ;;
-	*"project=frobnicator"*) echo "`+s.path("frobnicator")+`" ;;
+	*"{{.ID}} "*) echo "one `+s.path("frobnicator")+`" ;;
+	*"project=frobnicator"*) echo "- `+s.path("frobnicator")+`" ;;
+	*oneoff=False*) echo "frobnicator `+s.path("frobnicator")+`" ;;
 	esac
 	;;
 "inspect --type") printf '%s\t' one running 0 0 2026-01-01T00:00:00Z healthy always sha256:aa web frobnicator-web-1 frobnicator registry.example.com/web:1 && echo null ;;
@@ -316,7 +317,7 @@ func TestCheckoutScripts(t *testing.T) {
 }
 
 func TestOverrideScripts(t *testing.T) {
-	step := override{"frobnicator-production", theUser, "frobnicator", "source.yaml", "a: 'x'\nb: $HOME `id`\n"}
+	step := override{deployment: "frobnicator-production", user: theUser, directory: "frobnicator", source: "source.yaml", text: "a: 'x'\nb: $HOME `id`\n"}
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		command(t, "git", "init", "-q", s.path("frobnicator"))
 		s.write(t, "frobnicator/compose.yaml", "", 0o644)

@@ -36,6 +36,8 @@ func kinds() []kind {
 		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
+		undone(appEnvOf, homeFiles),
+		undone(appFilesOf, homeFiles),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),
@@ -56,6 +58,11 @@ type Given struct {
 	// RegistryPasswords has the passwords of named credentials by the names of
 	// their registries, "" for the one of GitLab. Without one, nobody logs in there.
 	RegistryPasswords map[string]secret.Value
+
+	// Env and Files are the secrets of deployments, by [inventory.Secret.Key]:
+	// values of variables, and contents of files. What was not read is not
+	// compared, and only its place is looked at.
+	Env, Files map[string]secret.Value
 
 	// Salt makes digests of one run worthless elsewhere. Without one, no
 	// digest of a secret leaves the host.

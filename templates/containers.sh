@@ -1,6 +1,7 @@
 # $1 is the directory of a deployment, $2 its name, $3 the variable of its version,
 # $4 is "yes" where CI looks, and $5 is the digest of the override that is wanted.
-# What the facts mean:
+# $6 is that of the names and of what Compose reads itself among our lines in .env,
+# and then come the files that are wanted. What the facts mean:
 #
 #   failed, unset, instead   what is wrong with the project, see wants.sh. What
 #                            Compose says of it may quote a file, so CI is not told
@@ -58,7 +59,7 @@ collisions() {
 			return all
 		}
 		{
-			mine = $3 == here
+			mine = $3 == here || index($3, here "/") == 1
 			if (!mine && $3 != "" && $2 == project && !taken[$3]++) print at "taken=" $3
 			by = "container " $1 ($3 == "" ? "" : " of " $3)
 			if (!mine && $1 in named) tell("name", $1, named[$1], by)
@@ -95,21 +96,33 @@ collisions() {
 		}'
 }
 
+
+form_of_env() {
+	inside .env | awk '
+		/^COMPOSE_(PROJECT_NAME|FILE|PROFILES)=/ { sub(/:compose\.override\.yaml\047$/, "\047"); print; next }
+		{ sub(/=.*/, ""); print }' | sha256sum | cut -c 1-64
+}
 compose() { within 30 docker compose "$@" </dev/null; }
 compose_of_input() { within 30 docker compose --project-directory . --file - "$@"; }
 state=$PWD/.provision/$2
-here=$PWD/$1 as_user=$4
+here=$PWD/$1
 cd "$1" 2>/dev/null || return 0
-wanted='' override=compose.override.yaml
-# What Compose reads is yet to come where the override is.
-if [ -z "$unversioned" ] && { [ -z "$5" ] || { readable "$override" && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$5" ]; }; } 2>/dev/null; then
-	wanted=$(wants "$state/wants") || :
+wanted='' override=compose.override.yaml as_user=$4
+# What Compose reads may be yet to come.
+if [ -z "$unversioned" ] && { [ -z "$5" ] || { readable "$override" && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$5" ]; }; } 2>/dev/null &&
+	{ [ -z "$6" ] || { readable .env && [ "$(form_of_env)" = "$6" ]; }; }; then
+	wanted=yes
+	shift 6
+	for file; do
+		[ -e "$file" ] || wanted=''
+	done
+	[ -z "$wanted" ] || wanted=$(wants "$state/wants") || :
 fi
 case $wanted in
 /failed*)
 	if docker compose version >/dev/null 2>&1; then
-		[ -n "$4" ] || fact failed "${wanted#/failed }"
-		[ -z "$4" ] || fact failed yes
+		[ -n "$as_user" ] || fact failed "${wanted#/failed }"
+		[ -z "$as_user" ] || fact failed yes
 		! git submodule status 2>/dev/null | grep -q '^-' || fact submodules yes
 	fi
 	wanted=''
@@ -155,6 +168,11 @@ if [ -e "$state/good" ]; then
 	sed -n 's/^service \([^ ]* [^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
 elif [ -n "$wanted" ]; then
 	collisions
+fi
+# Of several projects in the clone the others are somebody's own.
+project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
+if [ -n "$project" ] && printf '%s\n' "$all" | cut -f 13 | grep -qxF "$project"; then
+	all=$(printf '%s\n' "$all" | awk -F '\t' -v project="$project" '$13 == project')
 fi
 [ -n "$all" ] || return 0
 printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service

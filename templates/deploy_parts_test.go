@@ -30,6 +30,8 @@ func TestServices(t *testing.T) {
 		{"names of containers", `{"name":"x","services":{"web":{"image":"i","container_name":"the-web","labels":{"container_name":"no"}}}}`, "/project x\n/named the-web web\nweb i - 1\n"},
 		{"mounts", `{"name":"x","services":{"web":{"image":"i","volumes":[{"type":"bind","source":"/srv/a b.conf","target":"/x","bind":{"source":"no","create_host_path":true}},{"type":"volume","source":"data","target":"/data"}]}},"volumes":{"data":{"type":"bind","source":"no"}}}`,
 			"/project x\n/mount web /srv/a b.conf\nweb i - 1\n"},
+		{"secrets and configs", `{"name":"x","services":{"a":{"image":"i","secrets":[{"source":"tls","target":"/run/secrets/tls"},{"source":"ext"}],"configs":[{"source":"tls"}]},"b":{"image":"i","secrets":[{"source":"tls"}]}},"secrets":{"tls":{"name":"x_tls","file":"/srv/a b"},"ext":{"external":true},"no":{"file":"/no"}},"configs":{"tls":{"file":"/srv/c"}}}`,
+			"/project x\n/mount a /srv/a b\n/mount a /srv/c\n/mount b /srv/a b\na i - 1\nb i - 1\n"},
 		{"none", `{"name":"x","services":{}}`, "/project x\n"},
 		{"empty", `{"name":"x"}`, "/project x\n"},
 	} {
@@ -110,6 +112,25 @@ now() { echo now; }
 `+script)
 }
 
+// A project in another folder than that of .env is read with both of theirs, of which
+// the one of the clone wins: it is the last.
+func TestComposeIn(t *testing.T) {
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		script := "compose() { printf '%s|' \"$@\"; echo; }\ncompose_in \"$PWD\" up\ncompose_in \"$PWD/sub dir\" --file x up\n"
+		check := func(want string) {
+			t.Helper()
+			if out, status := d.alone(t, script); status != 0 || out != strings.ReplaceAll(want, "HERE", d.folder) {
+				t.Errorf("status %d, said\n%swant\n%s", status, out, want)
+			}
+		}
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--file|x|up|\n")
+		d.write(t, "web dir/.env", "A=1\n", 0o600)
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--env-file|.env|--file|x|up|\n")
+		d.write(t, "web dir/sub dir/.env", "A=1\n", 0o600)
+		check("--project-directory|HERE|up|\n--project-directory|HERE/sub dir|--env-file|HERE/sub dir/.env|--env-file|.env|--file|x|up|\n")
+	})
+}
+
 // Two folders with one Compose project would replace each other's containers.
 func TestOwnProject(t *testing.T) {
 	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
@@ -123,12 +144,27 @@ func TestOwnProject(t *testing.T) {
 			{d.folder + "\n" + d.folder + "\n", "fine\n", 0},
 			{d.folder + "\n/srv/shop\n/srv/x\n", "end 1 failed: nothing was changed, as " + d.folder + " and /srv/shop are one Compose project, shop, and would replace each other's containers\n" +
 				"hint: give each a name of its own: name: in compose.yaml, or another directory\n", 1},
-			{d.folder + "/sub\n", "end 1 failed: nothing was changed, as " + d.folder + " and " + d.folder + "/sub are one Compose project, shop, and would replace each other's containers\n" +
+			{d.folder + "/sub\n", "fine\n", 0}, // as COMPOSE_FILE leads there
+			{d.folder + "-other\n", "end 1 failed: nothing was changed, as " + d.folder + " and " + d.folder + "-other are one Compose project, shop, and would replace each other's containers\n" +
 				"hint: give each a name of its own: name: in compose.yaml, or another directory\n", 1},
 		} {
 			d.set(t, "folders", tt.folders)
 			if out, status := d.alone(t, script); status != tt.status || out != tt.want {
 				t.Errorf("%q: status %d, said\n%swant\n%s", tt.folders, status, out, tt.want)
+			}
+		}
+		d.set(t, "folders", "")
+		d.write(t, d.state+"/good", "project last\n", 0o600)
+		const beside, hint = " would start beside it, with volumes of its own\nhint: ", "; or move the data, and end the old one first: docker compose --project-name "
+		for names, want := range map[string]string{
+			"shop HERE\nold HERE\n":            "fine\n",
+			"old HERE\n":                       "end 1 failed: nothing was changed, as the containers here are those of the Compose project old, and shop" + beside + `put "name: old" into compose.yaml` + hint + "old down\n",
+			"tools HERE/tools\nx HERE-other\n": "fine\n",
+			"last HERE/deploy\n":               "end 1 failed: nothing was changed, as the containers here are those of the Compose project last, and shop" + beside + `put "name: last" into compose.yaml` + hint + "last down\n",
+		} {
+			d.set(t, "names", strings.ReplaceAll(names, "HERE", d.folder))
+			if out, _ := d.alone(t, script); out != want {
+				t.Errorf("%q: said\n%swant\n%s", names, out, want)
 			}
 		}
 		d.set(t, "fail-ps", "Cannot connect")

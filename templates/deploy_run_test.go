@@ -130,7 +130,7 @@ time="x" level=warning msg="The \"A_1\" variable is not set. Defaulting to a bla
 time="x" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."
 time="x" level=warning msg="something else"
 `)
-		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in ~deploy/web dir/.env, or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
+		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in the inventory: env = { A_1 = … }; or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
 		untouched("unset")
 		d.set(t, "warnings", "")
 

@@ -207,8 +207,9 @@ case "$command $sub" in
 	fails ps
 	case "$*" in
 	*oneoff=True*) ;;
-	*--quiet*) cut -f 1 "$dir/containers" ;;
-	*"project=shop "*) cat "$dir/folders" 2>/dev/null || : ;;
+	*"{{.ID}} "*) cut -f 1 "$dir/containers" | sed "s,$, $PWD," ;;
+	*oneoff=False*) cat "$dir/names" 2>/dev/null || : ;;
+	*"project=shop "*) sed 's/^/- /' "$dir/folders" 2>/dev/null || : ;;
 	esac
 	;;
 "inspect --type") shift 5; for id; do grep "^$id	" "$dir/containers"; done ;;

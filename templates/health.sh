@@ -11,16 +11,31 @@ ask_docker() {
 	docker "$@"
 }
 
+# working_dir is the label for the folder of a project.
+working_dir=com.docker.compose.project.working_dir
+
+# from FOLDER and not_from FOLDER pick of lines of a word and a folder those of a
+# project in the clone FOLDER, and those of other folders. Of a project Compose
+# takes the folder of its first file, which may be one below that of the clone; and
+# it leaves a container as it is when only that folder becomes another one.
+from() {
+	awk -v folder="$1" '{ at = substr($0, index($0, " ") + 1) } at == folder || index(at, folder "/") == 1'
+}
+not_from() {
+	awk -v folder="$1" '{ at = substr($0, index($0, " ") + 1) } at != "" && at != folder && index(at, folder "/") != 1'
+}
+
 # containers FOLDER: prints a line for each container that Compose has started
-# from FOLDER, but for those of "docker compose run". The fields, with a tab
+# from the clone FOLDER, but for those of "docker compose run". The fields, with a tab
 # between them: id, state, exit code, restarts, started at, health, restart
 # policy, id of the image, service, name, project, name of the image, revision
 # (as JSON).
 containers() {
 	_tries=''
 	while :; do
-		_ids=$(ask_docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project.working_dir=$1" \
-			--filter label=com.docker.compose.oneoff=False) || return
+		_ids=$(ask_docker ps --all --no-trunc --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
+			--format "{{.ID}} {{.Label \"$working_dir\"}}") || return
+		_ids=$(printf '%s\n' "$_ids" | from "$1" | cut -d ' ' -f 1)
 		[ -n "$_ids" ] || return 0
 		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$container_line") || break
 		_tries=x$_tries # one has gone meanwhile

@@ -38,10 +38,12 @@ func TestLint(t *testing.T) {
 					t.Error("it is no part of the deploy")
 				}
 				script = Deploy
-			case "prelude.sh", "json.sh":
+			case "prelude.sh", "json.sh", "clone.sh":
 				script = program(script+"\n:", "")
 			case "containers.sh":
-				script = program(Health+Wants+script, "", "1", "2")
+				script = program(Health+Wants+Clone+script, "", "1", "2")
+			case "env.sh", "envs.sh", "file.sh", "files.sh", "unfile.sh":
+				script = program(Clone+script, "", "1", "2", "3")
 			case "override.sh":
 				script = program(Wants+script, "", "1", "2", "3")
 			case "login.sh", "logins.sh", "logout.sh":

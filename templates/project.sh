@@ -102,20 +102,26 @@ same_lines() {
 
 # own_project: no other folder may have containers in the project of that name,
 # which Compose would replace; and what runs here may not be a project of another
-# name, which would run on beside it, and keep the volumes.
+# name, which would run on beside it, and keep the volumes. What somebody has
+# started in another folder of the clone is no concern of this one.
 own_project() {
 	_project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
-	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" \
-		--format '{{.Label "com.docker.compose.project.working_dir"}}') || no_docker
-	_other=$(printf '%s\n' "$_folders" | grep -vxF -e "$here" -e '' | head -n 1) || :
+	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" --format "- {{.Label \"$working_dir\"}}") || no_docker
+	_other=$(printf '%s\n' "$_folders" | not_from "$here" | cut -d ' ' -f 2- | head -n 1)
 	[ -z "$_other" ] || end 1 failed "nothing was changed, as $here and $_other are one Compose project, $_project, and would replace each other's containers
 hint: give each a name of its own: name: in compose.yaml, or another directory"
-	_names=$(docker ps --all --filter "label=com.docker.compose.project.working_dir=$here" --filter label=com.docker.compose.oneoff=False \
-		--format '{{.Label "com.docker.compose.project"}}') || no_docker
+	_names=$(docker ps --all --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
+		--format "{{.Label \"com.docker.compose.project\"}} {{.Label \"$working_dir\"}}") || no_docker
+	_base=$(project_folder)
+	_names=$(printf '%s\n' "$_names" | from "$here" | awk -v here="$here" -v base="$here/${_base%/}" -v last="$(recorded project)" '
+		{ at = substr($0, index($0, " ") + 1) }
+		at == here || at == base || $1 == last { print $1 }')
 	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0
 	_had=$(printf '%s\n' "$_names" | head -n 1)
+	_advice="put \"name: $_had\" into compose.yaml"
+	! grep -qs '^COMPOSE_PROJECT_NAME=' .env || _advice='take COMPOSE_PROJECT_NAME out of .env, which the inventory writes with its key compose'
 	[ -z "$_had" ] || end 1 failed "nothing was changed, as the containers here are those of the Compose project $_had, and $_project would start beside it, with volumes of its own
-hint: put \"name: $_had\" into compose.yaml; or move the data, and end the old one first: docker compose --project-name $_had down"
+hint: $_advice; or move the data, and end the old one first: docker compose --project-name $_had down"
 }
 
 # run_before runs the service that comes before the switch to its end.
@@ -140,12 +146,13 @@ said() {
 }
 
 # of_project FIELD: of lines of containers, those of services that Compose wants;
-# FIELD is where the service stands. One that somebody has started by hand, of a
-# profile, is left alone.
+# FIELD is where the service stands, and behind the next one the project, if the
+# lines have one. What somebody has started by hand, of a profile or as a project
+# of its own, is left alone.
 of_project() {
 	awk -F '\t' -v wanted="$wanted" -v field="$1" '
-		BEGIN { n = split(wanted, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); wants[f[1]] = 1 } }
-		$field in wants'
+		BEGIN { n = split(wanted, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); wants[f[1]] = 1; if (f[1] == "/project") project = f[2] } }
+		$field in wants && (project == "" || NF < field + 2 || $(field + 2) == project)'
 }
 
 # judged_project: the containers of the project, judged.

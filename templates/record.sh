@@ -96,6 +96,7 @@ write_good() {
 # have here, and its override. A start makes nothing anew that runs; what compose.yaml
 # has gained since, it starts too.
 again() {
+	begin_saying
 	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
@@ -113,8 +114,17 @@ again() {
 		cat "$state/pins"
 	} >"$state/pins.yaml"
 	recorded override >"$state/pins.override"
-	set -- --project-directory "$here"
+	set --
 	_files=$(recorded files | tr , '\n')
+	_first=$(printf '%s\n' "$_files" | head -n 1)
+	case $_first in
+	*/*) _folder=${_first%/*} ;;
+	*) _folder=$here ;;
+	esac
+	if [ -n "$_first" ] && [ ! -e "$_first" ]; then
+		printf '%s is there no more\n' "$_first" >&2
+		return 1
+	fi
 	while IFS= read -r file; do
 		case $file in
 		'' | "$state/pins.yaml") continue ;;
@@ -132,8 +142,7 @@ again() {
 	else
 		set -- "$@" up --detach --pull never
 	fi
-	begin_saying
-	compose "$@" --remove-orphans && _status=0 || _status=$?
+	compose_in "$_folder" "$@" --remove-orphans && _status=0 || _status=$?
 	version=$_asked
 	return "$_status"
 }
@@ -196,9 +205,12 @@ may_write_version() {
 hint: take .env out of the project, or choose no version"
 }
 
+# write_version keeps apply from writing its lines there at the same time.
 write_version() {
 	(
 		umask 077
+		exec 8<"$(git rev-parse --absolute-git-dir 2>/dev/null || pwd)"
+		flock -w 60 8 || :
 		if [ -e .env ]; then cp -p .env .env.new; else : >.env.new; fi
 		[ ! -e .env ] || grep -v "^$variable=" .env >.env.new || [ "$?" = 1 ]
 		printf '%s=%s\n' "$variable" "$version" >>.env.new

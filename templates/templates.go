@@ -33,7 +33,43 @@ var Wants string
 var containers string
 
 // Containers looks at what Compose wants of a deployment, and what runs.
-var Containers = Health + Wants + containers
+var Containers = Health + Wants + Clone + containers
+
+// Clone has the functions that tell what was put into a clone beside what git
+// brings.
+//
+//go:embed clone.sh
+var Clone string
+
+//go:embed env.sh
+var env string
+
+//go:embed envs.sh
+var envs string
+
+//go:embed file.sh
+var file string
+
+//go:embed files.sh
+var files string
+
+//go:embed unfile.sh
+var unfile string
+
+// Env writes our lines into the .env of a clone, or takes them out.
+var Env = Clone + env
+
+// Envs looks at our lines in the .env of a clone.
+var Envs = Clone + envs
+
+// SecretFile writes a file into a clone.
+var SecretFile = Clone + file
+
+// SecretFiles looks at the files that were written into a clone.
+var SecretFiles = Clone + files
+
+// RemoveSecretFiles takes files out of a clone that [SecretFile] has written.
+var RemoveSecretFiles = Clone + unfile
 
 //go:embed override.sh
 var override string

@@ -12,7 +12,7 @@
 #   /instead FILE            is read in place of compose.override.yaml
 #   /port IP PORT PROTOCOL SERVICE   is published; IP may be -
 #   /named NAME SERVICE      a container with a name of its own
-#   /mount SERVICE FILE      is mounted from this folder
+#   /mount SERVICE FILE      is mounted, also as a secret or a config
 #   /failed REASON           Compose cannot read the project
 resolve() {
 	_odd=$(odd_input)
@@ -66,6 +66,26 @@ set_files() {
 		awk '{ separator = substr($0, 1, 1); n = split(substr($0, 2), file, separator == ":" ? ":" : "[" separator "]"); for (i = 1; i <= n; i++) print file[i] }'
 }
 
+# project_folder prints where paths in Compose files start, with a slash: at the
+# first of them, which stands in the root of the project unless COMPOSE_FILE says
+# otherwise.
+project_folder() {
+	set_files | sed -n '1s,[^/]*$,,p'
+}
+
+# compose_in FOLDER: compose for a project in FOLDER whose files are named with
+# --file. Then Compose reads no other .env than that one's; when COMPOSE_FILE in
+# the .env of this folder leads there, it reads both, and this one wins.
+compose_in() {
+	_folder=$1
+	shift
+	if [ "$_folder" != "$PWD" ]; then
+		[ ! -e .env ] || set -- --env-file .env "$@"
+		[ ! -e "$_folder/.env" ] || set -- --env-file "$_folder/.env" "$@"
+	fi
+	compose --project-directory "$_folder" "$@"
+}
+
 # warnings reads what Compose says beside its answer.
 warnings() {
 	awk '
@@ -94,6 +114,7 @@ services() {
 	awk '
 	function pair(v) {
 		if (depth == 1 && key[1] == "name") print "/project", v
+		if (depth == 3 && (key[1] == "secrets" || key[1] == "configs") && key[3] == "file") stands[key[1], key[2]] = v
 		if (key[1] != "services") return
 		if (depth == 3) {
 			if (key[3] == "image") image[key[2]] = v
@@ -102,12 +123,13 @@ services() {
 			if (key[3] == "container_name") print "/named", v, key[2]
 		}
 		if (depth == 4 && key[3] == "deploy" && key[4] == "replicas") replicas[key[2]] = v
-		if (depth == 5 && (key[3] == "ports" || key[3] == "volumes")) item[key[5]] = v
+		if (depth == 5 && key[3] ~ /^(ports|volumes|secrets|configs)$/) item[key[5]] = v
 	}
 	function close_item() {
 		if (depth != 5 || key[1] != "services") return
 		if (key[3] == "ports" && item["published"] != "") print "/port", item["host_ip"] == "" ? "-" : item["host_ip"], item["published"], item["protocol"], key[2]
 		if (key[3] == "volumes" && item["type"] == "bind") print "/mount", key[2], item["source"]
+		if ((key[3] == "secrets" || key[3] == "configs") && item["source"] != "") { user[++uses] = key[2]; used[uses] = key[3] SUBSEP item["source"] }
 		split("", item)
 	}
 	{
@@ -143,6 +165,7 @@ services() {
 		}
 	}
 	END {
+		for (i = 1; i <= uses; i++) if (used[i] in stands) print "/mount", user[i], stands[used[i]]
 		for (i = 1; i <= n; i++) {
 			s = name[i]
 			print s, image[s] == "" ? "-" : image[s], build[s] == "" ? "-" : "yes", scale[s] != "" ? scale[s] : replicas[s] != "" ? replicas[s] : 1
@@ -209,9 +232,11 @@ compose.override.yaml
 compose.override.yml
 docker-compose.override.yaml
 docker-compose.override.yml'
-	[ -n "$_todo" ] || _todo=$_all
 	_all=".env
-$_all"
+$_all
+$_todo"
+	[ -n "$_todo" ] || _todo=$_all
+	_base=$(project_folder)
 	_depth=0
 	while [ -n "$_todo" ]; do
 		_depth=$((_depth + 1))
@@ -219,7 +244,7 @@ $_all"
 		_next=''
 		while IFS= read -r _file; do
 			readable "$_file" || continue
-			_more=$(named_files "$_file") || return 1
+			_more=$(named_files "$_file" "$_base") || return 1
 			_next="$_next
 $_more"
 		done <<-END
@@ -232,15 +257,16 @@ $_next"
 	printf '%s\n' "$_all" | sed -n 's,^..*,/input &,p'
 }
 
-# named_files FILE prints the files that a Compose file says are to be read with
-# it. It fails where a name stands only in a variable, or is of another machine.
+# named_files FILE FOLDER prints the files that a Compose file of a project in FOLDER
+# says are to be read with it. It fails where a name stands only in a variable, or
+# is of another machine.
 named_files() {
 	_folder=''
 	case $1 in
 	*/*) _folder=${1%/*}/ ;;
 	esac
 	[ -z "$_folder" ] || printf '%s.env\n' "$_folder"
-	awk -v folder="$_folder" '
+	awk -v folder="$_folder" -v base="$2" '
 	{ sub(/\r$/, ""); sub(/(^|[ \t])#.*/, "") }
 	/^[ \t]*$/ { next }
 	{
@@ -255,6 +281,7 @@ named_files() {
 			if (word[i] ~ /^-?$/ || word[i] ~ /:$/) continue
 			print (word[i] ~ /^\// ? "" : folder) word[i]
 			if (folder != "" && word[i] !~ /^\//) print word[i]
+			if (base != "" && base != folder && word[i] !~ /^\//) print base word[i]
 		}
 	}' "$1"
 }

@@ -6,9 +6,11 @@ package fleet
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +30,7 @@ type Options struct {
 	Gone      bool   // the hosts are: nobody connects to them
 	Changes   bool   // hosts are changed, so their locks are taken
 	Registry  bool   // the passwords of registries are read that the parts need and the inventory names
+	App       bool   // the secrets of the deployments are read
 
 	// Scopes are those of which the token of GitLab has to have one. Without any,
 	// there is no token, and Forge is nil.
@@ -103,6 +106,11 @@ func Open(ctx context.Context, o Options) (*Fleet, error) {
 			return nil, err
 		}
 	}
+	if o.App {
+		if err := f.readApp(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if len(o.Scopes) == 0 {
 		return f, nil
 	}
@@ -135,6 +143,43 @@ func (f *Fleet) readPasswords(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// readApp reads the secrets of all deployments that the run is about, each once.
+func (f *Fleet) readApp(ctx context.Context) error {
+	f.Given.Env, f.Given.Files = map[string]secret.Value{}, map[string]secret.Value{}
+	failed := map[string]bool{}
+	var missing []string
+	read := func(into map[string]secret.Value, s inventory.Secret, fetch func(context.Context) (secret.Value, error), d *inventory.Deployment, what string) {
+		key := s.Key()
+		if _, had := into[key]; had || failed[key] || s.IsZero() {
+			return
+		}
+		value, err := fetch(ctx)
+		if err != nil {
+			failed[key] = true
+			missing = append(missing, fmt.Sprintf("%s of deployment %s: %v", what, d.Name, err))
+			return
+		}
+		into[key] = value
+	}
+	for _, s := range f.Sites {
+		for _, d := range s.Deployments {
+			for _, v := range d.Env {
+				read(f.Given.Env, v.Secret, v.Secret.ReadText, d, "the variable "+v.Name)
+			}
+			for _, file := range d.Files {
+				read(f.Given.Files, file.Secret, file.Secret.ReadAll, d, "the file "+file.Path)
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if missing != nil {
+		return errors.New(strings.Join(missing, "; and "))
 	}
 	return nil
 }

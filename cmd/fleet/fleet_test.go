@@ -7,7 +7,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -209,5 +212,45 @@ func TestPasswords(t *testing.T) {
 	o.Registry = false
 	if f, err := fleet.Open(t.Context(), o); err != nil || f.Given.RegistryPasswords != nil {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The secrets of deployments are read once each, and all that cannot be are told
+// at once; where nobody needs them, none is read.
+func TestSecretsOfApps(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "key")
+	if err := os.WriteFile(file, []byte("two\nlines\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	once := inventory.Secret{Command: []string{"sh", "-c", "echo x >>" + filepath.Join(dir, "asked") + "; echo shared"}}
+	var parts []fleet.Part
+	for _, name := range []string{"a", "b"} {
+		d := &inventory.Deployment{Name: name, Env: []inventory.Setting{{Name: "PLAIN", Text: "x"}, {Name: "SHARED", Secret: once}}}
+		d.Files = []inventory.SecretFile{{Path: "secrets/key", Secret: inventory.Secret{File: file}}}
+		parts = append(parts, fleet.Part{Host: &inventory.Host{Name: name}, Deployments: []*inventory.Deployment{d}})
+	}
+	f, err := fleet.Open(t.Context(), fleet.Options{Inventory: &inventory.Inventory{}, Parts: parts, Parallel: 1, App: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	env, _ := f.Given.Env[once.Key()].Reveal()
+	content, _ := f.Given.Files[inventory.Secret{File: file}.Key()].Reveal()
+	asked, _ := os.ReadFile(filepath.Join(dir, "asked"))
+	if env != "shared" || content != "two\nlines\n" || string(asked) != "x\n" {
+		t.Errorf("%q, %q, asked %q", env, content, asked)
+	}
+
+	parts[1].Deployments[0].Env = append(parts[1].Deployments[0].Env, inventory.Setting{Name: "NONE", Secret: inventory.Secret{Env: "PROVISION_TEST_UNSET"}})
+	parts[1].Deployments[0].Files[0].Secret.File = filepath.Join(dir, "nowhere")
+	_, err = fleet.Open(t.Context(), fleet.Options{Inventory: &inventory.Inventory{}, Parts: parts, Parallel: 1, App: true})
+	want := "the variable NONE of deployment b: the environment variable PROVISION_TEST_UNSET is not set; export it, or name another source in the inventory; and " +
+		"the file secrets/key of deployment b: file " + strconv.Quote(filepath.Join(dir, "nowhere")) + ": there is no such file"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want\n%s", err, want)
+	}
+	if f, err = fleet.Open(t.Context(), fleet.Options{Inventory: &inventory.Inventory{}, Parts: parts, Parallel: 1}); err != nil || f.Given.Env != nil {
+		t.Errorf("%v, %v", err, f)
 	}
 }

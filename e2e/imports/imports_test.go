@@ -199,6 +199,11 @@ var revealers = map[string]string{
 	"steps: registryLogin.create":          "to join a new token to its user name",
 	"steps: registryLoginOf":               "to join a named password to its user name",
 	"steps: overriddenVariables.overrides": "to compare the target, which is no secret",
+	"steps: appEnvOf":                      "to quote a value for .env",
+	"steps: appEnv.block":                  "to join the lines of .env",
+	"steps: appEnv.form":                   "to tell lines that are no secrets",
+	"steps: withOverrideFile":              "to name one more Compose file, which is no secret",
+	"steps: appFiles.write":                "to encode what is no text",
 
 	"provision/forge/gitlab: New":                   "to send the token of the admin",
 	"provision/forge/gitlab: Client.createVariable": "to send the value",

@@ -140,7 +140,8 @@ func (w *World) value(v gitlabtest.Variable) (string, error) {
 func (w *World) Version(ctx context.Context, d *inventory.Deployment) (string, error) {
 	out, err := w.Hosts[d.Host.Name].Exec(ctx, `
 home=$(getent passwd "$1" | cut -d : -f 6)
-for id in $(docker ps --quiet --filter "label=com.docker.compose.project.working_dir=$home/$2"); do
+label=com.docker.compose.project.working_dir # of a folder of the clone, if its Compose files are there
+for id in $(docker ps --filter "label=$label" --format "{{.ID}} {{.Label \"$label\"}}/" | awk -v folder="$home/$2/" 'index($2, folder) == 1 { print $1 }'); do
 	docker exec "$id" cat /version
 done | sort -u`, d.User, d.Directory)
 	return strings.TrimSpace(out), err

@@ -111,6 +111,24 @@ func (w *World) Write() (string, error) {
 			}
 			set("override", path)
 		}
+		if len(d.Compose) > 0 {
+			set("compose", d.Compose)
+		}
+		if len(d.Profiles) > 0 {
+			set("profiles", d.Profiles)
+		}
+		var env, files []string
+		for _, v := range d.Env {
+			value := literal(v.Text)
+			if !v.Secret.IsZero() {
+				value = literal(v.Secret)
+			}
+			env = append(env, literal(v.Name)+" = "+value)
+		}
+		for _, f := range d.Files {
+			files = append(files, literal(f.Path)+" = "+literal(f.Secret))
+		}
+		fmt.Fprintf(&b, "env = { %s }\nfiles = { %s }\n", strings.Join(env, ", "), strings.Join(files, ", "))
 		set("wait", d.Wait)
 		fmt.Fprintf(&b, "rollback = %t\n", d.Rollback)
 		fmt.Fprintf(&b, "keep_images = %d\n", d.KeepImages)
@@ -144,6 +162,12 @@ func (w *World) Write() (string, error) {
 func literal(value any) string {
 	switch v := value.(type) {
 	case inventory.Secret:
+		switch {
+		case v.Env != "":
+			return fmt.Sprintf("{ env = %q }", v.Env)
+		case len(v.Command) > 0:
+			return "{ command = " + literal(v.Command) + " }"
+		}
 		return fmt.Sprintf("{ file = %q }", v.File)
 	case []string:
 		quoted := make([]string, len(v))

@@ -54,6 +54,10 @@ type Options struct {
 	// Files, if not nil, returns the files of a project, whose images are below
 	// that name. Where it returns none, a compose.yaml is made.
 	Files func(project, image string) map[string]string
+
+	// Secrets of deployments are read from where the inventory has them. Without
+	// this they are made up.
+	Secrets bool
 }
 
 // New builds the world of an inventory. It changes inv where the lab cannot
@@ -64,6 +68,11 @@ func New(ctx context.Context, l *lab.Lab, inv *inventory.Inventory, o Options) (
 	var err error
 	if w.dir, err = os.MkdirTemp("/run", "world-"); err != nil {
 		return nil, err
+	}
+	if !o.Secrets {
+		if err := w.makeUpSecrets(); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.startGitLab(o); err != nil {
 		return nil, fmt.Errorf("the stand-in for GitLab: %w", err)
@@ -175,9 +184,38 @@ func (w *World) keep(name string, v secret.Value) (inventory.Secret, error) {
 	return inventory.Secret{File: file}, os.WriteFile(file, []byte(text), 0o600)
 }
 
+// makeUpSecrets gives every variable and every file of a deployment that is a
+// secret one of its own.
+func (w *World) makeUpSecrets() error {
+	n := 0
+	makeUp := func(s *inventory.Secret) (err error) {
+		if s.IsZero() {
+			return nil
+		}
+		n++
+		name := fmt.Sprintf("secret-%d", n)
+		*s, err = w.keep(name, secret.New("made up: "+name))
+		return err
+	}
+	for _, d := range w.Inventory.Deployments {
+		d.Env, d.Files = slices.Clone(d.Env), slices.Clone(d.Files) // several hosts of a deployment share them
+		for i := range d.Env {
+			if err := makeUp(&d.Env[i].Secret); err != nil {
+				return err
+			}
+		}
+		for i := range d.Files {
+			if err := makeUp(&d.Files[i].Secret); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // fillRepositories gives every project a compose.yaml. Its services are those
 // that the overrides of its deployments speak of, each with the image of the
-// project.
+// project; they stand where its deployments have their Compose files.
 func (w *World) fillRepositories(o Options) error {
 	services := map[string]map[string]any{}
 	branches := map[string][]string{}
@@ -219,7 +257,22 @@ func (w *World) fillRepositories(o Options) error {
 		if err != nil {
 			return err
 		}
-		files := map[string]string{"compose.yaml": string(text)}
+		files := map[string]string{}
+		for _, d := range w.Inventory.Deployments {
+			if d.Project != project {
+				continue
+			}
+			for i, file := range d.Compose {
+				if i > 0 && files[file] == "" {
+					files[file] = "services: {}\n"
+				} else if i == 0 {
+					files[file] = string(text)
+				}
+			}
+			if len(d.Compose) == 0 {
+				files["compose.yaml"] = string(text)
+			}
+		}
 		if o.Files != nil {
 			if own := o.Files(project, w.Inventory.Registry.Host+"/"+project); len(own) > 0 {
 				files = own
