@@ -59,7 +59,7 @@ func TestLogsScript(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
-ps*"--filter label=com.docker.compose.project.working_dir=`+s.path("app dir")+`"*) cat ids ;;
+ps*oneoff=False*) sed 's,$, `+s.path("app dir")+`,' ids ;;
 inspect*) cat containers ;;
 compose*) printf '<%s>' "$@"; echo ;;
 *) echo "docker $*?" >&2; exit 1 ;;
