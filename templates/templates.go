@@ -41,6 +41,33 @@ var override string
 // Override writes the override of a deployment.
 var Override = Wants + override
 
+//go:embed git.sh
+var git string
+
+//go:embed clone.sh
+var clone string
+
+// Clone clones the project of a deployment.
+var Clone = git + clone
+
+//go:embed update_look.sh
+var updateLook string
+
+// UpdateLook looks what an update of a clone would bring.
+var UpdateLook = git + Wants + updateLook
+
+//go:embed update.sh
+var update string
+
+// Update brings a clone to another commit.
+var Update = git + update
+
+//go:embed submodules.sh
+var submodules string
+
+// Submodules clones the submodules of a clone.
+var Submodules = git + submodules
+
 //go:embed project.sh
 var project string
 

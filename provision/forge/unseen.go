@@ -66,3 +66,8 @@ func (Unseen) Project(context.Context, string) (Project, error) {
 func (Unseen) ProtectedBranches(context.Context, string) ([]string, error) {
 	return nil, unseen("the branch that deploys")
 }
+
+// Newest implements [Commits].
+func (Unseen) Newest(context.Context, string, string) ([]Commit, error) {
+	return nil, unseen("the commits")
+}

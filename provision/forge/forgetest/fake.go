@@ -26,6 +26,7 @@ type Fake struct {
 	Keys      map[string][]forge.DeployKey
 	Vars      map[forge.Owner][]forge.Variable
 	Made      map[forge.Owner]map[forge.TokenKind][]forge.Token
+	Commits   map[string][]forge.Commit // by project and branch, as "a/b main"
 
 	// NoScopes is a GitLab without environment scopes for groups.
 	NoScopes bool
@@ -105,6 +106,20 @@ func (f *Fake) Project(_ context.Context, path string) (forge.Project, error) {
 		err = f.project(path)
 	}
 	return f.Projects[path], err
+}
+
+// Newest implements [forge.Forge].
+func (f *Fake) Newest(_ context.Context, project, branch string) ([]forge.Commit, error) {
+	end, err := f.begin("Newest")
+	defer end()
+	if err == nil {
+		err = f.project(project)
+	}
+	commits, ok := f.Commits[project+" "+branch]
+	if err == nil && !ok {
+		err = fmt.Errorf("branch %s of %s: %w", branch, project, forge.ErrNotFound)
+	}
+	return commits, err
 }
 
 // DeployKeys implements [forge.Forge].

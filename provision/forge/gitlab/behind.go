@@ -1,0 +1,26 @@
+package gitlab
+
+import (
+	"context"
+
+	gl "gitlab.com/gitlab-org/api/client-go/v2"
+
+	"provision/provision/forge"
+)
+
+// Newest implements [forge.Commits].
+func (c *Client) Newest(ctx context.Context, project, branch string) ([]forge.Commit, error) {
+	question := "commits of " + branch + " of project " + project
+	return remember(ctx, &c.memo, question, func(ctx context.Context) ([]forge.Commit, error) {
+		options := &gl.ListCommitsOptions{RefName: gl.Ptr(branch), ListOptions: gl.ListOptions{PerPage: perPage}}
+		list, resp, err := c.lib.Commits.ListCommits(project, options, gl.WithContext(ctx))
+		if err := c.explain(question, resp, err); err != nil {
+			return nil, err
+		}
+		var commits []forge.Commit
+		for _, l := range list {
+			commits = append(commits, forge.Commit{ID: l.ID, Parents: l.ParentIDs})
+		}
+		return commits, nil
+	})
+}
