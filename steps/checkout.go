@@ -110,7 +110,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
 	}
 	if missing := f["missing"]; len(missing) > 0 {
-		changes = append(changes, provision.Note("%s of %s is not cloned: %s", plural(len(missing), "submodule"), home, visible.String(joinAnd(shorten(missing)))).WithHint("provision update --limit %s clones it", s.deployment))
+		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), visible.String(joinAnd(shorten(missing)))).WithHint("provision update --limit %s", s.deployment))
 	}
 	if f.Get("lfs") != "" {
 		changes = append(changes, provision.Note("the project keeps files in Git LFS, and %s has only pointers to them, as git-lfs is not installed", home).
@@ -146,7 +146,7 @@ func (s checkout) behind(home string, f provision.Facts) []provision.Change {
 	text := ""
 	switch n, ok := forge.Behind(commits, head); {
 	case !ok:
-		text = fmt.Sprintf("%s is at %s, which is not among the newest %d commits of %s", home, visible.Short(head, 8), len(commits), visible.String(branch))
+		text = fmt.Sprintf("%s is at %s, which is not among the newest %d commits of %s", home, short(head), len(commits), visible.String(branch))
 	case n > 0:
 		text = fmt.Sprintf("%s is %s behind %s", home, plural(n, "commit"), visible.String(branch))
 	default:

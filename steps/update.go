@@ -104,7 +104,8 @@ func (s clones) wanted(f provision.Facts) string {
 	return f.Get("branch")
 }
 
-func short(commit string) string { return visible.Short(commit, 8) }
+// short is how a commit is called, as in templates/update_look.sh.
+func short(commit string) string { return visible.String(commit[:min(8, len(commit))]) }
 
 // way says where the clone goes, from where it is.
 func (s clones) way(f provision.Facts) string {
@@ -153,9 +154,7 @@ func (s clones) inTheWay(home string, f provision.Facts) error {
 		return hint.Add(fmt.Errorf("%s has local changes, which would be lost: %s", home, visible.String(joinAnd(shorten(f["changed"])))),
 			"as %s: git -C %s diff shows them; bring them into the project, or into the override, and git -C %[2]s stash puts them aside", s.user, s.directory)
 	case f.Get("off") != "":
-		err := fmt.Errorf("%s is at %s, which %s does not have: the branch was rewritten, or somebody has made commits on the host", home, short(f.Get("head")), branch)
-		err = hint.Add(err, "as %s: git -C %s log --oneline %s..HEAD shows what would be lost", s.user, s.directory, hint.Quote("origin/"+branch))
-		return hint.Add(err, "to give that up, as %s: git -C %s reset --keep %s", s.user, s.directory, hint.Quote("origin/"+branch))
+		return s.off(home, f)
 	case f.Get("astray") != "":
 		return fmt.Errorf("the commit %s is not on the branch %s", short(f.Get("to")), branch)
 	case number(f, "back") > 0 && number(f, "ahead") > 0 && branch == visible.String(f.Get("branch")):
@@ -173,6 +172,18 @@ func (s clones) inTheWay(home string, f provision.Facts) error {
 	return nil
 }
 
+// off is for commits that only the clone has.
+func (s clones) off(home string, f provision.Facts) error {
+	branch := visible.String(f.Get("off"))
+	remote := hint.Quote("origin/" + branch)
+	err := fmt.Errorf("%s has commits of %s that GitLab does not have: the branch was rewritten, or somebody has made them on the host", home, branch)
+	err = hint.Add(err, "as %s: git -C %s log --oneline %s shows what would be lost", s.user, s.directory, hint.Quote("origin/"+branch+".."+branch))
+	if branch == visible.String(f.Get("branch")) {
+		return hint.Add(err, "to give that up, as %s: git -C %s reset --keep %s", s.user, s.directory, remote)
+	}
+	return hint.Add(err, "to give that up, as %s: git -C %s branch --force %s %s", s.user, s.directory, hint.Quote(branch), remote)
+}
+
 func (s clones) keyHint(project string) string {
 	return fmt.Sprintf("the key of %s has to be a deploy key of %s too: enable it there, under Deploy keys in the settings of the project; and its address in .gitmodules has to be one of this GitLab, as ../NAME.git", s.user, project)
 }
@@ -188,7 +199,7 @@ func (s clones) mounted(home string, f provision.Facts) []provision.Change {
 			continue
 		}
 		service, path := visible.String(words[0]), visible.String(words[2])
-		text := "%s/%s changes, and service %s, which mounts it, sees the old one until it is made anew; a deploy does that only if something else of it is new"
+		text := "%s/%s changes, and service %s, which mounts it, may see the old one until it is made anew: the next deploy does that only for another image"
 		if words[1] == "folder" {
 			text = "%s/%s changes, and service %s, which mounts it, sees that at once, but may have to be told"
 		}

@@ -95,7 +95,7 @@ func updateDetail(f provision.Facts) string {
 		say("new commits:")
 	case back > 0:
 		n = back
-		say("commits that it no longer has:")
+		say("commits that are taken back:")
 	}
 	for _, commit := range f["commit"] {
 		say("  %s", commit)
@@ -127,7 +127,7 @@ func updateDetail(f provision.Facts) string {
 // compare says what of a project is not in the other.
 func compare(was, will composed, other []string, say func(string, ...any)) {
 	if was.project != "" && was.project != will.project {
-		say("  the project %s is called %s: its containers run on beside the new ones, and volumes are new", was.project, will.project)
+		say("  the Compose project is called %s instead of %s: deploys fail while containers of that are there", will.project, was.project)
 	}
 	for _, service := range will.services {
 		if slices.Contains(was.services, service) {

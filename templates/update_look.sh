@@ -9,7 +9,8 @@
 #   tip                           the newest of the branch
 #   ahead, back                   how many commits it has more, and fewer
 #   commit                        of them: the short id, and the subject
-#   off                           the branch does not have what the clone is at
+#   off                           a branch of which the clone has commits that GitLab
+#                                 does not have
 #   astray                        the branch does not have that commit
 #   changed, overwritten          what stands in the way
 #   missing                       a submodule that is not cloned
@@ -69,14 +70,18 @@ ahead=$(git rev-list --count "HEAD..$to")
 fact ahead "$ahead"
 fact back "$(git rev-list --count "$to..HEAD")"
 if [ "$wanted" = "$branch" ]; then
-	git merge-base --is-ancestor HEAD "$tip" || fact off yes
+	git merge-base --is-ancestor HEAD "$tip" || fact off "$branch"
 else
-	mine=$(git rev-parse --verify --quiet "refs/heads/$wanted") || mine=$tip
-	[ -z "$(git rev-list -n 1 HEAD "$mine" --not --remotes)" ] || fact off yes
+	for mine in "$branch" "$wanted"; do
+		if git rev-parse --verify --quiet "refs/heads/$mine" >/dev/null && [ -n "$(git rev-list -n 1 "refs/heads/$mine" --not --remotes)" ]; then
+			fact off "$mine"
+			break
+		fi
+	done
 fi
 range=HEAD..$to
 [ "$ahead" != 0 ] || range=$to..HEAD
-git log --no-color --no-show-signature --format='%h %s' -n 20 "$range" | facts commit
+git log --no-color --no-show-signature --abbrev=8 --format='%h %s' -n 20 "$range" | facts commit
 git submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | facts missing
 [ "$to" != "$head" ] || [ "$wanted" != "$branch" ] || return 0
 overwritten "$to" | head -n 100 | facts overwritten
