@@ -67,7 +67,7 @@ func (s checkout) ask(ctx context.Context, f forge.Forge) (provision.Facts, erro
 	if err != nil {
 		return nil, unlessUnseen(err)
 	}
-	facts := provision.Facts{"newest of": {branch}}
+	facts := provision.Facts{"newest-of": {branch}}
 	for _, c := range commits {
 		facts.Add("newest", strings.Join(append([]string{c.ID}, c.Parents...), " "))
 	}
@@ -133,7 +133,7 @@ func (s checkout) foreign(home string, f provision.Facts) error {
 
 // behind tells how far behind its branch the clone is, as far as GitLab has told.
 func (s checkout) behind(home string, f provision.Facts) []provision.Change {
-	branch, head := f.Get("newest of"), f.Get("head")
+	branch, head := f.Get("newest-of"), f.Get("head")
 	if branch == "" || head == "" || branch != f.Get("branch") || len(f["newest"]) == 0 {
 		return nil
 	}

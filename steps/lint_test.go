@@ -104,7 +104,7 @@ func everyScript(t *testing.T) []namedScript {
 		s := k.step(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])
 		add("look "+s.Name(), s.Probe().Script)
 	}
-	add("look confirmed", confirmedClone{}.Probe().Script)
+	add("look confirmed", clones{confirmed: &provision.Change{}}.Probe().Script)
 	return scripts
 }
 

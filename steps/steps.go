@@ -35,6 +35,7 @@ func kinds() []kind {
 		undone(knownHostsOf, account),
 		undone(checkoutOf, homeFiles),
 		stays(overrideOf, "it goes with the clone, see checkout"),
+		stays(clonesOf, "it goes with the clone, too"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),

@@ -17,9 +17,18 @@ import (
 // or at one that is named. It is no step of [For]: what runs follows from the
 // clone, so only a person moves it.
 type clones struct {
-	checkout
+	clone  checkout
 	commit string // "": the newest
+
+	// Confirmed is what was shown of it, and is made however old that is by then; nil
+	// where nothing was yet. To is the commit.
+	confirmed *provision.Change
+	to        string
 }
+
+func clonesOf(t target) clones { return clones{clone: checkoutOf(t)} }
+
+func (clones) wanted() bool { return false }
 
 // Update returns steps that bring the clones of deployments on a host to a commit
 // of their branches, which is the newest where none is named. Their probes fetch,
@@ -28,7 +37,9 @@ type clones struct {
 func Update(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, commit string) []provision.Step {
 	var steps []provision.Step
 	for _, t := range targets(inv, host, deployments, Given{}) {
-		steps = append(steps, clones{checkoutOf(t), commit})
+		s := clonesOf(t)
+		s.commit = commit
+		steps = append(steps, s)
 	}
 	return steps
 }
@@ -37,40 +48,62 @@ func Update(inv *inventory.Inventory, host *inventory.Host, deployments []*inven
 // seen, and nothing newer than that. Those that plan nothing are left out.
 func Confirmed(updates []provision.Step, seen provision.Seen) []provision.Step {
 	var confirmed []provision.Step
-	for _, s := range updates {
-		facts := seen.Of(s.Name())
-		changes, err := s.Plan(facts)
-		if err != nil {
+	for _, step := range updates {
+		facts := seen.Of(step.Name())
+		changes, err := step.Plan(facts)
+		s, ok := step.(clones)
+		if err != nil || !ok {
 			continue
 		}
 		for _, c := range changes {
-			if script, ok := c.Do.(provision.Script); ok {
-				confirmed = append(confirmed, confirmedClone{s.(clones), c, script, facts.Get("to")})
+			if isScript(c.Do) {
+				s.confirmed, s.to = &c, facts.Get("to")
+				confirmed = append(confirmed, s)
 			}
 		}
 	}
 	return confirmed
 }
 
-func (s clones) Name() string { return "update " + s.deployment }
+func isScript(a provision.Action) bool { _, ok := a.(provision.Script); return ok }
 
-// The facts are those of templates/update_look.sh.
+func (s clones) Name() string { return "update " + s.clone.deployment }
+
+func (s clones) Scope() provision.Scope { return s.clone.Scope() }
+
+// The facts are those of templates/update_look.sh, and a few of them of what was
+// confirmed.
 func (s clones) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.deployment, s.url, s.web, s.branch, s.commit}, Text: templates.UpdateLook}}
+	if s.confirmed != nil {
+		return provision.Probe{Script: provision.Script{User: s.clone.user, Args: []string{s.clone.directory}, Text: lookAtConfirmed}}
+	}
+	return provision.Probe{Script: provision.Script{User: s.clone.user, Args: []string{s.clone.directory, s.clone.deployment, s.clone.url, s.clone.web, s.clone.branch, s.commit}, Text: templates.UpdateLook}}
 }
 
+const lookAtConfirmed = `
+fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
+fact head "$(git -C "$1" rev-parse --verify --quiet HEAD)"
+git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | facts missing
+`
+
 func (s clones) Plan(f provision.Facts) ([]provision.Change, error) {
-	home := "~" + s.user + "/" + s.directory
-	if f.Get("there") == "" {
-		return []provision.Change{provision.Note("%s is not there yet", home).WithHint("provision apply --limit %s clones it", s.deployment)}, nil
+	if s.confirmed != nil {
+		if f.Get("head") == s.to && f.Get("branch") == s.wantedBranch(f) && (s.confirmed.Verb != provision.Clone || len(f["missing"]) == 0) {
+			return nil, nil
+		}
+		return []provision.Change{*s.confirmed}, nil
 	}
-	if err := s.foreign(home, f); err != nil {
+	home := "~" + s.clone.user + "/" + s.clone.directory
+	if f.Get("there") == "" {
+		return []provision.Change{provision.Note("%s is not there yet", home).WithHint("provision apply --limit %s clones it", s.clone.deployment)}, nil
+	}
+	if err := s.clone.foreign(home, f); err != nil {
 		return nil, err
 	}
 	if err := s.unknown(home, f); err != nil {
 		return nil, err
 	}
-	if f.Get("to") == f.Get("head") && s.wanted(f) == f.Get("branch") {
+	if f.Get("to") == f.Get("head") && s.wantedBranch(f) == f.Get("branch") {
 		missing := f["missing"]
 		if len(missing) == 0 {
 			return nil, nil
@@ -78,7 +111,7 @@ func (s clones) Plan(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{
 			Verb: provision.Clone, Object: "the submodules of " + home, Remark: "(" + joinAnd(shorten(missing)) + ")",
 			Hint: s.keyHint("its project"),
-			Do:   provision.Script{User: s.user, Args: []string{s.directory, s.url, s.web}, Text: templates.Submodules},
+			Do:   provision.Script{User: s.clone.user, Args: []string{s.clone.directory, s.clone.url, s.clone.web}, Text: templates.Submodules},
 		}}, nil
 	}
 	if err := s.inTheWay(home, f); err != nil {
@@ -87,19 +120,19 @@ func (s clones) Plan(f provision.Facts) ([]provision.Change, error) {
 	c := provision.Change{
 		Verb: provision.Update, Object: home, Remark: s.way(f), Detail: updateDetail(f),
 		Do: provision.Script{
-			User: s.user, Args: []string{s.directory, s.deployment, s.url, s.web, s.wanted(f), f.Get("head"), f.Get("to")}, Text: templates.Update,
+			User: s.clone.user, Args: []string{s.clone.directory, s.clone.deployment, s.clone.url, s.clone.web, s.wantedBranch(f), f.Get("head"), f.Get("to")}, Text: templates.Update,
 		},
 	}
-	if s.wanted(f) != f.Get("branch") {
+	if s.wantedBranch(f) != f.Get("branch") {
 		c.Verb = provision.Switch
 	}
 	return append([]provision.Change{c}, s.mounted(home, f)...), nil
 }
 
-// wanted is the branch to be at.
-func (s clones) wanted(f provision.Facts) string {
-	if s.branch != "" {
-		return s.branch
+// wantedBranch is the one to be at.
+func (s clones) wantedBranch(f provision.Facts) string {
+	if s.clone.branch != "" {
+		return s.clone.branch
 	}
 	return f.Get("branch")
 }
@@ -109,7 +142,7 @@ func short(commit string) string { return visible.String(commit[:min(8, len(comm
 
 // way says where the clone goes, from where it is.
 func (s clones) way(f provision.Facts) string {
-	branch, to := visible.String(s.wanted(f)), short(f.Get("to"))
+	branch, to := visible.String(s.wantedBranch(f)), short(f.Get("to"))
 	ahead, back := number(f, "ahead"), number(f, "back")
 	switch {
 	case branch != visible.String(f.Get("branch")):
@@ -127,32 +160,32 @@ func number(f provision.Facts, key string) int {
 
 // unknown is why nobody can tell where the clone is to go.
 func (s clones) unknown(home string, f provision.Facts) error {
-	branch := visible.String(s.wanted(f))
+	branch := visible.String(s.wantedBranch(f))
 	switch {
 	case f.Get("head") == "":
 		return hint.Add(fmt.Errorf("%s has no commit", home), "move it away; apply clones it")
 	case f.Get("branch") == "-":
 		return hint.Add(fmt.Errorf("%s is at no branch (detached HEAD), left alone", home),
-			"as %s: git -C %s switch %s; then run it again", s.user, s.directory, hint.Quote(cmp.Or(s.branch, "BRANCH")))
+			"as %s: git -C %s switch %s; then run it again", s.clone.user, s.clone.directory, hint.Quote(cmp.Or(s.clone.branch, "BRANCH")))
 	case f.Get("unfetched") != "":
-		err := fmt.Errorf("the branch %s of %s cannot be fetched: %s", branch, s.project, visible.String(f.Get("unfetched")))
+		err := fmt.Errorf("the branch %s of %s cannot be fetched: %s", branch, s.clone.project, visible.String(f.Get("unfetched")))
 		if strings.Contains(f.Get("unfetched"), "find remote ref") {
 			return hint.Add(err, "the project has no such branch; branch = in the inventory names another one")
 		}
-		return hint.Add(err, "try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user)
+		return hint.Add(err, "try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.clone.user)
 	case f.Get("unknown") != "":
-		return hint.Add(fmt.Errorf("%s has no commit %s", s.project, visible.String(s.commit)), "as %s: git -C %s log --oneline origin/%s shows those of %[3]s", s.user, s.directory, branch)
+		return hint.Add(fmt.Errorf("%s has no commit %s", s.clone.project, visible.String(s.commit)), "as %s: git -C %s log --oneline origin/%s shows those of %[3]s", s.clone.user, s.clone.directory, branch)
 	}
 	return nil
 }
 
 // inTheWay is what would be lost, or could not be had.
 func (s clones) inTheWay(home string, f provision.Facts) error {
-	branch := visible.String(s.wanted(f))
+	branch := visible.String(s.wantedBranch(f))
 	switch {
 	case len(f["changed"]) > 0:
 		return hint.Add(fmt.Errorf("%s has local changes, which would be lost: %s", home, visible.String(joinAnd(shorten(f["changed"])))),
-			"as %s: git -C %s diff shows them; bring them into the project, or into the override, and git -C %[2]s stash puts them aside", s.user, s.directory)
+			"as %s: git -C %s diff shows them; bring them into the project, or into the override, and git -C %[2]s stash puts them aside", s.clone.user, s.clone.directory)
 	case f.Get("off") != "":
 		return s.off(home, f)
 	case f.Get("astray") != "":
@@ -177,15 +210,15 @@ func (s clones) off(home string, f provision.Facts) error {
 	branch := visible.String(f.Get("off"))
 	remote := hint.Quote("origin/" + branch)
 	err := fmt.Errorf("%s has commits of %s that GitLab does not have: the branch was rewritten, or somebody has made them on the host", home, branch)
-	err = hint.Add(err, "as %s: git -C %s log --oneline %s shows what would be lost", s.user, s.directory, hint.Quote("origin/"+branch+".."+branch))
+	err = hint.Add(err, "as %s: git -C %s log --oneline %s shows what would be lost", s.clone.user, s.clone.directory, hint.Quote("origin/"+branch+".."+branch))
 	if branch == visible.String(f.Get("branch")) {
-		return hint.Add(err, "to give that up, as %s: git -C %s reset --keep %s", s.user, s.directory, remote)
+		return hint.Add(err, "to give that up, as %s: git -C %s reset --keep %s", s.clone.user, s.clone.directory, remote)
 	}
-	return hint.Add(err, "to give that up, as %s: git -C %s branch --force %s %s", s.user, s.directory, hint.Quote(branch), remote)
+	return hint.Add(err, "to give that up, as %s: git -C %s branch --force %s %s", s.clone.user, s.clone.directory, hint.Quote(branch), remote)
 }
 
 func (s clones) keyHint(project string) string {
-	return fmt.Sprintf("the key of %s has to be a deploy key of %s too: enable it there, under Deploy keys in the settings of the project; and its address in .gitmodules has to be one of this GitLab, as ../NAME.git", s.user, project)
+	return fmt.Sprintf("the key of %s has to be a deploy key of %s too: enable it there, under Deploy keys in the settings of the project; and its address in .gitmodules has to be one of this GitLab, as ../NAME.git", s.clone.user, project)
 }
 
 // mounted tells of files that change, and that a service may go on seeing as they
@@ -204,30 +237,7 @@ func (s clones) mounted(home string, f provision.Facts) []provision.Change {
 			text = "%s/%s changes, and service %s, which mounts it, sees that at once, but may have to be told"
 		}
 		changes = append(changes, provision.Note(text, home, path, service).
-			WithHint("after the deploy: docker compose up --detach --force-recreate %s, there and as %s", hint.Quote(service), s.user))
+			WithHint("after the deploy: docker compose up --detach --force-recreate %s, there and as %s", hint.Quote(service), s.clone.user))
 	}
 	return changes
-}
-
-// A confirmedClone wants just what was shown of a clone, however old that is.
-type confirmedClone struct {
-	clones
-	change provision.Change
-	script provision.Script
-	to     string
-}
-
-func (s confirmedClone) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
-fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
-fact head "$(git -C "$1" rev-parse --verify --quiet HEAD)"
-git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | facts missing
-`}}
-}
-
-func (s confirmedClone) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("head") == s.to && (s.branch == "" || s.branch == f.Get("branch")) && (s.change.Verb != provision.Clone || len(f["missing"]) == 0) {
-		return nil, nil
-	}
-	return []provision.Change{s.change}, nil
 }
