@@ -15,6 +15,7 @@ said=$(GIT_LFS_SKIP_SMUDGE=1 git clone "$@" -- "$url" "$new/clone" 2>&1) || {
 git -C "$new/clone" config provision.deployment "$deployment"
 [ ! -e "$folder" ] || fail "somebody else made $folder meanwhile; run again"
 mv "$new/clone" "$folder"
+rmdir "$new"
 # What is wrong from here on leaves the clone as it is.
 cd "$folder"
 if uses_lfs HEAD && command -v git-lfs >/dev/null; then
