@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/lab"
 	"provision/e2e/rehearsal"
 )
 
@@ -91,7 +92,7 @@ func TestUpdate(t *testing.T) {
 	t.Parallel()
 	image := ""
 	compose := func(text string, replace ...string) string {
-		return strings.NewReplacer(append(replace, "IMAGE", image)...).Replace(text)
+		return strings.ReplaceAll(strings.NewReplacer(replace...).Replace(text), "IMAGE", image)
 	}
 	w := newWorld(t, head+web1+app, func(o *rehearsal.Options) {
 		o.Files = func(_, of string) map[string]string {
@@ -106,8 +107,11 @@ func TestUpdate(t *testing.T) {
 	w.run(t, "update").exits(t, 0).says(t, "web1: nothing to do", "1 host, 0 changes to make")
 
 	// Two commits more: a new service, and another image and port.
-	if err := w.Push(t.Context(), project+"/queue", "1"); err != nil {
-		t.Fatal(err)
+	for _, i := range []lab.Image{{Repository: project + "/queue"}, {Repository: project, Tag: "1"}} {
+		i.Version, i.Healthy = "1", true
+		if _, err := w.PushImage(t.Context(), i); err != nil {
+			t.Fatal(err)
+		}
 	}
 	forward := compose(updatedCompose, "  cron: {image: IMAGE}\n", "  queue: {image: IMAGE/queue, environment: {WHICH: one}}\n", "web:\n    image: IMAGE", "web:\n    image: IMAGE:1", "18080", "18081", "data:/data", "files:/data", "data: {}", "files: {}")
 	w.commit(t, project, "main", "add a queue", map[string]string{"compose.yaml": forward})
@@ -179,7 +183,7 @@ while [ -e /run/held ]; do sleep 0.02; done`)
 	w.run(t, "update", "--commit", third[:12], "--yes").exits(t, 0)
 
 	// What would be lost stops it, and is as it was.
-	fourth := w.commit(t, project, "main", "an .env", map[string]string{".env": "TOKEN=project\n", "compose.yaml": compose(forward, "{WHICH: one}", "{WHICH: two, KEY: \"${QUEUE_KEY}\"}")})
+	fourth := w.commit(t, project, "main", "an .env", map[string]string{".env": "TOKEN=project\n", "compose.yaml": compose(forward, "WHICH: one}", "WHICH: two, KEY: \"${QUEUE_KEY}\"}")})
 	if out := w.run(t, "update", "--yes").exits(t, 1); true {
 		out.says(t, "provision: web1: update app: ~deploy-user/frobnicator has files that are not of the project, and that "+fourth[:8]+" would overwrite: .env\n", "hint: move them away")
 	}

@@ -67,6 +67,9 @@ func (s checkout) ask(ctx context.Context, f forge.Forge) (provision.Facts, erro
 	if err != nil {
 		return nil, unlessUnseen(err)
 	}
+	if len(commits) == 0 {
+		return nil, nil
+	}
 	facts := provision.Facts{"newest-of": {branch}}
 	for _, c := range commits {
 		facts.Add("newest", strings.Join(append([]string{c.ID}, c.Parents...), " "))

@@ -5,7 +5,8 @@ import "context"
 // Commits are those of the branches of projects.
 type Commits interface {
 	// Newest lists the newest commits of a branch, a hundred of them at most, the
-	// newest first.
+	// newest first. It lists none where there is no such branch, or the token may
+	// not see it.
 	Newest(ctx context.Context, project, branch string) ([]Commit, error)
 }
 

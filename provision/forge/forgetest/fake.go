@@ -115,11 +115,7 @@ func (f *Fake) Newest(_ context.Context, project, branch string) ([]forge.Commit
 	if err == nil {
 		err = f.project(project)
 	}
-	commits, ok := f.Commits[project+" "+branch]
-	if err == nil && !ok {
-		err = fmt.Errorf("branch %s of %s: %w", branch, project, forge.ErrNotFound)
-	}
-	return commits, err
+	return f.Commits[project+" "+branch], err
 }
 
 // DeployKeys implements [forge.Forge].
