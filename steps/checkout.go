@@ -47,7 +47,7 @@ fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
 fact origin "$(git -C "$1" config --get remote.origin.url | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
 fact head "$(git -C "$1" rev-parse --verify --quiet HEAD)"
 git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | cut -c 4- | facts changed
-git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | head -n 100 | facts missing
+[ ! -f "$1/.gitmodules" ] || git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | head -n 100 | facts missing
 command -v git-lfs >/dev/null || ! git -C "$1" grep -q filter=lfs -- ':(glob)**/.gitattributes' 2>/dev/null || fact lfs missing
 `}}
 }
@@ -87,7 +87,7 @@ func unlessUnseen(err error) error {
 func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.directory
 	if f.Get("there") == "" {
-		hint := fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user)
+		hint := fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked; the project of a submodule has to let it in, too", s.user)
 		if s.branch != "" {
 			hint += "; and the project has to have the branch " + s.branch
 		}

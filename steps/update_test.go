@@ -91,6 +91,9 @@ const mountJSON = ",\n      \"volumes\": [\n        {\n          \"type\": \"bin
 // lost.
 func TestUpdateScripts(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		if testing.Short() && filepath.Base(s.shell) != "dash" {
+			t.Skip("one shell is enough of a sample")
+		}
 		o := newOrigin(t, s)
 		inv, _ := inventoryOf(t, "")
 		d := inv.Deployments[0]
