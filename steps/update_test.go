@@ -313,10 +313,32 @@ what changes for Compose:
 			}
 		}
 
-		// Without Git LFS nothing is begun.
+		// Without Git LFS nothing is begun, and without its files neither.
+		large := o.commit("frobnicator", "lfs", map[string]string{"assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"})
 		if _, err := exec.LookPath("git-lfs"); err != nil {
-			o.commit("frobnicator", "lfs", map[string]string{"assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"})
 			refused("", "git-lfs is not installed", "apt-get install git-lfs")
+		}
+		s.stub(t, "git-lfs", `printf '%s\n' "$*" >>"`+s.dir+`/lfs-called"
+[ "$1" != fetch ] || [ ! -e "`+s.dir+`/lfs.refused" ] || { echo "batch response: Not found"; exit 2; }`)
+		if err := os.WriteFile(filepath.Join(s.dir, "lfs.refused"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		steps, seen, _, err = look("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := o.inClone("rev-parse", "HEAD")
+		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(provision.Event) {})
+		if err == nil || !strings.Contains(err.Error(), "nothing was changed, as Git LFS gives no files: batch response: Not found") || o.inClone("rev-parse", "HEAD") != before {
+			t.Errorf("got %v, and it is at %s", err, o.inClone("rev-parse", "HEAD"))
+		}
+		if err := os.Remove(filepath.Join(s.dir, "lfs.refused")); err != nil {
+			t.Fatal(err)
+		}
+		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(provision.Event) {})
+		asked, _ := os.ReadFile(filepath.Join(s.dir, "lfs-called"))
+		if err != nil || o.inClone("rev-parse", "HEAD") != large || !strings.HasSuffix(string(asked), "\nfetch origin "+large+"\n") {
+			t.Errorf("got %v, and it is at %s, with %s", err, o.inClone("rev-parse", "HEAD"), asked)
 		}
 	})
 }
