@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
 )
 
-// An origin is a GitLab of a few repositories, and a clone of one of them.
+// An originOf a sandbox is a GitLab of a few repositories, and a clone of one of them.
 type originOf struct {
 	*sandbox
 	t *testing.T
@@ -87,91 +88,141 @@ func serviceJSON(name, image, motto, more string) string {
 
 const mountJSON = ",\n      \"volumes\": [\n        {\n          \"type\": \"bind\",\n          \"source\": \"HERE/site.conf\"\n        },\n        {\n          \"type\": \"bind\",\n          \"source\": \"HERE/../shared\"\n        }\n      ]"
 
-// An update shows what it brings, does just that, and stops before anything is
-// lost.
-func TestUpdateScripts(t *testing.T) {
+// An updating is the clone of an origin that is brought forward.
+type updating struct {
+	originOf
+	d     *inventory.Deployment
+	inv   *inventory.Inventory
+	first string // commit
+}
+
+// eachUpdating runs a test with a clone that is at the first commit of its branch.
+func eachUpdating(t *testing.T, f func(t *testing.T, u updating)) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		if testing.Short() && filepath.Base(s.shell) != "dash" {
 			t.Skip("one shell is enough of a sample")
 		}
-		o := newOrigin(t, s)
 		inv, _ := inventoryOf(t, "")
-		d := inv.Deployments[0]
-		updates := func(commit string) []provision.Step { return Update(inv, d.Host, inv.Deployments, commit) }
-		look := func(commit string) ([]provision.Step, provision.Seen, provision.Plan, error) {
-			t.Helper()
-			steps := updates(commit)
-			seen, err := provision.Look(t.Context(), s.target(newFake()), steps)
-			if err != nil {
+		u := updating{originOf: newOrigin(t, s), inv: inv, d: inv.Deployments[0]}
+		u.first = u.commit("frobnicator", "first", map[string]string{
+			"compose.yaml": composeJSON(serviceJSON("web", "web:1", "S3CR3T", mountJSON), serviceJSON("old", "old:1", "", "")), "site.conf": "one\n", ".gitignore": ".env\ndata\n",
+		})
+		if _, err := s.one(t, stepOf(t, "", "", "checkout "+u.d.Name)); err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range []string{"../shared", ".provision/" + u.d.Name + "/update"} {
+			if err := os.MkdirAll(s.path(folder), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			plan, err := provision.PlanFor(steps, seen)
-			if got := s.names(t, ".provision/"+d.Name+"/update"); got != "" {
-				t.Errorf("the look leaves %s", got)
-			}
-			return steps, seen, plan, err
 		}
-		update := func(commit, want string) string {
-			t.Helper()
-			steps, seen, plan, err := look(commit)
-			if err != nil || plan.Missing() != 1 {
-				t.Fatalf("plan %v, error %v", plan, err)
-			}
-			var done []string
-			err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(e provision.Event) {
-				if e.Kind == provision.Done {
-					done = append(done, e.Change.String())
-				}
-			})
-			checkDone(t, done, err, want)
-			if _, _, plan, err := look(commit); err != nil || plan.Missing() != 0 {
-				t.Errorf("and then: plan %v, error %v", plan, err)
-			}
-			return plan[0].Changes[0].Detail
-		}
-		refused := func(commit string, says ...string) {
-			t.Helper()
-			before := o.inClone("status", "--porcelain", "--branch", "--untracked-files=all") + o.inClone("rev-parse", "HEAD")
-			_, _, plan, err := look(commit)
-			if err == nil || plan.Missing() != 0 {
-				t.Fatalf("it is not refused: %v", plan)
-			}
-			text := err.Error() + "\n" + strings.Join(hint.Of(err), "\n")
-			for _, want := range says {
-				if !strings.Contains(text, want) {
-					t.Errorf("it does not say %q:\n%s", want, text)
-				}
-			}
-			now := o.inClone("status", "--porcelain", "--branch", "--untracked-files=all") + o.inClone("rev-parse", "HEAD")
-			if strings.SplitN(now, "\n", 2)[1:] != nil && before[strings.Index(before, "\n")+1:] != now[strings.Index(now, "\n")+1:] {
-				t.Errorf("the clone was\n%s\nand is\n%s", before, now)
-			}
-		}
-		sum := func(commit string) string { return commit[:8] }
+		f(t, u)
+	})
+}
 
-		first := o.commit("frobnicator", "first", map[string]string{"compose.yaml": composeJSON(serviceJSON("web", "web:1", "S3CR3T", mountJSON), serviceJSON("old", "old:1", "", "")), "site.conf": "one\n", ".gitignore": ".env\ndata\n"})
-		if _, err := s.one(t, stepOf(t, "", "", "checkout "+d.Name)); err != nil {
-			t.Fatal(err)
+// A seenUpdate is what a look for an update has seen.
+type seenUpdate struct {
+	steps []provision.Step
+	seen  provision.Seen
+	plan  provision.Plan
+	err   error
+}
+
+func (u updating) look(commit string) seenUpdate {
+	u.t.Helper()
+	l := seenUpdate{steps: Update(u.inv, u.d.Host, u.inv.Deployments, commit)}
+	var err error
+	if l.seen, err = provision.Look(u.t.Context(), u.target(newFake()), l.steps); err != nil {
+		u.t.Fatal(err)
+	}
+	l.plan, l.err = provision.PlanFor(l.steps, l.seen)
+	if got := u.names(u.t, ".provision/"+u.d.Name+"/update"); got != "" {
+		u.t.Errorf("the look leaves %s", got)
+	}
+	return l
+}
+
+// make makes what was seen, and returns what is done.
+func (u updating) make(l seenUpdate) (done []string, err error) {
+	err = provision.ApplySeen(u.t.Context(), u.target(newFake()), Confirmed(l.steps, l.seen), l.seen, func(e provision.Event) {
+		if e.Kind == provision.Done {
+			done = append(done, e.Change.String())
 		}
-		if err := os.Mkdir(s.path("../shared"), 0o755); err != nil {
-			t.Fatal(err)
+	})
+	return done, err
+}
+
+// update updates, and returns what it has shown.
+func (u updating) update(commit, want string) string {
+	u.t.Helper()
+	l := u.look(commit)
+	if l.err != nil || l.plan.Missing() != 1 {
+		u.t.Fatalf("plan %v, error %v", l.plan, l.err)
+	}
+	done, err := u.make(l)
+	checkDone(u.t, done, err, want)
+	if l := u.look(commit); l.err != nil || l.plan.Missing() != 0 {
+		u.t.Errorf("and then: plan %v, error %v", l.plan, l.err)
+	}
+	return l.plan[0].Changes[0].Detail
+}
+
+// refused fails the test unless nothing is planned, and it is said why.
+func (u updating) refused(commit string, says ...string) {
+	u.t.Helper()
+	state := func() string {
+		return u.inClone("status", "--porcelain", "--untracked-files=all") + u.inClone("rev-parse", "HEAD") + u.inClone("stash", "list")
+	}
+	before := state()
+	l := u.look(commit)
+	if l.err == nil || l.plan.Missing() != 0 {
+		u.t.Fatalf("it is not refused: %v", l.plan)
+	}
+	text := l.err.Error() + "\n" + strings.Join(hint.Of(l.err), "\n")
+	for _, want := range says {
+		if !strings.Contains(text, want) {
+			u.t.Errorf("it does not say %q:\n%s", want, text)
 		}
-		if err := os.MkdirAll(s.path(".provision/"+d.Name+"/update"), 0o700); err != nil {
-			t.Fatal(err)
+	}
+	if now := state(); now != before {
+		u.t.Errorf("the clone was\n%s\nand is\n%s", before, now)
+	}
+}
+
+// has makes an empty file in the folder of the sandbox, and lacks removes it.
+func (u updating) has(name string) {
+	u.t.Helper()
+	if err := os.WriteFile(filepath.Join(u.dir, name), nil, 0o644); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u updating) lacks(names ...string) {
+	u.t.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(u.dir, name)); err != nil {
+			u.t.Fatal(err)
 		}
-		if _, _, plan, err := look(""); err != nil || len(plan) != 0 {
-			t.Fatalf("plan %v, error %v", plan, err)
+	}
+}
+
+func abbreviated(commit string) string { return commit[:8] }
+
+// An update shows what it brings, and does just that.
+func TestUpdateScripts(t *testing.T) {
+	eachUpdating(t, func(t *testing.T, u updating) {
+		if l := u.look(""); l.err != nil || len(l.plan) != 0 {
+			t.Fatalf("plan %v, error %v", l.plan, l.err)
 		}
 
 		// What was left by a look that was killed is in nobody's way. What the host has
 		// beside the project stays.
-		s.write(t, ".provision/"+d.Name+"/update/frobnicator/.git/HEAD", "", 0o600)
-		s.write(t, "frobnicator/.env", "A=b\n", 0o600)
-		s.write(t, "frobnicator/compose.override.yaml", "x\n", 0o644)
-		s.write(t, "frobnicator/data/file", "x\n", 0o644)
-		second := o.commit("frobnicator", "another\x1b[31m image", map[string]string{"compose.yaml": composeJSON(serviceJSON("web", "web:2", "other", mountJSON), serviceJSON("queue", "queue:1", "", "")), "site.conf": "two\n"})
-		if detail, want := update("", "update ~deploy-frobnicator/frobnicator to "+sum(second)+" of main (1 commit)"), `new commits:
-  `+sum(second)+` another\x1b[31m image
+		u.write(t, ".provision/"+u.d.Name+"/update/frobnicator/.git/HEAD", "", 0o600)
+		u.write(t, "frobnicator/.env", "A=b\n", 0o600)
+		u.write(t, "frobnicator/compose.override.yaml", "x\n", 0o644)
+		u.write(t, "frobnicator/data/file", "x\n", 0o644)
+		second := u.commit("frobnicator", "another\x1b[31m image", map[string]string{"compose.yaml": composeJSON(serviceJSON("web", "web:2", "other", mountJSON), serviceJSON("queue", "queue:1", "", "")), "site.conf": "two\n"})
+		if detail, want := u.update("", "update ~deploy-frobnicator/frobnicator to "+abbreviated(second)+" of main (1 commit)"), `new commits:
+  `+abbreviated(second)+` another\x1b[31m image
 what changes for Compose:
   + service queue: image queue:1
   - service old: image old:1
@@ -180,165 +231,168 @@ what changes for Compose:
 `; detail != want {
 			t.Errorf("it shows\n%s\nwant\n%s", detail, want)
 		}
-		if got := o.inClone("rev-parse", "HEAD", "origin/main", "@{upstream}"); got != second+"\n"+second+"\n"+second {
+		if got := u.inClone("rev-parse", "HEAD", "origin/main", "@{upstream}"); got != second+"\n"+second+"\n"+second {
 			t.Errorf("the clone is at %s", got)
 		}
-		if s.read(t, "frobnicator/.env")+s.read(t, "frobnicator/data/file") != "A=b\nx\n" || s.read(t, "frobnicator/site.conf") != "two\n" {
+		if u.read(t, "frobnicator/.env")+u.read(t, "frobnicator/data/file") != "A=b\nx\n" || u.read(t, "frobnicator/site.conf") != "two\n" {
 			t.Error("the files are others")
 		}
-		called, _ := os.ReadFile(filepath.Join(s.dir, "ssh-called"))
-		if want := "-i " + s.path(".ssh/id_ed25519") + " -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o StrictHostKeyChecking=yes"; strings.Count(string(called), want) != strings.Count(string(called), "\n") {
+		called, _ := os.ReadFile(filepath.Join(u.dir, "ssh-called"))
+		if want := "-i " + u.path(".ssh/id_ed25519") + " -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o StrictHostKeyChecking=yes"; strings.Count(string(called), want) != strings.Count(string(called), "\n") {
 			t.Errorf("ssh was called with %s", called)
 		}
 
 		// Only a mounted file.
-		third := o.commit("frobnicator", "site", map[string]string{"site.conf": "three\n"})
-		steps, seen, plan, err := look("")
-		if err != nil || len(plan) != 1 || len(plan[0].Notes) != 1 || !strings.Contains(plan[0].Notes[0].Text, "frobnicator/site.conf changes, and service web") || !strings.HasSuffix(plan[0].Changes[0].Detail, "\nnothing changes for Compose\n") {
-			t.Errorf("plan %v, error %v", plan, err)
+		third := u.commit("frobnicator", "site", map[string]string{"site.conf": "three\n"})
+		l := u.look("")
+		if l.err != nil || len(l.plan) != 1 || len(l.plan[0].Notes) != 1 || !strings.Contains(l.plan[0].Notes[0].Text, "frobnicator/site.conf changes, and service web") || !strings.HasSuffix(l.plan[0].Changes[0].Detail, "\nnothing changes for Compose\n") {
+			t.Errorf("plan %v, error %v", l.plan, l.err)
 		}
 
 		// What is confirmed is what was shown, and not what is newer; nor is it done to
 		// another clone than that.
-		fourth := o.commit("frobnicator", "fourth", map[string]string{"compose.yaml": "broken\n"})
-		o.inClone("fetch", "-q", o.repo("frobnicator"), "+refs/heads/main:refs/remotes/origin/main")
-		done := 0
-		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(e provision.Event) {
-			if e.Kind == provision.Done {
-				done++
-			}
-		})
-		if now := o.inClone("rev-parse", "HEAD"); err != nil || done != 1 || now != third {
-			t.Errorf("it is at %s, %d changes, %v; want %s", now, done, err, third)
+		fourth := u.commit("frobnicator", "fourth", map[string]string{"compose.yaml": "broken\n"})
+		u.inClone("fetch", "-q", u.repo("frobnicator"), "+refs/heads/main:refs/remotes/origin/main")
+		if done, err := u.make(l); err != nil || len(done) != 1 || u.inClone("rev-parse", "HEAD") != third {
+			t.Errorf("it is at %s, done %q, %v; want %s", u.inClone("rev-parse", "HEAD"), done, err, third)
 		}
-		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(provision.Event) {})
-		if err == nil || !strings.Contains(err.Error(), "somebody else moved it meanwhile") {
+		if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "somebody else moved it meanwhile") {
 			t.Errorf("got %v", err)
 		}
-		if _, _, plan, err := look(""); err != nil || !strings.Contains(plan[0].Changes[0].Detail, "docker compose cannot read the new project, and deploys will fail: yaml: it is broken in "+s.path("frobnicator")+"\n") {
-			t.Errorf("plan %v, error %v", plan, err)
+		if l := u.look(""); l.err != nil || !strings.Contains(l.plan[0].Changes[0].Detail, "docker compose cannot read the new project, and deploys will fail: yaml: it is broken in "+u.path("frobnicator")+"\n") {
+			t.Errorf("plan %v, error %v", l.plan, l.err)
 		}
 
 		// There, and back again.
-		update(sum(fourth), "update ~deploy-frobnicator/frobnicator to "+sum(fourth)+" of main (1 commit)")
-		update(first, "update ~deploy-frobnicator/frobnicator to "+sum(first)+" of main: goes back by 3 commits")
-		if s.read(t, "frobnicator/site.conf") != "one\n" || o.inClone("branch", "--show-current") != "main" {
+		u.update(abbreviated(fourth), "update ~deploy-frobnicator/frobnicator to "+abbreviated(fourth)+" of main (1 commit)")
+		u.update(u.first, "update ~deploy-frobnicator/frobnicator to "+abbreviated(u.first)+" of main: goes back by 3 commits")
+		if u.read(t, "frobnicator/site.conf") != "one\n" || u.inClone("branch", "--show-current") != "main" {
 			t.Error("it is not back")
 		}
-		refused("0123456789", "transmogrify/frobnicator has no commit 0123456789")
-		o.git("frobnicator", "switch", "-q", "-c", "release", third)
-		released := o.commit("frobnicator", "release", map[string]string{"released": "yes\n"})
-		o.inClone("fetch", "-q", o.repo("frobnicator"), "release:refs/remotes/origin/release")
-		refused(released, "the commit "+sum(released)+" is not on the branch main")
+	})
+}
 
-		// What would be lost.
-		s.write(t, "frobnicator/site.conf", "mine\n", 0o644)
-		refused("", "has local changes, which would be lost: site.conf", "git -C frobnicator diff")
-		o.inClone("checkout", "-q", "site.conf")
-		o.git("frobnicator", "switch", "-q", "main")
-		fifth := o.commit("frobnicator", "fifth", map[string]string{"compose.yaml": composeJSON(serviceJSON("web", "web:2", "", "")), "data/file": "theirs\n", "more/deep/file": "theirs\n"})
-		s.write(t, "frobnicator/more", "mine\n", 0o644)
-		refused("", "would overwrite: data/file and more", "move them away")
-		for _, file := range []string{"more", "data/file"} {
-			if err := os.Remove(s.path("frobnicator/" + file)); err != nil {
-				t.Fatal(err)
-			}
+// An update stops before anything is lost.
+func TestUpdateRefusals(t *testing.T) {
+	eachUpdating(t, func(t *testing.T, u updating) {
+		u.refused("0123456789", "transmogrify/frobnicator has no commit 0123456789")
+		u.commit("frobnicator", "new", map[string]string{"site.conf": "two\n", "data/file": "theirs\n", "more/deep/file": "theirs\n"})
+		u.write(t, "frobnicator/site.conf", "mine\n", 0o644)
+		u.refused("", "has local changes, which would be lost: site.conf", "git -C frobnicator diff")
+		u.inClone("checkout", "-q", "site.conf")
+
+		u.write(t, "frobnicator/data/file", "mine\n", 0o644)
+		u.write(t, "frobnicator/more", "mine\n", 0o644)
+		u.refused("", "would overwrite: data/file and more", "move them away")
+		u.lacks("home/deploy-frobnicator/frobnicator/data", "home/deploy-frobnicator/frobnicator/more")
+
+		l := u.look("")
+		u.write(t, "frobnicator/more", "mine\n", 0o644)
+		if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "somebody else made more meanwhile") || u.inClone("rev-parse", "HEAD") != u.first {
+			t.Errorf("got %v", err)
 		}
-		d.Branch = "release"
-		o.inClone("switch", "-q", "--detach")
-		refused("", "is at no branch (detached HEAD)", "git -C frobnicator switch release")
-		o.inClone("switch", "-q", "main")
+		u.lacks("home/deploy-frobnicator/frobnicator/more")
 
-		// Another branch, and one that is not there.
-		update("", "switch ~deploy-frobnicator/frobnicator to the branch release, at "+sum(released)+" (3 commits more than main, 0 fewer)")
-		if got := o.inClone("rev-parse", "--abbrev-ref", "HEAD", "@{upstream}"); got != "release\norigin/release" {
-			t.Errorf("it is at %s", got)
-		}
-		o.inClone("commit", "-q", "--allow-empty", "-m", "mine")
-		refused("", "has commits of release that GitLab does not have", "git -C frobnicator log --oneline origin/release..release", "git -C frobnicator reset --keep origin/release")
-		d.Branch = ""
-		refused("", "has commits of release that GitLab does not have")
-		d.Branch = "main"
-		refused("", "has commits of release that GitLab does not have")
-		o.inClone("reset", "-q", "--keep", "origin/release")
-		d.Branch = "gone"
-		refused("", "the branch gone of transmogrify/frobnicator cannot be fetched", "the project has no such branch")
-		d.Branch = "main"
-		update("", "switch ~deploy-frobnicator/frobnicator to the branch main, at "+sum(fifth)+" (2 commits more than release, 1 fewer)")
+		u.inClone("switch", "-q", "--detach")
+		u.refused("", "is at no branch (detached HEAD)", "git -C frobnicator switch BRANCH")
+		u.inClone("switch", "-q", "main")
+		u.inClone("commit", "-q", "--allow-empty", "-m", "mine")
+		u.refused("", "has commits of main that GitLab does not have")
+		u.inClone("reset", "-q", "--keep", u.first)
 
-		// A branch that was rewritten.
-		o.git("frobnicator", "reset", "-q", "--hard", second)
-		rewritten := o.commit("frobnicator", "rewritten", nil)
-		refused("", "has commits of main that GitLab does not have")
-		o.inClone("reset", "-q", "--keep", "origin/main")
-		if o.inClone("rev-parse", "HEAD") != rewritten {
+		// A branch that was rewritten. The hint leads out of it.
+		u.make(u.look(""))
+		u.git("frobnicator", "reset", "-q", "--hard", u.first)
+		rewritten := u.commit("frobnicator", "rewritten", nil)
+		u.refused("", "has commits of main that GitLab does not have", "git -C frobnicator log --oneline origin/main..main", "git -C frobnicator reset --keep origin/main")
+		u.inClone("reset", "-q", "--keep", "origin/main")
+		if u.inClone("rev-parse", "HEAD") != rewritten {
 			t.Error("the hint does not help")
 		}
+	})
+}
 
-		// Submodules, of this GitLab, however their addresses are written.
-		o.commit("lib", "lib", map[string]string{"lib.txt": "lib\n"})
-		o.git("frobnicator", "submodule", "--quiet", "add", o.repo("lib"), "lib")
+// A clone is switched to the branch that the inventory names.
+func TestUpdateSwitches(t *testing.T) {
+	eachUpdating(t, func(t *testing.T, u updating) {
+		u.git("frobnicator", "switch", "-q", "-c", "release")
+		released := u.commit("frobnicator", "release", map[string]string{"released": "yes\n"})
+		u.git("frobnicator", "switch", "-q", "main")
+		second := u.commit("frobnicator", "second", map[string]string{"site.conf": "two\n"})
+		u.inClone("fetch", "-q", u.repo("frobnicator"), "release:refs/remotes/origin/release")
+		u.refused(released, "the commit "+abbreviated(released)+" is not on the branch main")
+
+		u.d.Branch = "gone"
+		u.refused("", "the branch gone of transmogrify/frobnicator cannot be fetched", "the project has no such branch")
+		u.d.Branch = "release"
+		u.update("", "switch ~deploy-frobnicator/frobnicator to the branch release, at "+abbreviated(released)+" (1 commit more than main, 0 fewer)")
+		if got := u.inClone("rev-parse", "--abbrev-ref", "HEAD", "@{upstream}"); got != "release\norigin/release" {
+			t.Errorf("it is at %s", got)
+		}
+		u.inClone("commit", "-q", "--allow-empty", "-m", "mine")
+		for _, branch := range []string{"", "main"} {
+			u.d.Branch = branch
+			u.refused("", "has commits of release that GitLab does not have", "git -C frobnicator log --oneline origin/release..release", "git -C frobnicator reset --keep origin/release")
+		}
+		u.inClone("reset", "-q", "--keep", "origin/release")
+		u.update("", "switch ~deploy-frobnicator/frobnicator to the branch main, at "+abbreviated(second)+" (1 commit more than release, 1 fewer)")
+
+		// So are commits of a branch that it is not at.
+		u.inClone("branch", "-q", "--force", "release", u.inClone("commit-tree", "-m", "mine", "HEAD^{tree}"))
+		u.d.Branch = "release"
+		u.refused("", "has commits of release that GitLab does not have", "git -C frobnicator branch --force release origin/release")
+	})
+}
+
+// Submodules of this GitLab are read with the key, however their addresses are written.
+func TestUpdateSubmodules(t *testing.T) {
+	eachUpdating(t, func(t *testing.T, u updating) {
+		u.commit("lib", "lib", map[string]string{"lib.txt": "lib\n"})
+		u.git("frobnicator", "submodule", "--quiet", "add", u.repo("lib"), "lib")
 		for _, url := range []string{"../lib.git", "https://git.example.com/transmogrify/lib.git", "git@git.example.com:transmogrify/lib.git"} {
-			o.git("frobnicator", "config", "--file", ".gitmodules", "submodule.lib.url", url)
-			o.commit("frobnicator", "lib from "+url, nil)
-			if err := os.WriteFile(filepath.Join(s.dir, "lib.refused"), nil, 0o644); err != nil {
-				t.Fatal(err)
+			u.git("frobnicator", "config", "--file", ".gitmodules", "submodule.lib.url", url)
+			u.commit("frobnicator", "lib from "+url, nil)
+			u.has("lib.refused")
+			u.refused("", "the submodule lib cannot be had from ", "The project you were looking for could not be found", "has to be a deploy key of")
+			u.lacks("lib.refused")
+			l := u.look("")
+			u.has("lib.refused")
+			if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "it is back at what it was, as a submodule cannot be had: ERROR: The project") || u.inClone("rev-parse", "HEAD") != u.first || u.inClone("status", "--porcelain") != "" {
+				t.Errorf("got %v, and it is at %s", err, u.inClone("rev-parse", "HEAD"))
 			}
-			refused("", "the submodule lib cannot be had from ", "The project you were looking for could not be found", "has to be a deploy key of")
-			if err := os.Remove(filepath.Join(s.dir, "lib.refused")); err != nil {
-				t.Fatal(err)
+			u.lacks("lib.refused")
+			if done, err := u.make(l); err != nil || len(done) != 1 || u.read(t, "frobnicator/lib/lib.txt") != "lib\n" {
+				t.Errorf("done %q, error %v", done, err)
 			}
-			_, seen, plan, err := look("")
-			if err != nil || plan.Missing() != 1 {
-				t.Fatal(plan, err)
-			}
-			if err := provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(updates(""), seen), seen, func(provision.Event) {}); err != nil {
-				t.Fatal(err)
-			}
-			if s.read(t, "frobnicator/lib/lib.txt") != "lib\n" {
-				t.Error("the submodule is not there")
-			}
-			o.inClone("submodule", "--quiet", "deinit", "--force", "lib")
-			if err := os.RemoveAll(s.path("frobnicator/.git/modules")); err != nil {
-				t.Fatal(err)
-			}
-			update("", "clone the submodules of ~deploy-frobnicator/frobnicator (lib)")
-			o.inClone("reset", "-q", "--hard", rewritten)
-			o.inClone("config", "--remove-section", "submodule.lib")
-			if err := os.RemoveAll(s.path("frobnicator/.git/modules")); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.RemoveAll(s.path("frobnicator/lib")); err != nil {
-				t.Fatal(err)
-			}
+			u.inClone("submodule", "--quiet", "deinit", "--force", "lib")
+			u.lacks("home/deploy-frobnicator/frobnicator/.git/modules")
+			u.update("", "clone the submodules of ~deploy-frobnicator/frobnicator (lib)")
+			u.inClone("reset", "-q", "--hard", u.first)
+			u.inClone("config", "--remove-section", "submodule.lib")
+			u.lacks("home/deploy-frobnicator/frobnicator/.git/modules", "home/deploy-frobnicator/frobnicator/lib")
 		}
+	})
+}
 
-		// Without Git LFS nothing is begun, and without its files neither.
-		large := o.commit("frobnicator", "lfs", map[string]string{"assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"})
+// Without Git LFS nothing is begun, and without its files neither.
+func TestUpdateLFS(t *testing.T) {
+	eachUpdating(t, func(t *testing.T, u updating) {
+		large := u.commit("frobnicator", "large", map[string]string{"assets/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"})
 		if _, err := exec.LookPath("git-lfs"); err != nil {
-			refused("", "git-lfs is not installed", "apt-get install git-lfs")
+			u.refused("", "git-lfs is not installed", "apt-get install git-lfs")
 		}
-		s.stub(t, "git-lfs", `printf '%s\n' "$*" >>"`+s.dir+`/lfs-called"
-[ "$1" != fetch ] || [ ! -e "`+s.dir+`/lfs.refused" ] || { echo "batch response: Not found"; exit 2; }`)
-		if err := os.WriteFile(filepath.Join(s.dir, "lfs.refused"), nil, 0o644); err != nil {
-			t.Fatal(err)
+		u.stub(t, "git-lfs", `printf '%s\n' "$*" >>"`+u.dir+`/lfs-called"
+[ "$1" != fetch ] || [ ! -e "`+u.dir+`/lfs.refused" ] || { echo "batch response: Not found"; exit 2; }`)
+		u.has("lfs.refused")
+		l := u.look("")
+		if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "nothing was changed, as Git LFS gives no files: batch response: Not found") || u.inClone("rev-parse", "HEAD") != u.first {
+			t.Errorf("got %v, and it is at %s", err, u.inClone("rev-parse", "HEAD"))
 		}
-		steps, seen, _, err = look("")
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := o.inClone("rev-parse", "HEAD")
-		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(provision.Event) {})
-		if err == nil || !strings.Contains(err.Error(), "nothing was changed, as Git LFS gives no files: batch response: Not found") || o.inClone("rev-parse", "HEAD") != before {
-			t.Errorf("got %v, and it is at %s", err, o.inClone("rev-parse", "HEAD"))
-		}
-		if err := os.Remove(filepath.Join(s.dir, "lfs.refused")); err != nil {
-			t.Fatal(err)
-		}
-		err = provision.ApplySeen(t.Context(), s.target(newFake()), Confirmed(steps, seen), seen, func(provision.Event) {})
-		asked, _ := os.ReadFile(filepath.Join(s.dir, "lfs-called"))
-		if err != nil || o.inClone("rev-parse", "HEAD") != large || !strings.HasSuffix(string(asked), "\nfetch origin "+large+"\n") {
-			t.Errorf("got %v, and it is at %s, with %s", err, o.inClone("rev-parse", "HEAD"), asked)
+		u.lacks("lfs.refused")
+		done, err := u.make(l)
+		asked, _ := os.ReadFile(filepath.Join(u.dir, "lfs-called"))
+		if err != nil || len(done) != 1 || u.inClone("rev-parse", "HEAD") != large || !strings.HasSuffix(string(asked), "\nfetch origin "+large+"\n") {
+			t.Errorf("done %q, error %v, and it is at %s, with %s", done, err, u.inClone("rev-parse", "HEAD"), asked)
 		}
 	})
 }
