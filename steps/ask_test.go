@@ -144,11 +144,11 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 	case "default":
 		f.Projects[words[1]] = forge.Project{Path: words[1], DefaultBranch: words[2]}
 	case "commit":
-		if f.Commits == nil {
-			f.Commits = map[string][]forge.Commit{}
+		if f.Branches == nil {
+			f.Branches = map[string][]forge.Commit{}
 		}
 		branch := words[1] + " " + words[2]
-		f.Commits[branch] = append(f.Commits[branch], forge.Commit{ID: words[3], Parents: words[4:]})
+		f.Branches[branch] = append(f.Branches[branch], forge.Commit{ID: words[3], Parents: words[4:]})
 	case "gone":
 		owner := ownerOf(words[1])
 		delete(f.Projects, owner.Path)

@@ -94,7 +94,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{
 			Verb: provision.Clone, Object: s.url, Remark: "to " + home,
 			Hint: hint,
-			Do:   provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment, s.web}, Text: templates.Clone},
+			Do:   provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment, s.web}, Text: templates.Checkout},
 		}}, nil
 	}
 	if err := s.foreign(home, f); err != nil {

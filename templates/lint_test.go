@@ -46,7 +46,7 @@ func TestLint(t *testing.T) {
 				script = program(Wants+script, "", "1", "2", "3")
 			case "update_look.sh":
 				script = program(git+Wants+script, "", "1", "2", "3", "4", "5", "6")
-			case "clone.sh", "submodules.sh", "update.sh":
+			case "checkout.sh", "submodules.sh", "update.sh":
 				script = program(git+script, "", "1", "2", "3", "4", "5", "6", "7")
 			case "login.sh", "logins.sh", "logout.sh":
 				script = program(json+script, "", "1", "2")

@@ -44,11 +44,11 @@ var Override = Wants + override
 //go:embed git.sh
 var git string
 
-//go:embed clone.sh
-var clone string
+//go:embed checkout.sh
+var checkout string
 
-// Clone clones the project of a deployment.
-var Clone = git + clone
+// Checkout clones the project of a deployment.
+var Checkout = git + checkout
 
 //go:embed update_look.sh
 var updateLook string

@@ -23,7 +23,7 @@ type Forge interface {
 	DeployKeys
 	Tokens
 	Projects
-	Commits
+	Branches
 
 	// Self describes the token in use. ErrUnseen means that there is none.
 	Self(context.Context) (Token, error)

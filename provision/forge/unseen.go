@@ -67,7 +67,7 @@ func (Unseen) ProtectedBranches(context.Context, string) ([]string, error) {
 	return nil, unseen("the branch that deploys")
 }
 
-// Newest implements [Commits].
+// Newest implements [Branches].
 func (Unseen) Newest(context.Context, string, string) ([]Commit, error) {
 	return nil, unseen("the commits")
 }

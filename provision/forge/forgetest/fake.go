@@ -26,7 +26,7 @@ type Fake struct {
 	Keys      map[string][]forge.DeployKey
 	Vars      map[forge.Owner][]forge.Variable
 	Made      map[forge.Owner]map[forge.TokenKind][]forge.Token
-	Commits   map[string][]forge.Commit // by project and branch, as "a/b main"
+	Branches  map[string][]forge.Commit // by project and branch, as "a/b main"
 
 	// NoScopes is a GitLab without environment scopes for groups.
 	NoScopes bool
@@ -115,7 +115,7 @@ func (f *Fake) Newest(_ context.Context, project, branch string) ([]forge.Commit
 	if err == nil {
 		err = f.project(project)
 	}
-	return f.Commits[project+" "+branch], err
+	return f.Branches[project+" "+branch], err
 }
 
 // DeployKeys implements [forge.Forge].

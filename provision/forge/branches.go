@@ -2,8 +2,8 @@ package forge
 
 import "context"
 
-// Commits are those of the branches of projects.
-type Commits interface {
+// Branches are those of projects.
+type Branches interface {
 	// Newest lists the newest commits of a branch, a hundred of them at most, the
 	// newest first. It lists none where there is no such branch, or the token may
 	// not see it.
@@ -18,7 +18,7 @@ type Commit struct {
 
 // Behind counts the commits of a branch that one of them does not have, which are
 // those that git log COMMIT..BRANCH would show. The commits are the newest of the
-// branch, see [Commits]. It returns false where the one is not among them: it is
+// branch, see [Branches]. It returns false where the one is not among them: it is
 // older, or not of that branch.
 func Behind(newest []Commit, commit string) (n int, ok bool) {
 	parents := map[string][]string{}

@@ -9,7 +9,7 @@ import (
 	"provision/provision/forge"
 )
 
-// Newest implements [forge.Commits].
+// Newest implements [forge.Branches].
 func (c *Client) Newest(ctx context.Context, project, branch string) ([]forge.Commit, error) {
 	question := "commits of " + branch + " of project " + project
 	return remember(ctx, &c.memo, question, func(ctx context.Context) ([]forge.Commit, error) {
