@@ -20,9 +20,9 @@ func behind() func(string, []byte) []byte {
 		case bytes.Contains(program, []byte("/run/provision.lock\nchmod")):
 			return sshtest.Bare("locked=yes")(program)
 		case looks.Add(1) == 1:
-			return sshtest.Bare("there=yes", clone, "branch=main", "head=1111111111", "to=2222222222", "tip=2222222222", "ahead=1", "back=0", "commit=22222222 new")(program)
+			return sshtest.Bare("there=yes", clone, "branch=main", "head=1111111111", "to=2222222222", "ahead=1", "back=0", "commit=22222222 new")(program)
 		}
-		return sshtest.Bare("there=yes", clone, "branch=main", "head=2222222222", "to=3333333333", "tip=3333333333", "ahead=1", "back=0")(program)
+		return sshtest.Bare("there=yes", clone, "branch=main", "head=2222222222", "to=3333333333", "ahead=1", "back=0")(program)
 	}
 }
 

@@ -111,7 +111,7 @@ func (s clones) Plan(f provision.Facts) ([]provision.Change, error) {
 		return []provision.Change{{
 			Verb: provision.Clone, Object: "the submodules of " + home, Remark: "(" + joinAnd(shorten(missing)) + ")",
 			Hint: s.keyHint("its project"),
-			Do:   provision.Script{User: s.clone.user, Args: []string{s.clone.directory, s.clone.url, s.clone.web}, Text: templates.Submodules},
+			Do:   provision.Script{User: s.clone.user, Args: []string{s.clone.directory, s.clone.deployment, s.clone.url, s.clone.web}, Text: templates.Submodules},
 		}}, nil
 	}
 	if err := s.inTheWay(home, f); err != nil {

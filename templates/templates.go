@@ -56,17 +56,20 @@ var updateLook string
 // UpdateLook looks what an update of a clone would bring.
 var UpdateLook = git + Wants + updateLook
 
+//go:embed no_deploy.sh
+var noDeploy string
+
 //go:embed update.sh
 var update string
 
 // Update brings a clone to another commit.
-var Update = git + update
+var Update = git + noDeploy + update
 
 //go:embed submodules.sh
 var submodules string
 
 // Submodules clones the submodules of a clone.
-var Submodules = git + submodules
+var Submodules = git + noDeploy + submodules
 
 //go:embed project.sh
 var project string

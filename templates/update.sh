@@ -1,24 +1,18 @@
 # $1 is the directory of a deployment, $2 its name, $3 the address of its project,
 # $4 that of the pages of its GitLab, $5 the branch to be at, $6 the commit that the
 # clone was seen at, and $7 the one to be at. No deploy reads the project meanwhile.
-state=$HOME/.provision/$2
-(umask 077 && mkdir -p "$state")
-exec 9>>"$state/lock"
-if ! flock -n 9; then
-	echo "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)"
-	flock -w 14400 9 || fail "a deploy does not end; run again"
-fi
 cd "$1"
+git_key
+if uses_lfs "$7"; then
+	said=$(lfs_files "$3" "$7" 2>&1) || fail "nothing was changed, as Git LFS gives no files: $(printf '%s\n' "$said" | git_reason)"
+fi
+no_deploy "$2"
 branch=$(git symbolic-ref --quiet --short HEAD) || branch=''
 [ -n "$branch" ] || fail "somebody else moved it meanwhile; run again"
 [ "$(git rev-parse --verify --quiet HEAD)" = "$6" ] || fail "somebody else moved it meanwhile; run again"
 [ -z "$(git status --porcelain --untracked-files=no)" ] || fail "somebody else changed files meanwhile; run again"
 over=$(overwritten "$7" | head -n 1)
 [ -z "$over" ] || fail "somebody else made $over meanwhile; run again"
-git_key
-if uses_lfs "$7"; then
-	said=$(lfs_files "$3" "$7" 2>&1) || fail "nothing was changed, as Git LFS gives no files: $(printf '%s\n' "$said" | git_reason)"
-fi
 # move BRANCH COMMIT: cut off in its midst, it would look like changes of somebody.
 move() (
 	trap '' HUP INT PIPE TERM

@@ -6,7 +6,6 @@
 #   there, origin, branch, head   the clone as it is; the branch is - at none
 #   unfetched                     why GitLab does not give the branch
 #   to                            the commit to be at; unknown: there is none
-#   tip                           the newest of the branch
 #   ahead, back                   how many commits it has more, and fewer
 #   commit                        of them: the short id, and the subject
 #   off                           a branch of which the clone has commits that GitLab
@@ -65,7 +64,6 @@ if [ -n "$6" ]; then
 	git merge-base --is-ancestor "$to" "$tip" || fact astray yes
 fi
 fact to "$to"
-fact tip "$tip"
 ahead=$(git rev-list --count "HEAD..$to")
 fact ahead "$ahead"
 fact back "$(git rev-list --count "$to..HEAD")"
