@@ -357,7 +357,7 @@ func TestUpdateSubmodules(t *testing.T) {
 			u.lacks("lib.refused")
 			l := u.look("")
 			u.has("lib.refused")
-			if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "it is back at what it was, as a submodule cannot be had: ERROR: The project") || u.inClone("rev-parse", "HEAD") != u.first || u.inClone("status", "--porcelain") != "" {
+			if _, err := u.make(l); err == nil || !strings.Contains(err.Error(), "it goes back to what it was, as a submodule cannot be had: ERROR: The project") || u.inClone("rev-parse", "HEAD") != u.first || u.inClone("status", "--porcelain") != "" {
 				t.Errorf("got %v, and it is at %s", err, u.inClone("rev-parse", "HEAD"))
 			}
 			u.lacks("lib.refused")

@@ -18,15 +18,20 @@ move() (
 	trap '' HUP INT PIPE TERM
 	git checkout --quiet --no-overwrite-ignore -B "$1" "$2" 9>&-
 )
+head=$6 url=$3 web=$4 half=''
+# go_back undoes a move that is not done to the end.
+go_back() {
+	move "$branch" "$head"
+	submodules . "$url" "$web" >/dev/null 2>&1 || :
+}
+trap '[ -z "$half" ] || go_back' EXIT
+half=yes
 move "$5" "$7"
+if [ -f .gitmodules ]; then
+	said=$(submodules . "$url" "$web" 2>&1) || fail "it goes back to what it was, as a submodule cannot be had: $(printf '%s\n' "$said" | git_reason)"
+fi
+half=''
 git config --get "branch.$5.merge" >/dev/null || {
 	git config "branch.$5.remote" origin
 	git config "branch.$5.merge" "refs/heads/$5"
 }
-if [ -f .gitmodules ]; then
-	said=$(submodules . "$3" "$4" 2>&1) || {
-		move "$branch" "$6"
-		submodules . "$3" "$4" >/dev/null 2>&1 || :
-		fail "it is back at what it was, as a submodule cannot be had: $(printf '%s\n' "$said" | git_reason)"
-	}
-fi
