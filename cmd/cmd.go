@@ -44,10 +44,10 @@ const (
 	exitOK      = 0
 	exitFailed  = 1 // something went wrong
 	exitUsage   = 2 // wrong usage or inventory; nothing was done
-	exitMissing = 3 // plan --exit-code: something is missing
+	exitMissing = 3 // plan --exit-code: something is missing; update: nobody was there to ask
 )
 
-// errMissing is no failure, but plan --exit-code tells.
+// errMissing is no failure, but the exit code tells.
 var errMissing = errors.New("something is missing")
 
 // errReported is a failure that was printed already, where it happened.
@@ -135,6 +135,7 @@ func newApp(env Env) *cli.App {
 				planCommand(env),
 				applyCommand(env),
 				verifyCommand(env),
+				updateCommand(env),
 				rotateCommand(env),
 				removeCommand(env),
 				logCommand(env),

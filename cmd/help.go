@@ -26,6 +26,7 @@ var examples = map[string][]string{
 	"plan":       {"provision plan inventory.toml", "provision plan --limit 'web*' --exit-code inventory.toml"},
 	"apply":      {"provision apply inventory.toml", "provision apply --limit frobnicator-staging inventory.toml"},
 	"verify":     {"provision verify inventory.toml", "provision verify --junit verify.xml --shard 1/3 inventory.toml"},
+	"update":     {"provision update --limit frobnicator-staging inventory.toml", "provision update --commit 1a2b3c4 --limit frobnicator-production inventory.toml"},
 	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
 	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
@@ -44,6 +45,7 @@ var examples = map[string][]string{
 var exits = map[string]string{
 	"plan":   "3  changes are needed, with --exit-code",
 	"verify": "3  drift was found",
+	"update": "3  there is something to update, nobody to ask, and no --yes",
 }
 
 // exitCodes returns the exit codes of a command, one a line.

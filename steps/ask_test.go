@@ -32,6 +32,7 @@ import (
 //	key PROJECT ID TITLE [can-push] [days=N] value=KEY
 //	protected PROJECT BRANCH,…
 //	default PROJECT BRANCH
+//	commit PROJECT BRANCH ID [PARENT…]
 //	gone OWNER
 //	fails METHOD forbidden|unseen|boom
 //
@@ -142,6 +143,12 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		f.Protected[words[1]] = strings.Split(words[2], ",")
 	case "default":
 		f.Projects[words[1]] = forge.Project{Path: words[1], DefaultBranch: words[2]}
+	case "commit":
+		if f.Branches == nil {
+			f.Branches = map[string][]forge.Commit{}
+		}
+		branch := words[1] + " " + words[2]
+		f.Branches[branch] = append(f.Branches[branch], forge.Commit{ID: words[3], Parents: words[4:]})
 	case "gone":
 		owner := ownerOf(words[1])
 		delete(f.Projects, owner.Path)

@@ -153,7 +153,8 @@ func TestLooksThatFail(t *testing.T) {
 	boom := errors.New("boom")
 	for method, names := range map[string][]string{
 		"Variables":         {"ci-key frobnicator-production", "ci-variables frobnicator-production"},
-		"Project":           {"ci-key frobnicator-production"},
+		"Project":           {"ci-key frobnicator-production", "checkout frobnicator-production"},
+		"Newest":            {"checkout frobnicator-production"},
 		"ProtectedBranches": {"ci-key frobnicator-production"},
 		"Tokens":            {"registry-login deploy-frobnicator"},
 		"DeployKeys":        {"deploy-key deploy-frobnicator transmogrify/frobnicator", "repo-key-switch deploy-frobnicator"},

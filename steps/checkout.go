@@ -1,11 +1,14 @@
 package steps
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/visible"
 	"provision/templates"
@@ -15,12 +18,13 @@ import (
 // is there is left as it is.
 type checkout struct {
 	deployment, user, directory string
-	url, branch                 string
+	project, url, branch        string
+	web                         string // where the pages of GitLab are
 }
 
 func checkoutOf(t target) checkout {
 	d := t.deployment
-	return checkout{d.Name, d.User, d.Directory, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch}
+	return checkout{d.Name, d.User, d.Directory, d.Project, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch, strings.TrimSuffix(t.inv.GitLab.URL, "/") + "/"}
 }
 
 func gitURL(server inventory.SSHServer, project string) string {
@@ -35,71 +39,129 @@ func (s checkout) Scope() provision.Scope {
 
 // An origin may hold a password, so what stands before the host is left out.
 func (s checkout) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+	return provision.Probe{Ask: s.ask, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
 fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
 fact origin "$(git -C "$1" config --get remote.origin.url | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
+fact head "$(git -C "$1" rev-parse --verify --quiet HEAD)"
 git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | cut -c 4- | facts changed
+[ ! -f "$1/.gitmodules" ] || git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* //p' | head -n 100 | facts missing
+command -v git-lfs >/dev/null || ! git -C "$1" grep -q filter=lfs -- ':(glob)**/.gitattributes' 2>/dev/null || fact lfs missing
 `}}
+}
+
+// ask returns the newest commits of the branch, each with its parents, and which
+// branch that is. Who cannot see them is not told how far behind a clone is.
+func (s checkout) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	branch := s.branch
+	if branch == "" {
+		p, err := f.Project(ctx, s.project)
+		if err != nil {
+			return nil, unlessUnseen(err)
+		}
+		branch = p.DefaultBranch
+	}
+	commits, err := f.Newest(ctx, s.project, branch)
+	if err != nil {
+		return nil, unlessUnseen(err)
+	}
+	if len(commits) == 0 {
+		return nil, nil
+	}
+	facts := provision.Facts{"newest-of": {branch}}
+	for _, c := range commits {
+		facts.Add("newest", strings.Join(append([]string{c.ID}, c.Parents...), " "))
+	}
+	return facts, nil
+}
+
+func unlessUnseen(err error) error {
+	if errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden) || errors.Is(err, forge.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.directory
 	if f.Get("there") == "" {
-		hint := fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.user)
+		hint := fmt.Sprintf("try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked; the project of a submodule has to let it in, too", s.user)
 		if s.branch != "" {
 			hint += "; and the project has to have the branch " + s.branch
 		}
 		return []provision.Change{{
 			Verb: provision.Clone, Object: s.url, Remark: "to " + home,
 			Hint: hint,
-			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment}, Text: `
-new=$(mktemp -u ".$1.XXXXXX")
-trap 'rm -rf "$new"' EXIT
-mkdir "$new"
-key="ssh -i '$HOME/.ssh/id_ed25519' -o IdentitiesOnly=yes -o IdentityAgent=none"
-export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND="$key -o BatchMode=yes -o StrictHostKeyChecking=yes"
-url=$2 branch=$3 deployment=$4 folder=$1
-set -- --quiet --config "core.sshCommand=$key" # the user may have other keys, which GitLab knows elsewhere
-[ -z "$branch" ] || set -- "$@" --branch "$branch"
-said=$(git clone "$@" -- "$url" "$new/clone" 2>&1) || {
-	printf '%s\n' "$said" | tr -d '\r'
-	fail "$(printf '%s\n' "$said" | tr -d '\r' | awk '/ERROR|[Dd]enied|[Rr]efused|verification|fatal/ && !why { why = $0 } END { print why ? why : $0 }')"
-}
-git -C "$new/clone" config provision.deployment "$deployment"
-[ ! -e "$folder" ] || fail "somebody else made $folder meanwhile; run again"
-mv "$new/clone" "$folder"
-`},
+			Do:   provision.Script{User: s.user, Args: []string{s.directory, s.url, s.branch, s.deployment, s.web}, Text: templates.Checkout},
 		}}, nil
 	}
-	origin := f.Get("origin")
-	if origin == "" {
-		return nil, hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
+	if err := s.foreign(home, f); err != nil {
+		return nil, err
 	}
-	if sameOrigin(origin, s.url) {
-		var changes []provision.Change
-		switch branch := visible.String(f.Get("branch")); {
-		case s.branch == "" || branch == "" || branch == s.branch:
-		case branch == "-":
-			changes = append(changes, s.otherBranch(home+" is at no branch, and not at "+s.branch))
-		default:
-			changes = append(changes, s.otherBranch(home+" is at the branch "+branch+", and not at "+s.branch))
-		}
-		if n := len(f["changed"]); n > 0 {
-			changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
-		}
-		return changes, nil
+	var changes []provision.Change
+	switch branch := visible.String(f.Get("branch")); {
+	case s.branch == "" || branch == "" || branch == s.branch:
+		changes = append(changes, s.behind(home, f)...)
+	case branch == "-":
+		changes = append(changes, s.otherBranch(home+" is at no branch, and not at "+s.branch))
+	default:
+		changes = append(changes, s.otherBranch(home+" is at the branch "+branch+", and not at "+s.branch))
 	}
-	return nil, hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
-		"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+	if n := len(f["changed"]); n > 0 {
+		changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
+	}
+	if missing := f["missing"]; len(missing) > 0 {
+		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), visible.String(joinAnd(shorten(missing)))).WithHint("provision update --limit %s", s.deployment))
+	}
+	if f.Get("lfs") != "" {
+		changes = append(changes, provision.Note("the project keeps files in Git LFS, and %s has only pointers to them, as git-lfs is not installed", home).
+			WithHint("apt-get install git-lfs; then as %s: git -C %s lfs install --local && git -C %[2]s lfs pull", s.user, s.directory))
+	}
+	return changes, nil
+}
+
+// foreign is why what is there is no clone of the project.
+func (s checkout) foreign(home string, f provision.Facts) error {
+	switch origin := f.Get("origin"); {
+	case origin == "":
+		return hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
+	case !sameOrigin(origin, s.url):
+		return hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
+			"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+	}
+	return nil
+}
+
+// behind tells how far behind its branch the clone is, as far as GitLab has told.
+func (s checkout) behind(home string, f provision.Facts) []provision.Change {
+	branch, head := f.Get("newest-of"), f.Get("head")
+	if branch == "" || head == "" || branch != f.Get("branch") || len(f["newest"]) == 0 {
+		return nil
+	}
+	var commits []forge.Commit
+	for _, line := range f["newest"] {
+		if words := strings.Fields(line); len(words) > 0 {
+			commits = append(commits, forge.Commit{ID: words[0], Parents: words[1:]})
+		}
+	}
+	text := ""
+	switch n, ok := forge.Behind(commits, head); {
+	case !ok:
+		text = fmt.Sprintf("%s is at %s, which is not among the newest %d commits of %s", home, short(head), len(commits), visible.String(branch))
+	case n > 0:
+		text = fmt.Sprintf("%s is %s behind %s", home, plural(n, "commit"), visible.String(branch))
+	default:
+		return nil
+	}
+	return []provision.Change{provision.Note("%s", text).WithHint("provision update --limit %s shows what is new, and brings it forward", s.deployment)}
 }
 
 // otherBranch tells that the clone is not where the inventory wants it. What runs
 // follows from it, so that apply does not move it.
 func (s checkout) otherBranch(what string) provision.Change {
-	return provision.Drift("%s", what).WithHint("as %s: git -C %s fetch && git -C %[2]s switch %s; then deploy", s.user, s.directory, hint.Quote(s.branch))
+	return provision.Drift("%s", what).WithHint("provision update --limit %s brings it there; then deploy", s.deployment)
 }
 
 // lookAtCheckout reports a clone, whether we made it, and what would be lost

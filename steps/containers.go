@@ -98,7 +98,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		err := fmt.Errorf("docker compose cannot read %s: %s", home, reason)
 		switch {
 		case f.Get("submodules") != "":
-			return hint.Add(err, "a submodule is not cloned; as %s: git -C %s submodule update --init", s.user, s.directory)
+			return hint.Add(err, "a submodule is not cloned; provision update --limit %s clones it", s.deployment)
 		case strings.Contains(reason, "no configuration file"):
 			return hint.Add(err, `the project needs a compose.yaml in its root; or tell the inventory where it is: compose = ["deploy/compose.yaml"]`)
 		case strings.Contains(reason, "/.env: "):
@@ -108,7 +108,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
 			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")
 		}
-		return hint.Add(err, "mend it in the project, and bring the clone forward; as %s: git -C %s pull", s.user, s.directory)
+		return hint.Add(err, "mend it in the project, and bring the clone forward: provision update --limit %s", s.deployment)
 	case f.Get("instead") != "":
 		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
 			"take that out of the project, or out of .env; or take the override out of the inventory")

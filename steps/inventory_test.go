@@ -166,7 +166,8 @@ func plainInventory() (*inventory.Inventory, Given) {
 
 func stepOf(t *testing.T, inventory, retire, name string) provision.Step {
 	t.Helper()
-	return named(t, stepsOf(t, inventory, retire), name)
+	inv, _ := inventoryOf(t, inventory)
+	return named(t, append(stepsOf(t, inventory, retire), Update(inv, inv.Hosts[0], inv.Deployments, "")...), name)
 }
 
 // named returns the step of that name.

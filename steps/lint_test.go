@@ -78,6 +78,7 @@ func everyScript(t *testing.T) []namedScript {
 	}
 	for _, file := range files {
 		c := readCase(t, file)
+		add("look "+c.step.Name(), c.step.Probe().Script)
 		changes, _ := c.step.Plan(c.facts)
 		for _, change := range changes {
 			if s, ok := change.Do.(provision.Script); ok {
@@ -105,6 +106,7 @@ func everyScript(t *testing.T) []namedScript {
 		s := k.steps(targets(inv, inv.Hosts[0], inv.Deployments, given)[0])[0]
 		add("look "+s.Name(), s.Probe().Script)
 	}
+	add("look confirmed", clones{confirmed: &provision.Change{}}.Probe().Script)
 	return scripts
 }
 

@@ -251,7 +251,7 @@ func TestKnownHostsScripts(t *testing.T) {
 
 func TestCheckoutScripts(t *testing.T) {
 	const url = "ssh://git@git.example.com/transmogrify/frobnicator.git"
-	step := checkout{"frobnicator-production", theUser, "frobnicator", url, ""}
+	step := checkout{deployment: "frobnicator-production", user: theUser, directory: "frobnicator", url: url}
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
 		s.gitServer(t)
 		done, err := s.one(t, step)

@@ -38,6 +38,7 @@ func kinds() []kind {
 		stays(overrideOf, "it goes with the clone, see checkout"),
 		undone(appEnvOf, homeFiles),
 		undone(appFilesOf, homeFiles),
+		stays(clonesOf, "it goes with the clone, too"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),

@@ -23,6 +23,13 @@ func plural(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 // urlHost writes an address as an URL has it.
 func urlHost(host string, port int) string {
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() {

@@ -82,6 +82,9 @@ func FuzzServices(f *testing.F) {
 				if v.Type == "bind" {
 					want += "/mount " + name + " " + v.Source + "\n"
 				}
+				if v.Type == "volume" && v.Source != "" {
+					want += "/volume " + name + " " + v.Source + "\n"
+				}
 			}
 		}
 		needs.Program(t, "dash")

@@ -29,7 +29,7 @@ func TestServices(t *testing.T) {
 			"/project x\n/port 127.0.0.1 8080 tcp web\n/port - 53 udp web\nweb i - 1\n"},
 		{"names of containers", `{"name":"x","services":{"web":{"image":"i","container_name":"the-web","labels":{"container_name":"no"}}}}`, "/project x\n/named the-web web\nweb i - 1\n"},
 		{"mounts", `{"name":"x","services":{"web":{"image":"i","volumes":[{"type":"bind","source":"/srv/a b.conf","target":"/x","bind":{"source":"no","create_host_path":true}},{"type":"volume","source":"data","target":"/data"}]}},"volumes":{"data":{"type":"bind","source":"no"}}}`,
-			"/project x\n/mount web /srv/a b.conf\nweb i - 1\n"},
+			"/project x\n/mount web /srv/a b.conf\n/volume web data\nweb i - 1\n"},
 		{"secrets and configs", `{"name":"x","services":{"a":{"image":"i","secrets":[{"source":"tls","target":"/run/secrets/tls"},{"source":"ext"}],"configs":[{"source":"tls"}]},"b":{"image":"i","secrets":[{"source":"tls"}]}},"secrets":{"tls":{"name":"x_tls","file":"/srv/a b"},"ext":{"external":true},"no":{"file":"/no"}},"configs":{"tls":{"file":"/srv/c"}}}`,
 			"/project x\n/mount a /srv/a b\n/mount a /srv/c\n/mount b /srv/a b\na i - 1\nb i - 1\n"},
 		{"none", `{"name":"x","services":{}}`, "/project x\n"},

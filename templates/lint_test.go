@@ -46,6 +46,12 @@ func TestLint(t *testing.T) {
 				script = program(Clone+script, "", "1", "2", "3")
 			case "override.sh":
 				script = program(Wants+script, "", "1", "2", "3")
+			case "update_look.sh":
+				script = program(git+Wants+script, "", "1", "2", "3", "4", "5", "6")
+			case "checkout.sh":
+				script = program(git+script, "", "1", "2", "3", "4", "5")
+			case "submodules.sh", "update.sh":
+				script = program(git+noDeploy+script, "", "1", "2", "3", "4", "5", "6", "7")
 			case "login.sh", "logins.sh", "logout.sh":
 				script = program(json+script, "", "1", "2")
 			default:

@@ -77,6 +77,36 @@ var override string
 // Override writes the override of a deployment.
 var Override = Wants + override
 
+//go:embed git.sh
+var git string
+
+//go:embed checkout.sh
+var checkout string
+
+// Checkout clones the project of a deployment.
+var Checkout = git + checkout
+
+//go:embed update_look.sh
+var updateLook string
+
+// UpdateLook looks what an update of a clone would bring.
+var UpdateLook = git + Wants + updateLook
+
+//go:embed no_deploy.sh
+var noDeploy string
+
+//go:embed update.sh
+var update string
+
+// Update brings a clone to another commit.
+var Update = git + noDeploy + update
+
+//go:embed submodules.sh
+var submodules string
+
+// Submodules clones the submodules of a clone.
+var Submodules = git + noDeploy + submodules
+
 //go:embed project.sh
 var project string
 

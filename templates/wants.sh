@@ -13,6 +13,7 @@
 #   /port IP PORT PROTOCOL SERVICE   is published; IP may be -
 #   /named NAME SERVICE      a container with a name of its own
 #   /mount SERVICE FILE      is mounted, also as a secret or a config
+#   /volume SERVICE NAME     is mounted, as compose.yaml calls it
 #   /failed REASON           Compose cannot read the project
 resolve() {
 	_odd=$(odd_input)
@@ -129,6 +130,7 @@ services() {
 		if (depth != 5 || key[1] != "services") return
 		if (key[3] == "ports" && item["published"] != "") print "/port", item["host_ip"] == "" ? "-" : item["host_ip"], item["published"], item["protocol"], key[2]
 		if (key[3] == "volumes" && item["type"] == "bind") print "/mount", key[2], item["source"]
+		if (key[3] == "volumes" && item["type"] == "volume" && item["source"] != "") print "/volume", key[2], item["source"]
 		if ((key[3] == "secrets" || key[3] == "configs") && item["source"] != "") { user[++uses] = key[2]; used[uses] = key[3] SUBSEP item["source"] }
 		split("", item)
 	}

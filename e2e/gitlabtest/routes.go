@@ -66,6 +66,7 @@ func (g *GitLab) routes() {
 	g.handle("GET /deploy_keys", listAllDeployKeys, route{})
 
 	g.handle("GET /projects/{id}/repository/tree", listTree, route{})
+	g.handle("GET /projects/{id}/repository/commits", listCommits, route{})
 
 	g.handle("GET /projects/{id}/protected_branches", listBranches, route{})
 	g.handle("POST /projects/{id}/protected_branches", protectBranch, route{})

@@ -24,6 +24,7 @@ type Forge interface {
 	Tokens
 	Projects
 	Files
+	Branches
 
 	// Self describes the token in use. ErrUnseen means that there is none.
 	Self(context.Context) (Token, error)

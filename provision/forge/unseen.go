@@ -71,3 +71,8 @@ func (Unseen) ProtectedBranches(context.Context, string) ([]string, error) {
 func (Unseen) Files(context.Context, string, string, string) ([]string, error) {
 	return nil, unseen("the files of the project")
 }
+
+// Newest implements [Branches].
+func (Unseen) Newest(context.Context, string, string) ([]Commit, error) {
+	return nil, unseen("the commits")
+}

@@ -27,6 +27,7 @@ type Fake struct {
 	Keys      map[string][]forge.DeployKey
 	Vars      map[forge.Owner][]forge.Variable
 	Made      map[forge.Owner]map[forge.TokenKind][]forge.Token
+	Branches  map[string][]forge.Commit // by project and branch, as "a/b main"
 
 	// NoScopes is a GitLab without environment scopes for groups.
 	NoScopes bool
@@ -120,6 +121,16 @@ func (f *Fake) Files(_ context.Context, project, _, folder string) ([]string, er
 		err = fmt.Errorf("%s:%s: %w", project, folder, forge.ErrNotFound)
 	}
 	return slices.Clone(names), err
+}
+
+// Newest implements [forge.Forge].
+func (f *Fake) Newest(_ context.Context, project, branch string) ([]forge.Commit, error) {
+	end, err := f.begin("Newest")
+	defer end()
+	if err == nil {
+		err = f.project(project)
+	}
+	return f.Branches[project+" "+branch], err
 }
 
 // DeployKeys implements [forge.Forge].
