@@ -52,7 +52,9 @@ func (dockerCA) Name() string { return "docker-ca" }
 // of ticks since the boot at which it began; a second may be lost on the way.
 func (s dockerCA) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{dockerCAFile, dockerCAUnit, s.pem}, Text: `
-case $(docker info --format '{{.DriverStatus}}' 2>/dev/null) in
+[ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || return 0 # its socket would start it
+info() { within 30 docker info --format "$1" 2>/dev/null </dev/null; }
+case $(info '{{.DriverStatus}}') in
 *io.containerd.*) fact store containerd ;;
 *) return 0 ;;
 esac
@@ -80,7 +82,7 @@ if [ -f "$1" ] && [ -f "$2" ] && [ -r "/proc/$pid/stat" ]; then
 		[ "$((began + 1))" -ge "$(stat -c %Y "$file")" ] || fact old "$file"
 	done
 fi
-[ "$(docker info --format '{{.LiveRestoreEnabled}}')" = true ] || docker ps --quiet | facts container
+[ "$(info '{{.LiveRestoreEnabled}}')" = true ] || within 30 docker ps --quiet </dev/null | facts container
 `}}
 }
 

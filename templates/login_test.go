@@ -196,6 +196,7 @@ func TestKeepsLogin(t *testing.T) {
 		return `{"x": 1, "auths":{"o":{"auth":"b"} , "` + registry + `" :` + text + ` , "p":{}} }`
 	}
 	eachShell(t, func(t *testing.T, b *box) {
+		b.stub(t, "systemctl", "echo active")
 		// Docker runs what the files running say. Logged in anew, it reads the images of
 		// the file new; with the login that is there, those of the file old.
 		b.stub(t, "docker", `case $1 in
