@@ -244,10 +244,10 @@ esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 label=com.docker.compose.project
-mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | from "$folder" | cut -d ' ' -f 1)
+mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | in_clone "$folder" | cut -d ' ' -f 1)
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	all=$(within 30 docker ps --all --filter "label=$label=$project" --format "- {{.Label \"$working_dir\"}}")
-	other=$(printf '%s\n' "$all" | not_from "$folder" | cut -d ' ' -f 2- | head -n 1)
+	other=$(printf '%s\n' "$all" | not_in_clone "$folder" | cut -d ' ' -f 2- | head -n 1)
 	if [ -n "$other" ]; then
 		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$other"
 		continue

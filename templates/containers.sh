@@ -97,7 +97,7 @@ if [ -e "$state/good" ]; then
 elif [ -n "$wanted" ]; then
 	project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
 	ask_docker ps --all --filter "label=com.docker.compose.project=$project" --format "- {{.Label \"$working_dir\"}}" 2>/dev/null |
-		not_from "$here" | cut -d ' ' -f 2- | sort -u | facts taken
+		not_in_clone "$here" | cut -d ' ' -f 2- | sort -u | facts taken
 fi
 # Of several projects in the clone the others are somebody's own.
 project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
