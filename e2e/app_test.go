@@ -200,8 +200,12 @@ func (a *appWorld) verifiesAsCI(t *testing.T, code int) result {
 // cannot be written is told before anything is.
 func TestAppOfAnother(t *testing.T) {
 	t.Parallel()
-	a := newAppWorld(t, "")
+	a := newAppWorld(t, withOverride)
 	a.apply(t)
+	a.converged(t)
+	if got := a.inApp(t, `echo "$WHERE $LEVEL"`); got != "web1 info" {
+		t.Errorf("the app has %q: the override is not read behind the others", got)
+	}
 	clone := "/home/deploy-user/frobnicator/"
 	a.sh(t, "web1", `cd "$1" && { printf 'MINE=1\n'; cat .env; echo LATER=2; } >new && cat new >.env && rm new && echo edited >secrets/tls.key && echo mine >secrets/mine`, clone)
 	a.apply(t).says(t, "update secrets/tls.key of app (for containers that are made from now on; the file that is there is kept as a backup)")

@@ -172,6 +172,15 @@ func TestSchemaRefuses(t *testing.T) {
 		{`environment = "production"`, `version = "HOME"`},
 		{`environment = "production"`, `before = "-f"`},
 		{`environment = "production"`, `parameters = { a = 1.5 }`},
+		{`environment = "production"`, `compose = []`},
+		{`environment = "production"`, `compose = ["../a.yaml"]`},
+		{`environment = "production"`, `profiles = ["a,b"]`},
+		{`environment = "production"`, `env = { HOME = "/x" }`},
+		{`environment = "production"`, `env = { A = 1.5 }`},
+		{`environment = "production"`, `env = { A = { env = "B", file = "c" } }`},
+		{`environment = "production"`, `files = { a = "secret" }`},
+		{`environment = "production"`, `files = { ".env" = { file = "a" } }`},
+		{`environment = "production"`, `files = { "a/../b" = { file = "a" } }`},
 		{`variables = { group = "acme" }`, `variables = { group = "acme", projects = ["acme/shop"] }`},
 		{`variables = { group = "acme" }`, `variables = { prefix = "A_" }`},
 		{`variables = { group = "acme" }`, `variables = { group = "acme", prefix = "1" }`},
@@ -206,7 +215,8 @@ func FuzzSchemaTakesWhatLoadTakes(f *testing.F) {
 	} {
 		f.Add(with(f, `address = "web2.example.com"`, edit))
 	}
-	for _, edit := range []string{`wait = "+1m30.0s"`, `wait = ".5h"`, `branch = "feature/a-b_c.d"`, `keep_images = 1`, `logs = +1_000`, `version = "COMPOSE"`, `before = "a.B-c_1"`, `environment = "review/$CI_X {}"`, `parameters = {}`} {
+	for _, edit := range []string{`wait = "+1m30.0s"`, `wait = ".5h"`, `branch = "feature/a-b_c.d"`, `keep_images = 1`, `logs = +1_000`, `version = "COMPOSE"`, `before = "a.B-c_1"`, `environment = "review/$CI_X {}"`, `parameters = {}`, `env = { A = "", B = 1, C = true, COMPOSE_X = { command = ["a"] } }`,
+		`files = { "a/.b/c-d+e@f" = { env = "A" } }`, `compose = ["x", "deploy/compose.yaml"]`, `profiles = ["a.B-c_1"]`} {
 		f.Add(with(f, `environment = "production"`, edit))
 	}
 	s, dir := compiled(f), filesBeside(f)

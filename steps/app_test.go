@@ -185,9 +185,9 @@ func TestAppScriptsKeepEdited(t *testing.T) {
 			d.Env[1].Text = "warn"
 			given.Files[d.Files[1].Secret.Key()] = secret.New("newer")
 		})
-		if _, err := s.apply(t, newFake(), newer...); err != nil {
-			t.Fatal(err)
-		}
+		done, err = s.apply(t, newFake(), newer...)
+		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it)",
+			"update secrets/tls.key of frobnicator-production (for containers that are made from now on)")
 		if kept, _ := filepath.Glob(s.path("frobnicator/.env.before-*")); len(kept) != 1 {
 			t.Errorf("kept: %s", kept)
 		}

@@ -181,7 +181,7 @@ fi
 # What we have put there would come back, and so would a folder of nothing else.
 here=$PWD ours=''
 if enter "$1"; then
-	ours=$(ours_all)
+	ours=$(all_as_written)
 	for folder in $(! [ -f "$notes" ] || sed -n 's/^made //p' "$notes"); do
 		find "$folder" ! -type d 2>/dev/null | grep -qvxF "$ours" || ours="$ours
 $folder/"

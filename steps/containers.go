@@ -22,13 +22,15 @@ type containers struct {
 	override                    string   // the digest of it; "" without one
 	env                         string   // what tells that .env has our lines, see appEnv.form
 	files                       []string // that have to be there
+	project, branch             string
+	compose                     []string // the Compose files, where they are not those in the root
 }
 
 func containersOf(t target) containers {
 	d := t.deployment
 	s := containers{
 		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
-		env: appEnvOf(t).form(), files: appFilesOf(t).paths(),
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose,
 	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()
@@ -49,7 +51,7 @@ func (s containers) Probe() provision.Probe {
 		asUser = "yes"
 	}
 	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env}, s.files...)
-	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone}
 }
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -76,69 +78,6 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")"))
 	}
 	return changes, nil
-}
-
-// An unreadable is the error of a project in which nothing can be started, though
-// something is to be.
-type unreadable struct {
-	error
-	ill string
-}
-
-func (u *unreadable) Error() string { return u.error.Error() + "; and service " + u.ill }
-func (u *unreadable) Unwrap() error { return u.error }
-
-// unreadable is why nothing can be started in the clone as it is.
-func (s containers) unreadable(home string, f provision.Facts) error {
-	switch {
-	case f.Get("failed") == "yes":
-		return hint.Add(fmt.Errorf("docker compose cannot read %s", home), "docker compose config, there and as %s, says why", s.user)
-	case f.Get("failed") != "":
-		reason := visible.String(f.Get("failed"))
-		err := fmt.Errorf("docker compose cannot read %s: %s", home, reason)
-		switch {
-		case f.Get("submodules") != "":
-			return hint.Add(err, "a submodule is not cloned; provision update --limit %s clones it", s.deployment)
-		case strings.Contains(reason, "no configuration file"):
-			return hint.Add(err, `the project needs a compose.yaml in its root; or tell the inventory where it is: compose = ["deploy/compose.yaml"]`)
-		case strings.Contains(reason, "/.env: "):
-			return hint.Add(err, "mend that file on the host")
-		case strings.Contains(reason, "env file") && strings.Contains(reason, "/"+s.directory+"/.env not found"):
-			return hint.Add(err, "that file is not in the project: have the inventory write it, with env = { NAME = … }")
-		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
-			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")
-		}
-		return hint.Add(err, "mend it in the project, and bring the clone forward: provision update --limit %s", s.deployment)
-	case f.Get("instead") != "":
-		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
-			"take that out of the project, or out of .env; or take the override out of the inventory")
-	case len(f["unset"]) > 0:
-		return hint.Add(fmt.Errorf("compose.yaml of %s needs variables that are not set: %s", home, visible.String(joinAnd(f["unset"]))),
-			"set them in the inventory: env = { %s = … }; or give them a default in compose.yaml: ${NAME:-}", visible.String(f.Get("unset")))
-	case f.Get("taken") != "":
-		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
-			"give each a name of its own: name: in compose.yaml, or another directory")
-	case len(f["name"]) > 0:
-		name, service, by := collision(f.Get("name"))
-		return hint.Add(fmt.Errorf("the container name %s, which service %s of %s is to have, is taken%s", name, service, home, by),
-			"take container_name out of compose.yaml, or remove that container")
-	case len(f["port"]) > 0:
-		port, service, by := collision(f.Get("port"))
-		return hint.Add(fmt.Errorf("port %s, which service %s of %s publishes, is taken%s", port, service, home, by),
-			"publish another one, in compose.yaml or in the override; or end what has it")
-	}
-	return nil
-}
-
-// collision reads what others have: a name or a port, for which service, and by
-// whom, which CI is not told.
-func collision(fact string) (what, service, by string) {
-	what, rest, _ := strings.Cut(visible.String(fact), " ")
-	service, by, _ = strings.Cut(rest, " ")
-	if by != "" {
-		by = " by " + by
-	}
-	return what, service, by
 }
 
 // drift is what is not as it should be, and no start can help.
@@ -262,10 +201,10 @@ esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 label=com.docker.compose.project
-mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | from "$folder" | cut -d ' ' -f 1)
+mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | in_clone "$folder" | cut -d ' ' -f 1)
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	all=$(within 30 docker ps --all --filter "label=$label=$project" --format "- {{.Label \"$working_dir\"}}")
-	other=$(printf '%s\n' "$all" | not_from "$folder" | cut -d ' ' -f 2- | head -n 1)
+	other=$(printf '%s\n' "$all" | not_in_clone "$folder" | cut -d ' ' -f 2- | head -n 1)
 	if [ -n "$other" ]; then
 		! printf '%s\n' "$mine" | grep -qxF "$project" || fact other "$other"
 		continue

@@ -42,8 +42,8 @@ between() {
 		END { if (on && !inside) printf "# provision begin\n%s", held }' "$2"
 }
 
-# ours PATH COMMAND: whether what COMMAND prints is what was written there.
-ours() {
+# as_written PATH COMMAND: whether what COMMAND prints is what was written there.
+as_written() {
 	_path=$1
 	shift
 	[ -f "$notes" ] || return 1
@@ -53,13 +53,13 @@ ours() {
 	return 1
 }
 
-# ours_all prints the files that are as they were written.
-ours_all() {
+# all_as_written prints the files that are as they were written.
+all_as_written() {
 	! [ -f "$notes" ] || sed -n 's/^wrote \([^ ]*\) .*/\1/p' "$notes" | sort -u | while read -r _file; do
 		[ -f "$_file" ] || continue
 		case $_file in
-		.env) { [ -z "$(outside .env)" ] && ours .env inside .env; } || continue ;;
-		*) ours "$_file" cat "$_file" || continue ;;
+		.env) { [ -z "$(outside .env)" ] && as_written .env inside .env; } || continue ;;
+		*) as_written "$_file" cat "$_file" || continue ;;
 		esac
 		printf '%s\n' "$_file"
 	done
@@ -96,9 +96,9 @@ note() {
 	(umask 077 && printf '%s\n' "$_new" >>"$notes")
 }
 
-# settle PATH [NOTE]: leaves of what is noted of PATH only that. Without any notes
+# keep_note PATH [NOTE]: leaves of what is noted of PATH only that. Without any notes
 # at all the file goes. No note stands among arguments, which anybody can read.
-settle() {
+keep_note() {
 	_left=$(
 		printf '%s\n' "${2-}"
 		! [ -f "$notes" ] || cat "$notes"

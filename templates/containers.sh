@@ -17,11 +17,13 @@
 #   name, port               a container name or a published port that others
 #                            have: which, the service, and by whom
 #   stale                    a service, and a file that is newer than its container
+#   clone                    it is there; while it is not, GitLab is asked
 #   unasked                  why Docker was not asked
 #   deploying, unversioned   a deploy is under way; there was none with a version yet
 unversioned=''
 [ -z "$3" ] || { [ -f "$1/.env" ] && grep -q "^$3=" "$1/.env"; } || unversioned=yes
 [ -z "$unversioned" ] || fact unversioned yes
+! [ -d "$1" ] || fact clone yes
 command -v docker >/dev/null && [ -d "$1" ] || return 0
 if [ -e .docker/config.json ] && ! [ -f .docker/config.json ]; then # docker would wait for it
 	fact unasked 'the .docker/config.json of its user is not a file'

@@ -13,7 +13,7 @@ override=''
 lines() { secret | sed "/^COMPOSE_FILE=/s/'\$/$override'/"; }
 if [ -e .env ]; then
 	[ "$(tr -d '\000' <.env | cksum)" = "$(cksum <.env)" ] || fail '.env has NUL bytes; take them out' # awk may read past one
-	[ -z "$(inside .env)" ] || [ "$(inside .env | salted '')" = "$(lines | salted '')" ] || ours .env inside .env || keep_backup .env
+	[ -z "$(inside .env)" ] || [ "$(inside .env | salted '')" = "$(lines | salted '')" ] || as_written .env inside .env || keep_backup .env
 fi
 # A value above that is not closed ends at one of its quotation marks: so Compose, which
 # says what it could not read, quotes this line, and none of those with secrets.
@@ -35,4 +35,4 @@ else
 	rm -f .env
 fi
 [ -n "$(lines)" ] || _new=''
-settle .env "$_new"
+keep_note .env "$_new"

@@ -19,7 +19,7 @@ fi
 fact file yes
 [ -n "$(inside .env)" ] || return 0
 [ "$(stat -c %a .env)" = 600 ] || fact mode "$(stat -c %a .env)"
-ours .env inside .env || fact edited yes
+as_written .env inside .env || fact edited yes
 inside .env | while IFS= read -r line; do
 	name=${line%%=*}
 	case $name in

@@ -22,9 +22,9 @@ for folder in $missing; do
 	mkdir "$folder"
 	printf 'made %s\n' "$folder" >>"$notes"
 done
-if [ -e "$path" ] && [ "$(salted '' <"$path")" != "$(content | salted '')" ] && ! ours "$path" cat "$path"; then
+if [ -e "$path" ] && [ "$(salted '' <"$path")" != "$(content | salted '')" ] && ! as_written "$path" cat "$path"; then
 	keep_backup "$path"
 fi
 note "$path" content
 content | put "$path" 600
-settle "$path" "$_new"
+keep_note "$path" "$_new"

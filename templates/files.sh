@@ -20,14 +20,14 @@ for file; do
 	[ -e "$file" ] || continue
 	fact there "$file"
 	[ "$(stat -c %a "$file")" = 600 ] || fact mode "$file $(stat -c %a "$file")"
-	! ours "$file" cat "$file" || fact ours "$file"
+	! as_written "$file" cat "$file" || fact ours "$file"
 	[ -z "$salt" ] || fact digest "$file $(salted "$salt" <"$file")"
 done
 ! [ -f "$notes" ] || sed -n 's/^wrote \([^ ]*\) .*/\1/p' "$notes" | sort -u | while read -r file; do
 	case " $* .env " in
 	*" $file "*) continue ;;
 	esac
-	if ! [ -e "$file" ] || ours "$file" cat "$file"; then
+	if ! [ -e "$file" ] || as_written "$file" cat "$file"; then
 		fact left "$file"
 	else
 		fact changed "$file"

@@ -14,14 +14,14 @@ ask_docker() {
 # working_dir is the label for the folder of a project.
 working_dir=com.docker.compose.project.working_dir
 
-# from FOLDER and not_from FOLDER pick of lines of a word and a folder those of a
+# in_clone FOLDER and not_in_clone FOLDER pick of lines of a word and a folder those of a
 # project in the clone FOLDER, and those of other folders. Of a project Compose
 # takes the folder of its first file, which may be one below that of the clone; and
 # it leaves a container as it is when only that folder becomes another one.
-from() {
+in_clone() {
 	awk -v folder="$1" '{ at = substr($0, index($0, " ") + 1) } at == folder || index(at, folder "/") == 1'
 }
-not_from() {
+not_in_clone() {
 	awk -v folder="$1" '{ at = substr($0, index($0, " ") + 1) } at != "" && at != folder && index(at, folder "/") != 1'
 }
 
@@ -35,7 +35,7 @@ containers() {
 	while :; do
 		_ids=$(ask_docker ps --all --no-trunc --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
 			--format "{{.ID}} {{.Label \"$working_dir\"}}") || return
-		_ids=$(printf '%s\n' "$_ids" | from "$1" | cut -d ' ' -f 1)
+		_ids=$(printf '%s\n' "$_ids" | in_clone "$1" | cut -d ' ' -f 1)
 		[ -n "$_ids" ] || return 0
 		! _lines=$(printf '%s\n' "$_ids" | xargs docker inspect --type container --format "$container_line") || break
 		_tries=x$_tries # one has gone meanwhile

@@ -107,13 +107,13 @@ same_lines() {
 own_project() {
 	_project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
 	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" --format "- {{.Label \"$working_dir\"}}") || no_docker
-	_other=$(printf '%s\n' "$_folders" | not_from "$here" | cut -d ' ' -f 2- | head -n 1)
+	_other=$(printf '%s\n' "$_folders" | not_in_clone "$here" | cut -d ' ' -f 2- | head -n 1)
 	[ -z "$_other" ] || end 1 failed "nothing was changed, as $here and $_other are one Compose project, $_project, and would replace each other's containers
 hint: give each a name of its own: name: in compose.yaml, or another directory"
 	_names=$(docker ps --all --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
 		--format "{{.Label \"com.docker.compose.project\"}} {{.Label \"$working_dir\"}}") || no_docker
 	_base=$(project_folder)
-	_names=$(printf '%s\n' "$_names" | from "$here" | awk -v here="$here" -v base="$here/${_base%/}" -v last="$(recorded project)" '
+	_names=$(printf '%s\n' "$_names" | in_clone "$here" | awk -v here="$here" -v base="$here/${_base%/}" -v last="$(recorded project)" '
 		{ at = substr($0, index($0, " ") + 1) }
 		at == here || at == base || $1 == last { print $1 }')
 	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0

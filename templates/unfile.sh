@@ -5,11 +5,11 @@ enter "$1" || return 0
 lock_clone
 shift
 for file; do
-	! [ -e "$file" ] || ours "$file" cat "$file" || continue
+	! [ -e "$file" ] || as_written "$file" cat "$file" || continue
 	rm -f "$file"
-	settle "$file"
+	keep_note "$file"
 done
 ! [ -f "$notes" ] || sed -n 's/^made //p' "$notes" | sort -r | while read -r folder; do
 	rmdir "$folder" 2>/dev/null || ! grep -qsF "wrote $folder/" "$notes" || continue
-	settle "$folder"
+	keep_note "$folder"
 done
