@@ -70,6 +70,11 @@ func TestWanted(t *testing.T) {
 		}
 	})
 
+	// Some of it GitLab shows before there is a clone.
+	w.run(t, "plan").exits(t, 1).says(t, "web1: user wants: create system user wants\n",
+		"provision: web1: containers deep: the project wants/deep has no compose.yaml\n", "hint: the project needs a compose.yaml in its root",
+		"provision: web1: containers conf: docker compose reads compose.override.yml in place of ")
+
 	w.sh(t, "web1", "systemd-run --quiet --unit taker systemd-socket-activate --listen 18081 /bin/true")
 	// Whatever else is to be done is done, and no deploy is begun in vain.
 	told := []string{
