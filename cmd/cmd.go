@@ -137,6 +137,7 @@ func newApp(env Env) *cli.App {
 				verifyCommand(env),
 				rotateCommand(env),
 				removeCommand(env),
+				statusCommand(env),
 				logCommand(env),
 			),
 			group("What it prints",

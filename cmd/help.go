@@ -28,6 +28,7 @@ var examples = map[string][]string{
 	"verify":     {"provision verify inventory.toml", "provision verify --junit verify.xml --shard 1/3 inventory.toml"},
 	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
 	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
+	"status":     {"provision status inventory.toml", "provision status --limit web1 --output json inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
 	"map":        {"provision map inventory.toml", "provision map --format svg inventory.toml >map.svg"},
 	"render":     {"provision render ci inventory.toml", "provision render gate --host web1 inventory.toml"},

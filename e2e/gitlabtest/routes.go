@@ -65,6 +65,8 @@ func (g *GitLab) routes() {
 	g.handle("POST /projects/{id}/deploy_keys/{key}/enable", enableDeployKey, route{})
 	g.handle("GET /deploy_keys", listAllDeployKeys, route{})
 
+	g.handle("GET /projects/{id}/repository/compare", compareRefs, route{})
+
 	g.handle("GET /projects/{id}/protected_branches", listBranches, route{})
 	g.handle("POST /projects/{id}/protected_branches", protectBranch, route{})
 	g.handle("GET /projects/{id}/protected_branches/{name}", showBranch, route{})

@@ -23,6 +23,7 @@ type Forge interface {
 	DeployKeys
 	Tokens
 	Projects
+	Commits
 
 	// Self describes the token in use. ErrUnseen means that there is none.
 	Self(context.Context) (Token, error)
@@ -88,6 +89,14 @@ type Projects interface {
 	// ProtectedBranches lists the names and wildcards of a project's
 	// protected branches.
 	ProtectedBranches(ctx context.Context, project string) ([]string, error)
+}
+
+// Commits are those of projects.
+type Commits interface {
+	// CommitsAfter counts the commits of a branch that a commit does not have,
+	// neither itself nor before it. ErrNotFound means that the project is not
+	// visible, or has not such a commit or branch.
+	CommitsAfter(ctx context.Context, project, commit, branch string) (int, error)
 }
 
 // A ChangeError tells why GitLab did not change something. Its text says first

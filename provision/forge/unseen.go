@@ -66,3 +66,8 @@ func (Unseen) Project(context.Context, string) (Project, error) {
 func (Unseen) ProtectedBranches(context.Context, string) ([]string, error) {
 	return nil, unseen("the branch that deploys")
 }
+
+// CommitsAfter implements [Commits].
+func (Unseen) CommitsAfter(context.Context, string, string, string) (int, error) {
+	return 0, unseen("the commits of the project")
+}

@@ -23,6 +23,7 @@ type Fake struct {
 	Groups    []string
 	Projects  map[string]forge.Project // by path
 	Protected map[string][]string      // branches, by project
+	Commits   map[string][]string      // of the default branch, the oldest first, by project
 	Keys      map[string][]forge.DeployKey
 	Vars      map[forge.Owner][]forge.Variable
 	Made      map[forge.Owner]map[forge.TokenKind][]forge.Token
@@ -42,7 +43,7 @@ type Fake struct {
 // default branch of each is main, and protected.
 func New(projects ...string) *Fake {
 	f := &Fake{
-		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Keys: map[string][]forge.DeployKey{},
+		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Commits: map[string][]string{}, Keys: map[string][]forge.DeployKey{},
 		Vars: map[forge.Owner][]forge.Variable{}, Made: map[forge.Owner]map[forge.TokenKind][]forge.Token{}, Fail: map[string]error{},
 	}
 	for _, path := range projects {
@@ -284,6 +285,23 @@ func (f *Fake) ProtectedBranches(_ context.Context, project string) ([]string, e
 		err = f.project(project)
 	}
 	return f.Protected[project], err
+}
+
+// CommitsAfter implements [forge.Forge]. There is the default branch alone.
+func (f *Fake) CommitsAfter(_ context.Context, project, commit, branch string) (int, error) {
+	end, err := f.begin("CommitsAfter")
+	defer end()
+	if err == nil {
+		err = f.project(project)
+	}
+	at := slices.Index(f.Commits[project], commit)
+	if err == nil && (at < 0 || branch != f.Projects[project].DefaultBranch) {
+		err = fmt.Errorf("%s or %s: %w", commit, branch, forge.ErrNotFound)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return len(f.Commits[project]) - 1 - at, nil
 }
 
 var _ forge.Forge = (*Fake)(nil)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,8 +28,11 @@ func TestLikeGitLab(t *testing.T) {
 			fake := New("transmogrify/frobnicator", "transmogrify/other")
 			fake.NoScopes = edition == gitlabtest.EEFree
 			key := newKey(t)
-			want := story(t, served(t, edition, "transmogrify/frobnicator", "transmogrify/other"), key)
-			if diff := cmp.Diff(want, story(t, fake, key)); diff != "" {
+			repositories := t.TempDir()
+			commits := commitsIn(t, filepath.Join(repositories, "transmogrify/frobnicator.git"))
+			fake.Commits["transmogrify/frobnicator"] = commits
+			want := story(t, served(t, edition, repositories, "transmogrify/frobnicator", "transmogrify/other"), key, commits)
+			if diff := cmp.Diff(want, story(t, fake, key, commits)); diff != "" {
 				t.Errorf("-with GitLab +with the fake:\n%s", diff)
 			}
 		})
@@ -35,13 +40,13 @@ func TestLikeGitLab(t *testing.T) {
 }
 
 // served is the client of a GitLab with some projects.
-func served(t *testing.T, edition gitlabtest.Edition, projects ...string) forge.Forge {
+func served(t *testing.T, edition gitlabtest.Edition, repositories string, projects ...string) forge.Forge {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := gitlabtest.New(gitlabtest.Config{Edition: edition})
+	server := gitlabtest.New(gitlabtest.Config{Edition: edition, Repositories: repositories})
 	go server.Serve(listener, nil)
 	t.Cleanup(func() { server.Close() })
 	client, err := gitlab.New(gitlab.Options{URL: "http://" + listener.Addr().String(), Token: server.Seed(projects...)})
@@ -49,6 +54,22 @@ func served(t *testing.T, edition gitlabtest.Edition, projects ...string) forge.
 		t.Fatal(err)
 	}
 	return client
+}
+
+// commitsIn makes a bare repository with some commits, and returns their ids.
+func commitsIn(t *testing.T, repository string) []string {
+	t.Helper()
+	out, err := exec.Command("sh", "-euc", `
+git init --quiet --bare --initial-branch main "$1"
+for n in one two three; do
+	id=$(git --git-dir "$1" -c user.name=x -c user.email=x@example.com commit-tree ${id:+-p "$id"} -m "$n" 4b825dc642cb6eb9a060e54bf8d69288fbee4904)
+	printf '%s\n' "$id"
+done
+git --git-dir "$1" branch main "$id"`, "sh", repository).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return strings.Fields(string(out))
 }
 
 func newKey(t *testing.T) string {
@@ -66,7 +87,7 @@ func newKey(t *testing.T) string {
 
 // story does and looks at this and that, and returns what came of it, without
 // what differs from one GitLab to the next: ids, values of tokens, and dates.
-func story(t *testing.T, f forge.Forge, key string) (told []string) {
+func story(t *testing.T, f forge.Forge, key string, commits []string) (told []string) {
 	t.Helper()
 	group := forge.Owner{Kind: forge.GroupOwner, Path: "transmogrify"}
 	project := forge.Owner{Kind: forge.ProjectOwner, Path: "transmogrify/frobnicator"}
@@ -83,6 +104,16 @@ func story(t *testing.T, f forge.Forge, key string) (told []string) {
 		}
 		told = append(told, fmt.Sprintf("%s: %v %v", what, strings.Join(values, " | "), err))
 	}
+
+	after := func(what, project, commit, branch string) {
+		n, err := f.CommitsAfter(ctx, project, commit, branch)
+		tell("commits after "+what, err, fmt.Sprint(n))
+	}
+	after("the first", project.Path, commits[0], "main")
+	after("the last", project.Path, commits[2], "main")
+	after("no commit", project.Path, strings.Repeat("0", 40), "main")
+	after("one, of no branch", project.Path, commits[0], "gone")
+	after("one, of nothing", nowhere.Path, commits[0], "main")
 
 	variables := func(what string, owner forge.Owner) {
 		all, err := f.Variables(ctx, owner)
