@@ -36,7 +36,7 @@ status() {
 # this_deploy prints of a deploy that runs since when it does, and by which key.
 this_deploy() {
 	! [ -e "$state/lock" ] || flock -n -s "$state/lock" true ||
-		awk -v OFS='\t' '{ sub(/,$/, "", $3); print "deploying", $1, $3 }' "$state/running" 2>/dev/null || :
+		{ cat "$state/running" 2>/dev/null || echo; } | awk -v OFS='\t' '{ sub(/,$/, "", $3); print "deploying", $1, $3 }'
 }
 
 # last_deploy prints of the newest deploy that is over when it ended, by which key,
@@ -83,7 +83,7 @@ deployment_json() {
 	$1 == "image" { image[$2] = $4 }
 	$1 == "branch" { branch = $2 }
 	$1 == "commit" { commit = $2 }
-	$1 == "deploying" { deploying = ",\"deploying\":{\"since\":" quoted($2) text("by", who($3)) "}" }
+	$1 == "deploying" { members = text("since", $2) text("by", who($3)); deploying = ",\"deploying\":{" substr(members, 2) "}" }
 	$1 == "last" { last = ",\"last\":{\"time\":" quoted($2) text("by", who($3)) text("outcome", $4) text("text", $5) "}" }
 	$1 == "container" && NF > 15 {
 		s = $12; add(s); has[s]++

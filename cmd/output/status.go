@@ -2,8 +2,9 @@ package output
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 
+	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -50,12 +51,10 @@ func ReadStatus(text string) (Line, error) {
 	var l Line
 	err := json.Unmarshal([]byte(text), &l)
 	switch {
-	case err != nil || l.Event != "deployment":
-		return Line{}, fmt.Errorf("the gate of the host is older than this program")
+	case err != nil || l.Event != "deployment" || l.Version < Version:
+		return Line{}, hint.Add(errors.New("the gate of the host is older than this program"), "upgrade it: provision apply")
 	case l.Version > Version:
-		return Line{}, fmt.Errorf("the gate of the host is newer than this program")
-	case l.Version < Version:
-		return Line{}, fmt.Errorf("the gate of the host is older than this program")
+		return Line{}, hint.Add(errors.New("the gate of the host is newer than this program"), "upgrade provision here")
 	}
 	if l.Status == nil {
 		l.Status = &Status{}
