@@ -96,7 +96,7 @@ func runStatus(ctx context.Context, env Env, o fleetOptions) error {
 		report.Tally.Hosts++
 		for _, d := range s.Deployments {
 			deployments++
-			if found[d].ill() {
+			if found[d].line.Ill() {
 				ill++
 			}
 			found[d].print(report)
@@ -169,10 +169,4 @@ func (s *standing) askBehind(ctx context.Context, gitlab forge.Commits, d *inven
 		}
 		s.line.Behind = &n
 	}
-}
-
-// ill reports whether less is up than is wanted, or nobody knows.
-func (s *standing) ill() bool {
-	up, wanted := s.line.Up, s.line.Wanted
-	return up == nil || wanted == nil || *up < *wanted
 }

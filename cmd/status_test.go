@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"provision/cmd/fleet/fleettest"
-	"provision/cmd/output"
 	"provision/e2e/sshtest"
 	"provision/provision/remote"
 )
@@ -81,30 +80,5 @@ provision: how far clones are behind is not known: there is no token of GitLab: 
 	code, printed = f.runs(t, hosts, nil, "status", "--output", "json", "--limit", "h0")
 	if code != exitOK || !strings.Contains(printed, `{"version":2,"event":"deployment","host":"h0","deployment":"app","services":[{"name":"web","up":1,`) || strings.Contains(printed, `"behind"`) {
 		t.Errorf("exit code %d:\n%s", code, printed)
-	}
-}
-
-// A version is what tells one image from another.
-func TestVersions(t *testing.T) {
-	service := func(image, revision string) output.Service {
-		return output.Service{Image: image, Digest: "sha256:0123456789abcdef", Revision: revision}
-	}
-	for _, tt := range []struct {
-		services []output.Service
-		want     string
-	}{
-		{nil, "-"},
-		{[]output.Service{{Name: "missing"}}, "-"},
-		{[]output.Service{service("r.example.com:5000/a/web", "")}, "0123456789ab"},
-		{[]output.Service{service("r.example.com:5000/a/web:latest", "")}, "0123456789ab"},
-		{[]output.Service{service("r.example.com:5000/a/web:1.4", "")}, "1.4"},
-		{[]output.Service{service("web:1", ""), service("db:2", "")}, "1, 2"},
-		{[]output.Service{service("web:1", ""), service("worker:1", ""), service("db:2", ""), service("c:3", ""), service("d:4", "")}, "1, 2 +2"},
-		{[]output.Service{service("web:1", "4d2491d"), service("db:2", "")}, "1 (4d2491d)"},
-		{[]output.Service{{Image: "web", Revision: "4d2491d"}}, "(4d2491d)"},
-	} {
-		if got := versions(tt.services); got != tt.want {
-			t.Errorf("%+v: %q, want %q", tt.services, got, tt.want)
-		}
 	}
 }
