@@ -203,7 +203,7 @@ func TestAskerGone(t *testing.T) {
 		_ = gone.cmd.Wait()
 		release()
 		d.ended(t, 1)
-		if got := tookForm.ReplaceAllString(d.read(t, d.state+"/1.end"), "$1 N s"); timeForm.ReplaceAllString(got, "TIME") != "0 good TIME SHA256:key\n"+firstGood {
+		if got := tookForm.ReplaceAllString(d.read(t, d.state+"/1.end"), "$1 N s"); timeForm.ReplaceAllString(got, "TIME") != "0\nended good TIME SHA256:key\n"+firstGood {
 			t.Errorf("it ended with %s", got)
 		}
 		const untold = "nobody heard how the deploy before this one ended: "

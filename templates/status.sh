@@ -62,8 +62,9 @@ last_deploy() {
 ended() {
 	[ -s "$state/$_id.end" ] || return 1
 	{
-		read -r _ _outcome _when _by || :
-		[ -z "$_by" ] || # it is of an older version
+		read -r _
+		read -r _word _outcome _when _by || :
+		[ "$_word" != ended ] || # else it is of an older version
 			printf 'last\t%s\t%s\t%s\t%s\n' "$_when" "$_by" "$_outcome" "$(sed -n 's/^provision: //p' | tail -n 1 | tr '\t' ' ' | cut -c 1-500)"
 	} <"$state/$_id.end"
 }
