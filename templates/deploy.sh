@@ -44,7 +44,7 @@ while IFS='=' read -r word value; do
 	esac
 done <"$settings"
 state=$HOME/.provision/$name
-[ -d "$state" ] || (umask 077 && mkdir -p "$state")
+[ "$mode" = status ] || [ -d "$state" ] || (umask 077 && mkdir -p "$state")
 cd "$HOME/$directory"
 here=$PWD
 newline='

@@ -297,3 +297,23 @@ func TestDeployForgets(t *testing.T) {
 		}
 	})
 }
+
+// How a deploy has ended is told to whoever follows, also where the program of an
+// older version has run it.
+func TestFollowOlder(t *testing.T) {
+	follow := Deploy[strings.Index(Deploy, "follow() {"):strings.Index(Deploy, "fail_to() {")]
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		for end, want := range map[string]string{
+			"0\nended good 2026-01-02T03:04:05Z SHA256:key\nweb: x\nprovision: deployed\n": "web: x\nprovision: deployed\n",
+			"0\nweb: x\nprovision: deployed\n":                                             "web: x\nprovision: deployed\n",
+			"0\nprovision: nothing new\n":                                                  "provision: nothing new\n",
+		} {
+			for file, text := range map[string]string{"log": "", "want": "deploy\n", "end": end} {
+				d.write(t, d.state+"/7."+file, text, 0o600)
+			}
+			if out, status := d.alone(t, follow+"id=7\nfollow\n"); status != 0 || out != want {
+				t.Errorf("%q: status %d, %q", end, status, out)
+			}
+		}
+	})
+}

@@ -51,6 +51,9 @@ func TestStatus(t *testing.T) {
 			`{"name":"db","up":0,"wanted":1,"state":"missing","verdict":"bad","reason":"has no container"}]}`+"\n"; got != want {
 			t.Errorf("before a deploy it is\n%swant\n%s", got, want)
 		}
+		if _, err := os.Stat(filepath.Join(d.home, ".provision")); !os.IsNotExist(err) {
+			t.Errorf("a look has left something: %v", err)
+		}
 		d.check(t, 0, firstGood, "deploy")
 		const last = `,"last":{"time":"TIME","by":"SHA256:key","outcome":"good","text":"deployed 2 of 2 services in N s"}`
 		if got, want := d.status(t), head+wellShown+last+"}\n"; got != want {
