@@ -148,7 +148,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 
 	// What is not up is told, and is no failure.
 	w.sh(t, "web1", `docker stop --time 0 shop-web-2; docker rm --force shop-db-1`)
-	text(0, "\nweb1  shop        2/4  ", "web1: shop: service web is stopped, exit code ", "web1: shop: service db has no container", " by SHA256:", ", 1 of them not fully up")
+	text(0, "\nweb1  shop        2/4  ", "web1: shop: service web has ended with exit code 137", "web1: shop: service db has no container", " by SHA256:", ", 1 of them not fully up")
 	s = of()
 	is("up", s.Up, 2)
 	is("wanted", s.Wanted, 4)

@@ -119,6 +119,17 @@ func TestStatusOfServices(t *testing.T) {
 	})
 }
 
+// An image has the name that compose.yaml gives it, whatever it is called here.
+func TestStatusOfKeptImages(t *testing.T) {
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		d.check(t, 0, firstGood, "deploy")
+		d.set(t, "containers", strings.NewReplacer("registry/web:1\tnull", keptName(id1)+"\t\"abc\\\"def\"", "running\t0\t0", "restarting\t1\t3").Replace(d.get(t, "containers")))
+		const rest = `"up":0,"wanted":1,"state":"restarting","health":"healthy","verdict":"wait","reason":"keeps restarting, exit code 1"`
+		d.shows(t, `{"up":0,"services":[{"name":"web",`+rest+`,"image":"registry/web:1","digest":"`+id1+`","revision":"abc\"def","since":"TIME"},
+			{"name":"db",`+rest+`,"image":"registry/db:1","digest":"`+id2+`","since":"TIME"}]}`)
+	})
+}
+
 // A deploy that runs is told with its beginning, and one that somebody ended is
 // no deploy that ended well.
 func TestStatusOfDeploys(t *testing.T) {
