@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -58,7 +59,8 @@ func runStatus(ctx context.Context, env Env, o fleetOptions) error {
 		return err
 	}
 	defer f.Close()
-	gitlab, unasked := r.commits(ctx)
+	commits := sync.OnceValues(func() (forge.Commits, error) { return r.commits(ctx) })
+	go commits()
 	report := r.report()
 	found := map[*inventory.Deployment]*standing{}
 	var mu sync.Mutex
@@ -73,7 +75,7 @@ func runStatus(ctx context.Context, env Env, o fleetOptions) error {
 		}
 		for i, d := range s.Deployments {
 			st := standingOf(d, l.seen.Of(looks[i].Name()))
-			if unasked == nil {
+			if gitlab, err := commits(); err == nil {
 				st.askBehind(ctx, gitlab, d)
 			}
 			mu.Lock()
@@ -102,7 +104,7 @@ func runStatus(ctx context.Context, env Env, o fleetOptions) error {
 			found[d].print(report)
 		}
 	})
-	if unasked != nil {
+	if _, unasked := commits(); unasked != nil {
 		fmt.Fprintf(env.Stderr, "provision: how far clones are behind is not known: %s%s\n", visible.String(unasked.Error()), output.HintLines(hint.Of(unasked)))
 	}
 	text := fmt.Sprintf("%s, %s", output.Count(report.Tally.Hosts+report.Tally.Failed, "host"), output.Count(deployments, "deployment"))
@@ -119,12 +121,17 @@ func runStatus(ctx context.Context, env Env, o fleetOptions) error {
 	return nil
 }
 
+// patience is how long GitLab is waited for, as it is asked for one column alone.
+const patience = 30 * time.Second
+
 // commits returns the GitLab to ask how far clones are behind, or else why nobody is
 // asked. That stops nothing: hosts are looked at where GitLab is away, too.
 func (r *run) commits(ctx context.Context) (forge.Commits, error) {
 	if token := r.inv.GitLab.Token; !verify.HasToken(token, os.Getenv) {
 		return nil, fmt.Errorf("there is no token of GitLab: $%s is not set", token.Env)
 	}
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
 	f, err := r.open(ctx, fleet.Options{Scopes: []string{"read_api", "api"}}) // of no host
 	if err != nil {
 		return nil, err
@@ -162,6 +169,8 @@ func (s *standing) askBehind(ctx context.Context, gitlab forge.Commits, d *inven
 	case branch == "":
 		s.behind = errors.New("the clone is at no branch")
 	default:
+		ctx, stop := context.WithTimeout(ctx, patience)
+		defer stop()
 		n, err := gitlab.CommitsAfter(ctx, d.Project, s.line.Commit, branch)
 		if err != nil {
 			s.behind = err
