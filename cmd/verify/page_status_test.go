@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"provision/cmd/fleet/fleettest"
 	"provision/cmd/output"
 	"provision/provision"
+	"provision/provision/remote"
 )
 
 // statusText is what a gate says of a service and a branch. Of a branch that is odd
@@ -93,8 +95,8 @@ func TestPageHint(t *testing.T) {
 		"finish it: dpkg --configure -a":                                     "dpkg --configure -a",
 		"put it back, or: provision remove --deployment app i.toml":          "provision remove --deployment app i.toml",
 		"groupdel app, if nobody needs it; or choose another user":           "groupdel app",
-		"apply puts it right":                                                "",
-		"git diff shows them":                                                "",
+		"apply puts it right": "",
+		"git diff shows them": "",
 	} {
 		var got []string
 		whole := ""
@@ -106,6 +108,30 @@ func TestPageHint(t *testing.T) {
 		}
 		if strings.Join(got, "|") != want || whole != text {
 			t.Errorf("%q: %q of %q", text, got, whole)
+		}
+	}
+}
+
+// The gate is asked what runs; what is too long, or is something else, is nothing.
+func TestAskStatus(t *testing.T) {
+	f := anExample(t, "web1")
+	d := f.Sites[0].Deployments[0]
+	text := statusText(t, output.Service{Name: "app"}, "main")
+	for said, want := range map[string]bool{text: true, "": false, "{}": false, text + strings.Repeat(" ", maxStatus): false} {
+		hosts := &fleettest.Hosts{Gate: func(words string) (string, error) {
+			if words != "status" {
+				t.Errorf("the gate is asked for %q", words)
+			}
+			return said, nil
+		}}
+		conn, err := hosts.Dial(t.Context(), remote.Target{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := newVerification(Mode{As: CI, Page: true}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
+		v.askStatus(t.Context(), conn, d)
+		if _, told := v.statuses[d]; told != want {
+			t.Errorf("%.50q: it is told of: %t", said, told)
 		}
 	}
 }
