@@ -86,9 +86,9 @@ func TestStatus(t *testing.T) {
 		r.says(t, says...)
 		r.saysNot(t, "S3CR3T")
 	}
-	// of returns what JSON has of the shop, and fails the test unless the gate has
+	// told returns what JSON has of the shop, and fails the test unless the gate has
 	// the same.
-	of := func() (s statusOf) {
+	told := func() (s statusOf) {
 		t.Helper()
 		r := w.run(t, "status", "--output", "json", "--limit", "shop").exits(t, 0)
 		r.saysNot(t, "S3CR3T")
@@ -119,7 +119,7 @@ func TestStatus(t *testing.T) {
 	text(0, "web1: shop: it is not installed on the host", "hint: provision apply installs it", "2 hosts, 2 deployments, 2 of them not fully up")
 	w.apply(t)
 	text(0, "\nweb1  shop        4/4  ", "\nweb2  app         1/1  ", " good by admin  ", "2 hosts, 2 deployments, ")
-	s := of()
+	s := told()
 	is("up", s.Up, 4)
 	is("wanted", s.Wanted, 4)
 	is("behind", s.Behind, 0)
@@ -140,7 +140,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	if j := w.ci(t, d, ""); j.code != 0 {
 		t.Fatalf("%+v", j)
 	}
-	s = of()
+	s = told()
 	is("behind", s.Behind, 3)
 	if s.Last.Outcome != "good" || !strings.HasPrefix(s.Last.By, "SHA256:") || !strings.HasPrefix(s.Last.Text, "deployed 4 of 4 services") {
 		t.Errorf("it is %+v", s)
@@ -149,7 +149,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	// What is not up is told, and is no failure.
 	w.sh(t, "web1", `docker stop --time 0 shop-web-2; docker rm --force shop-db-1`)
 	text(0, "\nweb1  shop        2/4  ", "web1: shop: service web has ended with exit code 137", "web1: shop: service db has no container", " by SHA256:", ", 1 of them not fully up")
-	s = of()
+	s = told()
 	is("up", s.Up, 2)
 	is("wanted", s.Wanted, 4)
 
@@ -160,7 +160,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	}
 	r := w.run(t, "status").exits(t, 0)
 	r.says(t, "\nweb1  shop        2/?  ", " failed by SHA256:", "web1: shop: docker compose cannot read the project", "web1: shop: the last deploy: deploy failed after ")
-	s = of()
+	s = told()
 	if s.Wanted != nil || s.Last.Outcome != "failed" || s.Text != "docker compose cannot read the project" {
 		t.Errorf("it is %+v", s)
 	}
@@ -169,7 +169,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	// Where GitLab gives no answer, nothing is made up.
 	w.sh(t, "web1", `runuser -u deploy-user -- git -C /home/deploy-user/shop -c user.name=x -c user.email=x@example.com commit --quiet --allow-empty --message own`)
 	text(0, "web1: shop: note: how far the clone is behind is not known: commits of project transmogrify/shop from ")
-	if s = of2(t, w); s.Behind != nil {
+	if s = told(); s.Behind != nil {
 		t.Errorf("it is %+v", s)
 	}
 	token, err := os.ReadFile(w.Inventory.GitLab.Token.File)
@@ -191,14 +191,4 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	if state := w.sh(t, "web1", "systemctl is-active docker.service || :"); state != "inactive" {
 		t.Errorf("docker is %s", state)
 	}
-}
-
-// of2 is what JSON has of the shop.
-func of2(t *testing.T, w *world) (s statusOf) {
-	t.Helper()
-	line, _, _ := strings.Cut(w.run(t, "status", "--output", "json", "--limit", "shop").exits(t, 0).out, "\n")
-	if err := json.Unmarshal([]byte(line), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
