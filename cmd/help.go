@@ -29,6 +29,7 @@ var examples = map[string][]string{
 	"update":     {"provision update --limit frobnicator-staging inventory.toml", "provision update --commit 1a2b3c4 --limit frobnicator-production inventory.toml"},
 	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
 	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
+	"status":     {"provision status inventory.toml", "provision status --limit web1 --output json inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
 	"deploy":     {"provision deploy frobnicator-production inventory.toml", "provision deploy --limit web1 --tag 1.4.2 frobnicator-production inventory.toml"},
 	"logs":       {"provision logs frobnicator-production inventory.toml", "provision logs --follow --since 10m --service frobnicator frobnicator-staging"},

@@ -180,7 +180,7 @@ func TestCutDeploys(t *testing.T) {
 				if got, err := w.Version(t.Context(), d); err != nil || got != running {
 					t.Errorf("%s, after %v of %v, %s: version %s runs, want %s (%v)\n%s", name, after, whole, how.name, got, running, err, w.logOf(t, d))
 				}
-				if j := w.ci(t, d, "status"); j.code != 0 || strings.Count(j.out, `"Verdict":"ok"`) != 3 || strings.Count(j.out, "\n") != 3 {
+				if j := w.ci(t, d, "status"); j.code != 0 || strings.Count(j.out, `"verdict":"ok"`) != 3 || !strings.Contains(j.out, `"up":3,"wanted":3`) {
 					t.Errorf("%s, after %v of %v, %s: %+v\n%s", name, after, whole, how.name, j, w.logOf(t, d))
 				}
 			}

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -55,17 +54,9 @@ func TestDeploy(t *testing.T) {
 		}
 	})
 	t.Run("status", func(t *testing.T) {
-		j := w.ci(t, d, "status")
-		services := map[string]string{}
-		for line := range strings.Lines(j.out) {
-			var container struct{ Service, State, Project string }
-			if err := json.Unmarshal([]byte(line), &container); err != nil {
-				t.Fatalf("%v: %+v", err, j)
-			}
-			services[container.Project+" "+container.Service] = container.State
-		}
-		if j.code != 0 || len(services) != 1 || services["frobnicator app"] != "running" {
-			t.Errorf("%+v", j)
+		s := w.status(t, d)
+		if len(s.Services) != 1 || s.Services[0].Name != "app" || s.Services[0].State != "running" || s.Last.Outcome != "good" || !strings.HasPrefix(s.Last.By, "SHA256:") {
+			t.Errorf("%+v", s)
 		}
 	})
 	t.Run("refuse", func(t *testing.T) { testRefused(t, w, d) })

@@ -167,7 +167,7 @@ func TestDrift(t *testing.T) {
 			if plan := w.missing(t); len(plan) > 0 {
 				t.Errorf("after an apply the plan has %q", plan)
 			}
-			if j := w.ci(t, d, "status"); j.code != 0 || !strings.Contains(j.out, `"State":"running"`) {
+			if j := w.ci(t, d, "status"); j.code != 0 || !strings.Contains(j.out, `"state":"running"`) {
 				t.Errorf("CI gets %+v", j)
 			}
 		})

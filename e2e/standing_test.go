@@ -195,7 +195,7 @@ func (s *standing) complete(t *testing.T, w *world) {
 		}
 	}
 	for _, name := range []string{"app", "old"} {
-		if j := w.ci(t, w.deployment(t, name), "status"); j.code != 0 || !strings.Contains(j.out, `"State":"running"`) {
+		if j := w.ci(t, w.deployment(t, name), "status"); j.code != 0 || !strings.Contains(j.out, `"state":"running"`) {
 			t.Errorf("CI asks for the status of %s: %+v", name, j)
 		}
 	}

@@ -124,7 +124,7 @@ func testRevision(t *testing.T, z *zoo) {
 		t.Errorf("the journal ends with\n%s\nwant\n%s", log, want)
 	}
 	status := z.deploys(t, name, "status", 0)
-	for _, want := range []string{`"Image":"` + image + `"`, `"Digest":"` + digest + `"`, `"Revision":"` + revision + `"`, `"Verdict":"ok"`} {
+	for _, want := range []string{`"image":"` + image + `"`, `"digest":"` + digest + `"`, `"revision":"` + revision + `"`, `"verdict":"ok"`} {
 		if !strings.Contains(status.out, want) {
 			t.Errorf("the status lacks %s:\n%s", want, status.out)
 		}

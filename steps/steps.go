@@ -51,6 +51,7 @@ func kinds() []kind {
 		undone(containersOf, running),
 		stays(recallOf, "it makes nothing"),
 		stays(journalOf, "it makes nothing"),
+		stays(statusOf, "it makes nothing"),
 	}
 }
 

@@ -138,31 +138,12 @@ case $wanted in
 		!/^\// { print at "wanted=" $1 " " $4 }'
 	;;
 esac
-# Behind a socket docker starts when it is asked, and a look starts nothing.
-case $(systemctl is-active docker.service 2>/dev/null) in
-inactive | failed)
-	fact unasked 'it does not run'
-	return 0
-	;;
-esac
 ask_docker() { within 15 docker "$@"; }
-status=0
-all=$(look "$here" 2>/dev/null) || status=$?
-case $status in
-0) ;;
-124)
-	fact unasked 'it does not answer'
+look_or_why "$here"
+if [ -n "$why" ]; then
+	fact unasked "$why"
 	return 0
-	;;
-*)
-	said=$(ask_docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
-	case $said in
-	*'permission denied'*) said='its user may not ask it' ;;
-	esac
-	fact unasked "$said"
-	return 0
-	;;
-esac
+fi
 if [ -e "$state/lock" ] && ! flock -n -s "$state/lock" true; then
 	fact deploying yes
 fi

@@ -18,7 +18,9 @@
 #                      of whoever decides which of them to be
 #   last, waiting      the ids of the newest deploy and of the one that waits
 #   running            since when there is one, and by which key
-#   ID.log, ID.end     what a deploy said, and its exit status and outcome
+#   ID.log             what a deploy said
+#   ID.end             how it ended: the exit status; "ended", the outcome, when,
+#                      and by which key (- is an admin); and what is told of it
 #   good               the last good deploy, see record
 #   same               what must be as it was for a deploy to have nothing to do
 #   wants              what Compose wants of the project, see wants.sh
@@ -42,7 +44,7 @@ while IFS='=' read -r word value; do
 	esac
 done <"$settings"
 state=$HOME/.provision/$name
-[ -d "$state" ] || (umask 077 && mkdir -p "$state")
+[ "$mode" = status ] || [ -d "$state" ] || (umask 077 && mkdir -p "$state")
 cd "$HOME/$directory"
 here=$PWD
 newline='
@@ -114,6 +116,11 @@ follow() {
 	[ -s "$state/$id.end" ] || fail_to "the deploy was ended from outside before it was done; run the job again"
 	{
 		read -r status
+		read -r line
+		case $line in
+		'ended '*) ;;
+		*) printf '%s\n' "$line" ;; # of an older version
+		esac
 		cat
 	} <"$state/$id.end"
 	: >"$state/$id.told"
@@ -177,7 +184,7 @@ end() {
 	*) _line="deploy failed after $(took) s: $3" ;;
 	esac
 	{
-		printf '%s\n' "$1"
+		printf '%s\nended %s %s %s\n' "$1" "$2" "$(now)" "$key"
 		[ -z "${told-}" ] || printf '%s\n' "$told"
 		printf 'provision: %s\n' "$_line"
 	} >"$state/$id.new"

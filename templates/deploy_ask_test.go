@@ -203,7 +203,7 @@ func TestAskerGone(t *testing.T) {
 		_ = gone.cmd.Wait()
 		release()
 		d.ended(t, 1)
-		if got := tookForm.ReplaceAllString(d.read(t, d.state+"/1.end"), "$1 N s"); got != "0\n"+firstGood {
+		if got := tookForm.ReplaceAllString(d.read(t, d.state+"/1.end"), "$1 N s"); timeForm.ReplaceAllString(got, "TIME") != "0\nended good TIME SHA256:key\n"+firstGood {
 			t.Errorf("it ended with %s", got)
 		}
 		const untold = "nobody heard how the deploy before this one ended: "
@@ -293,6 +293,26 @@ func TestDeployForgets(t *testing.T) {
 			files, err := filepath.Glob(filepath.Join(d.home, d.state, "*."+file))
 			if err != nil || len(files) < 10 || len(files) > 11 {
 				t.Errorf("%d files .%s: %v", len(files), file, files)
+			}
+		}
+	})
+}
+
+// How a deploy has ended is told to whoever follows, also where the program of an
+// older version has run it.
+func TestFollowOlder(t *testing.T) {
+	follow := Deploy[strings.Index(Deploy, "follow() {"):strings.Index(Deploy, "fail_to() {")]
+	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
+		for end, want := range map[string]string{
+			"0\nended good 2026-01-02T03:04:05Z SHA256:key\nweb: x\nprovision: deployed\n": "web: x\nprovision: deployed\n",
+			"0\nweb: x\nprovision: deployed\n":                                             "web: x\nprovision: deployed\n",
+			"0\nprovision: nothing new\n":                                                  "provision: nothing new\n",
+		} {
+			for file, text := range map[string]string{"log": "", "want": "deploy\n", "end": end} {
+				d.write(t, d.state+"/7."+file, text, 0o600)
+			}
+			if out, status := d.alone(t, follow+"id=7\nfollow\n"); status != 0 || out != want {
+				t.Errorf("%q: status %d, %q", end, status, out)
 			}
 		}
 	})

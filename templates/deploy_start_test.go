@@ -1,8 +1,6 @@
 package templates
 
 import (
-	"bytes"
-	encoding "encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,36 +59,5 @@ func TestDeployStartsFirst(t *testing.T) {
 		os.Remove(filepath.Join(d.dir, "fail-pull"))
 		d.check(t, 0, strings.NewReplacer(id2+"\n", id2+" (unchanged)\n", "2 of 2", "1 of 2").Replace(firstGood), "start")
 		d.check(t, 0, same, "deploy")
-	})
-}
-
-// The status is one JSON object a container, whatever its image is called here.
-func TestDeployStatus(t *testing.T) {
-	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
-		d.check(t, 0, firstGood, "deploy")
-		d.set(t, "containers", strings.NewReplacer("registry/web:1\tnull", keptName(id1)+"\t\"abc\\\"def\"", "running\t0\t0", "restarting\t1\t3").Replace(d.get(t, "containers")))
-		var out bytes.Buffer
-		cmd := d.command("status", "web")
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if status := statusOf(t, cmd.Run(), &out); status != 0 {
-			t.Fatalf("status %d, %s", status, &out)
-		}
-		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		if len(lines) != 2 {
-			t.Fatalf("it says\n%s", &out)
-		}
-		var web struct {
-			Service, State, Image, Digest, Revision, Verdict, Reason string
-			ExitCode, Restarts                                       int
-		}
-		if err := encoding.Unmarshal([]byte(lines[1]), &web); err != nil {
-			t.Fatalf("%v: %s", err, lines[1])
-		}
-		if web.Service != "web" || web.Image != "registry/web:1" || web.Digest != id1 || web.Revision != `abc"def` || web.Verdict != "wait" || web.Restarts != 3 || web.ExitCode != 1 || web.State != "restarting" {
-			t.Errorf("it says %+v", web)
-		}
-		if err := encoding.Unmarshal([]byte(lines[0]), &web); err != nil || web.Service != "db" || web.Revision != "" || web.Digest != id2 {
-			t.Errorf("it says %+v, %v", web, err)
-		}
 	})
 }

@@ -39,6 +39,7 @@ func newDeploy(t *testing.T, b *box, settings string) *deployBox {
 	d.settings(t, settings)
 	b.stub(t, "docker", strings.ReplaceAll(fakeDocker, "DIR", d.dir))
 	b.stub(t, "logger", `printf '%s\n' "$*" >>`+quote(filepath.Join(top, "log")))
+	b.stub(t, "systemctl", "echo active")
 	for _, program := range []string{"flock", "timeout"} { // busybox has others of that name, which know less
 		b.stub(t, program, "exec /usr/bin/"+program+` "$@"`)
 	}
@@ -203,7 +204,7 @@ case "$command $sub" in
 	! [ -e "$dir/counter.new" ] || { sort -n "$dir/counter.new" | tail -n 1 >"$dir/counter"; rm "$dir/counter.new"; }
 	mv "$dir/.up" "$dir/containers"
 	;;
-"ps --all")
+"ps --all" | "ps ")
 	fails ps
 	case "$*" in
 	*oneoff=True*) ;;

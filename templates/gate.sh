@@ -8,7 +8,7 @@
 #
 #   deploy          or nothing: pull the images, and restart what changed
 #   deploy VERSION  the same with this version, where the settings allow it
-#   status          what runs, one JSON object a line
+#   status          what runs, and how the last deploy ended: one line of JSON
 #   verify NONCE 2  look whether the deployment is as it should be; 2 is the
 #                   version of this protocol
 #

@@ -75,3 +75,28 @@ look() {
 	_all=$(containers "$1") || return
 	[ -z "$_all" ] || printf '%s\n' "$_all" | judge
 }
+
+# look_or_why FOLDER: sets all to what look prints of FOLDER, or else why to the
+# reason why Docker does not tell.
+look_or_why() {
+	all='' why=''
+	# Behind a socket docker starts when it is asked, and a look starts nothing.
+	case $(systemctl is-active docker.service 2>/dev/null) in
+	inactive | failed)
+		why='it does not run'
+		return 0
+		;;
+	esac
+	all=$(look "$1" 2>/dev/null) && _looked=0 || _looked=$?
+	case $_looked in
+	0) ;;
+	124) why='it does not answer' ;;
+	*)
+		why=$(ask_docker ps 2>&1 >/dev/null | tail -n 1 | sed 's/^\(.\{200\}\)..*/\1…/')
+		case $why in
+		'') why='it says nothing' ;;
+		*'permission denied'*) why='its user may not ask it' ;;
+		esac
+		;;
+	esac
+}

@@ -315,22 +315,3 @@ not_well() {
 $(described | awk -F '\t' 'NF { print "now " $1 ": " $3 ($4 == "" ? "" : " revision " $4) }')"
 	end 1 failed "$_why; $_outcome"
 }
-
-# status prints what runs, one JSON object a line.
-status() {
-	judged=$(look "$here")
-	was=''
-	{
-		described | sed "s/^/image$_tab/"
-		printf '%s\n' "$judged"
-	} | awk -F '\t' '
-		function text(key, v) { gsub(/[\\"]/, "\\\\&", v); return "\"" key "\":\"" v "\"" }
-		$1 == "image" { image[$2] = $4; next }
-		NF > 14 {
-			digest = image[$11]; sub(/^[^@]*@?/, "", digest)
-			name = image[$11]; sub(/@.*/, "", name)
-			print "{" text("Service", $11) "," text("Name", $12) "," text("Project", $13) "," text("State", $4) "," text("Health", $8) \
-				",\"ExitCode\":" $5 ",\"Restarts\":" $6 "," text("StartedAt", $7) "," text("Image", name) "," text("Digest", digest) \
-				",\"Revision\":" ($15 == "null" ? "\"\"" : $15) "," text("Verdict", $1) "," text("Reason", $2) "}"
-		}'
-}

@@ -113,11 +113,14 @@ var project string
 //go:embed record.sh
 var record string
 
+//go:embed status.sh
+var status string
+
 //go:embed deploy.sh
 var deploy string
 
 // Deploy is the program that a deploy is: what the gate and apply begin.
-var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + Wants + project + record + deploy[strings.Index(deploy, "set -eu\n"):]
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
 
 // Authorize puts the line of a deploy key into authorized_keys.
 //

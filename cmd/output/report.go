@@ -116,6 +116,7 @@ type Line struct {
 	By         string   `json:"by,omitempty"`
 	Seconds    float64  `json:"seconds,omitempty"`
 	*Tally
+	*Status
 }
 
 // lineOf returns a line that is about a change.

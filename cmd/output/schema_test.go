@@ -24,6 +24,8 @@ func TestSchemaOfOutput(t *testing.T) {
 			Const             any
 			OneOf             []struct{ Const string }
 			Enum              []provision.Verb
+			Properties        map[string]any
+			Items             struct{ Properties map[string]any }
 		}
 	}
 	if err := json.Unmarshal(text, &schema); err != nil {
@@ -49,9 +51,13 @@ func TestSchemaOfOutput(t *testing.T) {
 			if name == "-" {
 				continue
 			}
+			kind := f.Type.Kind()
+			if kind == reflect.Pointer {
+				kind = f.Type.Elem().Kind()
+			}
 			types[name] = map[reflect.Kind]string{
-				reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number", reflect.Slice: "array",
-			}[f.Type.Kind()]
+				reflect.String: "string", reflect.Int: "integer", reflect.Float64: "number", reflect.Slice: "array", reflect.Struct: "object",
+			}[kind]
 		}
 	}
 	fields(reflect.TypeFor[Line]())
@@ -71,6 +77,21 @@ func TestSchemaOfOutput(t *testing.T) {
 
 	if verbs := schema.Properties["verb"].Enum; !slices.Equal(verbs, provision.Verbs()) {
 		t.Errorf("the schema has the verbs %q, the program %q", verbs, provision.Verbs())
+	}
+
+	for field, of := range map[string]any{"services": Service{}, "deploying": Deploy{}, "last": Deploy{}} {
+		parts := merged(schema.Properties[field].Properties, schema.Properties[field].Items.Properties)
+		if len(parts) == 0 {
+			t.Errorf("the schema says nothing of %s", field)
+		}
+		for name := range parts {
+			if !slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(of)), func(f reflect.StructField) bool {
+				tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				return tag == name
+			}) {
+				t.Errorf("the program lacks %s of %s", name, field)
+			}
+		}
 	}
 
 	var events []string

@@ -16,6 +16,7 @@ type Mode struct {
 	From   string // what has named it
 	Token  bool   // GitLab is asked, with the token of the inventory
 	Strict bool   // a note is drift
+	Page   bool   // a page is written, which tells what runs
 	Scope  string // only deployments of this environment, if there are any; "": all
 
 	// Unasked says that nobody has asked for the rights of an admin: there is
@@ -47,6 +48,7 @@ type Setting struct {
 	Key     string // --key
 	Limited bool   // there is a --limit
 	Strict  bool   // --strict
+	Page    bool   // --html
 
 	SSHAuth     string // $SSH_AUTH
 	Environment string // $CI_ENVIRONMENT_NAME
@@ -56,7 +58,7 @@ type Setting struct {
 
 // ModeOf decides how to look.
 func ModeOf(s Setting) (Mode, error) {
-	m := Mode{As: s.As, Key: NoKey, Token: s.Token, Strict: s.Strict}
+	m := Mode{As: s.As, Key: NoKey, Token: s.Token, Strict: s.Strict, Page: s.Page}
 	if m.As == CI {
 		switch {
 		case s.Key != "":

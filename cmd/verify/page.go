@@ -49,7 +49,8 @@ type page struct {
 	Without   string      // what it would take to see more; "" if nothing
 	Partly    bool        // some steps need admin, or are not fully checked
 	Filters   []pageFilter
-	Hosts     []pageHost // the worst first
+	Shared    []pageFinding // findings that several hosts have, each once
+	Hosts     []pageHost    // the worst first
 	Ending    []pageCredential
 	Endless   []string
 	Unseen    []string
@@ -58,6 +59,11 @@ type page struct {
 
 // Many tells whether there is something to choose from.
 func (p *page) Many() bool { return len(p.Hosts) > 1 }
+
+// Running tells whether there is something to say of what runs.
+func (p *page) Running() bool {
+	return slices.ContainsFunc(p.Hosts, func(h pageHost) bool { return len(h.Standing) > 0 })
+}
 
 type pageCount struct {
 	What  string
@@ -77,8 +83,10 @@ type pageHost struct {
 	Name, Address string
 	Deployments   []string
 	State, Word   string
-	Findings      []pageFinding // and notes
-	Partly        []pageFinding // what was not seen
+	Standing      []pageStanding // what runs, as far as that was asked
+	Findings      []pageFinding  // and notes, but for those that other hosts have as well
+	Shared        []pageShared   // which are told of once
+	Partly        []pageFinding  // what was not seen
 	OK            []pageOK
 	Counts        string // of its steps
 
@@ -115,13 +123,23 @@ type pageFinding struct {
 	Deployment, Step string
 	Reasons          []pageReason
 	Plan             []pageChange
+	Commands         []string // that mend it
+
+	ID    string   // of one that several hosts have, and
+	Hosts []string // those
 }
 
 // A pageReason is why a step is not as it should be, where that is not the lack of
 // what apply would do; or a note, or what is not checked. It may have several lines.
 type pageReason struct {
 	Text  string
-	Hints []string
+	Hints [][]pagePart
+}
+
+// A pagePart is a part of a hint: words, or a command to be copied.
+type pagePart struct {
+	Text    string
+	Command bool
 }
 
 type pageChange struct {
@@ -204,7 +222,7 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 	drift, notes := 0, 0
 	for _, s := range f.Sites {
 		deployments = append(deployments, s.Deployments...)
-		host := v.pageHost(s.Host, s.Deployments)
+		host := v.pageHost(f.Inventory, s.Host, s.Deployments, about.Inventory)
 		p.Hosts = append(p.Hosts, host)
 		for _, verdict := range v.verdicts[s.Host.Name] {
 			counts.add(verdict)
@@ -217,6 +235,7 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 	slices.SortStableFunc(p.Hosts, func(a, b pageHost) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))
 	})
+	p.gather(about.Inventory)
 	p.Verdict = sentence(len(p.Hosts), drift, lost, counts, notes)
 	if len(p.Hosts) > 0 {
 		p.State = p.Hosts[0].State

@@ -128,6 +128,13 @@ func TestPage(t *testing.T) {
 	is(`getComputedStyle(document.querySelector("#host-web2 .unseen")).color`, "rgb(92, 96, 107)") // grey
 	is(`getComputedStyle(document.querySelector("#host-web5 .unchecked")).color`, "rgb(128, 85, 0)")
 
+	// What runs leads to its commit, and a command is picked up whole.
+	is(`Array.from(document.querySelectorAll(".standing tbody tr")).map(e => e.className + " " + e.querySelector(".up").textContent).join()`, "drift 1/2,ok 1/1")
+	is(`Array.from(document.querySelectorAll(".standing a.commit")).map(e => e.textContent + " " + e.href).join("|")`,
+		"1.4 (4d2491d0c1f2) https://git.example.com/transmogrify/frobnicator/-/commit/4d2491d0c1f2a3b4|0123456789ab https://git.example.com/transmogrify/frobnicator/-/commit/0123456789abcdef0123456789abcdef01234567")
+	is(`(e => { getSelection().setBaseAndExtent(e.firstChild, 0, e.firstChild, 3); return getComputedStyle(e).userSelect })(document.querySelector("#host-web1 .mend .command"))`, "all")
+	is(`document.querySelector("#host-web1 .mend .command").textContent.startsWith("provision apply --limit web1 '")`, true)
+
 	// What comes and what goes is told by its sign, and by its colour.
 	is(`Array.from(document.querySelectorAll("#host-web1 pre > *")).map(e => e.tagName + e.textContent[0] + getComputedStyle(e).color).join()`,
 		"DEL-rgb(163, 35, 27),INS+rgb(42, 106, 70)")
@@ -157,6 +164,7 @@ func TestPage(t *testing.T) {
 		run(chromedp.KeyEvent(kb.ArrowRight))
 		is(names, "</script web1")
 		is(tiles, 2)
+		is(`Array.from(document.querySelectorAll(".standing tbody tr")).filter(e => getComputedStyle(e).display != "none").length`, 1)
 		is(`document.getElementById("shown").value`, "2 of 6")
 		run(chromedp.KeyEvent(kb.ArrowRight))
 		is(names, "web4")

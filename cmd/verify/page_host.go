@@ -18,13 +18,17 @@ import (
 	"provision/steps"
 )
 
-func (v *Verification) pageHost(h *inventory.Host, deployments []*inventory.Deployment) pageHost {
+func (v *Verification) pageHost(inv *inventory.Inventory, h *inventory.Host, deployments []*inventory.Deployment, file string) pageHost {
 	p := pageHost{Name: visible.String(h.Name), Address: visible.String(cmp.Or(h.Address, h.CIAddress)), State: "ok"}
 	for _, d := range deployments {
 		p.Deployments = append(p.Deployments, visible.String(d.Name))
+		if l, ok := v.statuses[d]; ok {
+			p.Standing = append(p.Standing, standingOf(inv, d, l))
+		}
 	}
 	find := func(state string, f pageFinding, reasons ...finding) {
 		f.State, f.Word, f.Reasons = state, findingWords[state], pageReasons(reasons)
+		f.Commands = commandsFor(f, file, h.Name)
 		if state == "unseen" {
 			f.Word = v.mode.needs(1)
 		}
@@ -146,7 +150,7 @@ func pageReasons(reasons []finding) (all []pageReason) {
 	for _, f := range reasons {
 		r := pageReason{Text: visible.Lines(f.text)}
 		for _, h := range f.hints {
-			r.Hints = append(r.Hints, visible.Lines(h))
+			r.Hints = append(r.Hints, pageHint(visible.Lines(h)))
 		}
 		all = append(all, r)
 	}

@@ -47,6 +47,9 @@ func aPage(t *testing.T) (file, last string) {
 	v.add(markup, verdict{step: "restriction", breaches: []string{markup}})
 	v.add("web5", verdict{step: "user", unchecked: []string{markup}}, verdict{step: "registry-login deploy-user", unseen: []string{"the token"}})
 	v.add("web6", verdict{deployment: "a", step: "gate"}, verdict{deployment: "b", step: "gate"}, verdict{step: "containers a", notes: []finding{{"no container runs", []string{markup}}}})
+	v.tellStatus(f.Sites[0].Deployments[0], statusText(t, output.Service{Name: markup, Image: markup, Revision: markup, Since: markup}, markup))
+	v.tellStatus(f.Sites[1].Deployments[0], statusText(t, output.Service{Name: "app", State: "running", Revision: "4d2491d0c1f2a3b4",
+		Image: inv.Registry.Host + "/" + f.Sites[1].Deployments[0].Project + ":1.4"}, "main"))
 	v.print(f.Sites, map[*inventory.Host]error{
 		f.Sites[3].Host: hint.Add(hint.Add(errors.New("web4: the host does not let "+markup+" in\ntried: the given key\nnot tried: "+markup), "add it:\n%s", markup), "or not"),
 	}, output.Cost{})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"provision/provision/hint"
 	"provision/provision/remote"
 	"provision/provision/secret"
+	"provision/steps"
 )
 
 // A Verification looks at a fleet once, and collects what it finds.
@@ -33,6 +35,7 @@ type Verification struct {
 	verdicts map[string][]verdict // by host
 	errs     map[string]error     // by host: what could not be looked at
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
+	statuses map[*inventory.Deployment]output.Line
 }
 
 // New reads the key that the mode names, and looks at nothing yet.
@@ -46,7 +49,7 @@ func New(m Mode, r *output.Report) (*Verification, error) {
 }
 
 func newVerification(m Mode, r *output.Report) *Verification {
-	return &Verification{mode: m, report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}}
+	return &Verification{mode: m, report: r, verdicts: map[string][]verdict{}, errs: map[string]error{}, partly: map[string][]string{}, statuses: map[*inventory.Deployment]output.Line{}}
 }
 
 // Run looks at all hosts of a fleet, as soon as its token is known to do, and
@@ -117,7 +120,20 @@ func (v *Verification) asAdmin(ctx context.Context, f *fleet.Fleet, s *fleet.Sit
 	}
 	v.asSeen(&t, job.Nothing)
 	list := s.Steps(f.Given)
-	plan, err := provision.Check(ctx, t, list)
+	looks := slices.Clone(list)
+	if v.mode.Page {
+		for _, d := range s.Deployments {
+			looks = append(looks, steps.Status(d))
+		}
+	}
+	seen, err := provision.Look(ctx, t, looks)
+	if err != nil {
+		return err
+	}
+	for i, l := range looks[len(list):] {
+		v.tellStatus(s.Deployments[i], seen.Of(l.Name()).Get("status"))
+	}
+	plan, err := provision.CheckSeen(t, list, seen)
 	verdicts, err := judge(s.Host.Name, "", list, v.mode.expects(), plan, err)
 	v.add(s.Host.Name, verdicts...)
 	return err
@@ -163,6 +179,9 @@ func (v *Verification) deployment(ctx context.Context, f *fleet.Fleet, s *fleet.
 	restriction := verdict{deployment: d.Name, step: "restriction " + d.Name}
 	prove := true
 	err = v.throughGate(ctx, f, s, d, key, conn)
+	if err == nil && v.mode.Page {
+		v.askStatus(ctx, conn, d)
+	}
 	var other *notGateError
 	if errors.As(err, &other) {
 		prove, err = restriction.withoutGate(ctx, conn, other)

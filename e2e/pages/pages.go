@@ -207,7 +207,8 @@ var tooLong = []replacement{
 // everyTime is what differs from one run to the next.
 var everyTime = []replacement{
 	{regexp.MustCompile(`\b[0-9]+(\.[0-9]+)? ?s\b`), "0 s"},
-	{regexp.MustCompile(`\b[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+)?)?`), "DATE"},
+	{regexp.MustCompile(`\b[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9:.]+(Z|[+-][0-9:]+)?)?`), "DATE"},
+	{regexp.MustCompile(`SHA256:[0-9A-Za-z+/]{8}…`), "SHA256:…"},
 	{regexp.MustCompile(`\b[A-Z][a-z]{2} [0-9 ][0-9] [0-9:]{8}\b`), "DATE"}, // of a journal
 	{regexp.MustCompile(`\b[0-9]{8}T[0-9]{6}Z\b`), "DATE"},
 	{regexp.MustCompile(`\b(process|port|\(id|token) [0-9]+`), "$1 0"},

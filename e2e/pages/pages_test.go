@@ -55,6 +55,8 @@ func TestSame(t *testing.T) {
 		{"web2: a\nweb1: b\nweb1: c\nend\n", "web1: b\nweb2: a\nweb1: c\nend\n", true},
 		{"web1: b\nweb1: c\n", "web1: c\nweb1: b\n", false},
 		{"until 2026-01-01\n", "until 2027-11-30\n", true},
+		{"2026-01-01 03:04  good by SHA256:abcdefgh…  0\n", "2027-11-30 12:59  good by SHA256:ABC+/123…  0\n", true},
+		{"2026-01-01 03:04  good\n", "2027-11-30 12:59  failed\n", false},
 		{"ssh-ed25519 AAAA…\n", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0\n", true},
 	} {
 		if Same(c.shown, c.printed) != c.same {

@@ -44,7 +44,7 @@ type Fake struct {
 // default branch of each is main, and protected.
 func New(projects ...string) *Fake {
 	f := &Fake{
-		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Names: map[string][]string{}, Keys: map[string][]forge.DeployKey{},
+		Projects: map[string]forge.Project{}, Protected: map[string][]string{}, Names: map[string][]string{}, Branches: map[string][]forge.Commit{}, Keys: map[string][]forge.DeployKey{},
 		Vars: map[forge.Owner][]forge.Variable{}, Made: map[forge.Owner]map[forge.TokenKind][]forge.Token{}, Fail: map[string]error{},
 	}
 	for _, path := range projects {
@@ -127,9 +127,6 @@ func (f *Fake) Files(_ context.Context, project, _, folder string) ([]string, er
 func (f *Fake) Newest(_ context.Context, project, branch string) ([]forge.Commit, error) {
 	end, err := f.begin("Newest")
 	defer end()
-	if err == nil {
-		err = f.project(project)
-	}
 	return f.Branches[project+" "+branch], err
 }
 

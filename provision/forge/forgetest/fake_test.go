@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +29,13 @@ func TestLikeGitLab(t *testing.T) {
 			fake := New("transmogrify/frobnicator", "transmogrify/other")
 			fake.NoScopes = edition == gitlabtest.EEFree
 			key := newKey(t)
-			want := story(t, served(t, edition, "transmogrify/frobnicator", "transmogrify/other"), key)
+			repositories := t.TempDir()
+			commits := commitsIn(t, filepath.Join(repositories, "transmogrify/frobnicator.git"))
+			for i, id := range commits {
+				c := forge.Commit{ID: id, Parents: commits[max(i-1, 0):i]}
+				fake.Branches["transmogrify/frobnicator main"] = slices.Insert(fake.Branches["transmogrify/frobnicator main"], 0, c)
+			}
+			want := story(t, served(t, edition, repositories, "transmogrify/frobnicator", "transmogrify/other"), key)
 			if diff := cmp.Diff(want, story(t, fake, key)); diff != "" {
 				t.Errorf("-with GitLab +with the fake:\n%s", diff)
 			}
@@ -35,13 +44,13 @@ func TestLikeGitLab(t *testing.T) {
 }
 
 // served is the client of a GitLab with some projects.
-func served(t *testing.T, edition gitlabtest.Edition, projects ...string) forge.Forge {
+func served(t *testing.T, edition gitlabtest.Edition, repositories string, projects ...string) forge.Forge {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := gitlabtest.New(gitlabtest.Config{Edition: edition})
+	server := gitlabtest.New(gitlabtest.Config{Edition: edition, Repositories: repositories})
 	go server.Serve(listener, nil)
 	t.Cleanup(func() { server.Close() })
 	client, err := gitlab.New(gitlab.Options{URL: "http://" + listener.Addr().String(), Token: server.Seed(projects...)})
@@ -49,6 +58,22 @@ func served(t *testing.T, edition gitlabtest.Edition, projects ...string) forge.
 		t.Fatal(err)
 	}
 	return client
+}
+
+// commitsIn makes a bare repository with some commits, and returns their ids.
+func commitsIn(t *testing.T, repository string) []string {
+	t.Helper()
+	out, err := exec.Command("sh", "-euc", `
+git init --quiet --bare --initial-branch main "$1"
+for n in one two three; do
+	id=$(git --git-dir "$1" -c user.name=x -c user.email=x@example.com commit-tree ${id:+-p "$id"} -m "$n" 4b825dc642cb6eb9a060e54bf8d69288fbee4904)
+	printf '%s\n' "$id"
+done
+git --git-dir "$1" branch main "$id"`, "sh", repository).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return strings.Fields(string(out))
 }
 
 func newKey(t *testing.T) string {
@@ -83,6 +108,18 @@ func story(t *testing.T, f forge.Forge, key string) (told []string) {
 		}
 		told = append(told, fmt.Sprintf("%s: %v %v", what, strings.Join(values, " | "), err))
 	}
+
+	newest := func(what, project, branch string) {
+		list, err := f.Newest(ctx, project, branch)
+		var ids []string
+		for _, c := range list {
+			ids = append(ids, c.ID+" after "+strings.Join(c.Parents, " "))
+		}
+		tell("newest of "+what, err, ids...)
+	}
+	newest("a branch", project.Path, "main")
+	newest("no branch", project.Path, "gone")
+	newest("nothing", nowhere.Path, "main")
 
 	variables := func(what string, owner forge.Owner) {
 		all, err := f.Variables(ctx, owner)
@@ -160,8 +197,8 @@ func story(t *testing.T, f forge.Forge, key string) (told []string) {
 	tell("protected branches", err, branches...)
 	_, err = f.ProtectedBranches(ctx, nowhere.Path)
 	tell("protected branches of nothing", err)
-	_, err = f.Files(ctx, project.Path, "", "")
-	tell("files of a project without any", err)
+	_, err = f.Files(ctx, project.Path, "gone", "")
+	tell("files of no branch", err)
 	_, err = f.Files(ctx, nowhere.Path, "", "")
 	tell("files of nothing", err)
 	return told
