@@ -87,7 +87,26 @@ func TestWalkthrough(t *testing.T) { // before TestPages, whose hosts have the s
 	if err := os.WriteFile(file, []byte(destination), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r := newReader(t, dir, file)
+	r := newReader(t, dir, file, func(o *rehearsal.Options) {
+		o.Files = func(_, image string) map[string]string {
+			return map[string]string{
+				"deploy/compose.yaml": strings.ReplaceAll(walked, "IMAGE", image),
+				"deploy/staging.yaml": "services:\n  app: {restart: unless-stopped}\n",
+			}
+		}
+	})
+	r.GitLab.AddProject("transmogrify/site", "main")
+	site := r.commit(t, "transmogrify/site", "main", "the first page", map[string]string{"index.html": "it works\n"})
+	r.commit(t, "transmogrify/frobnicator", "main", "show the site", map[string]string{"site": "submodule ../site.git " + site})
+	password, err := r.Inventory.Deployments[0].Env[0].Secret.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := password.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.env = append(r.env, "STAGING_DB_PASSWORD="+text)
 	if err := os.Remove(filepath.Join(r.home, ".ssh/known_hosts")); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +133,21 @@ user = "deploy-frobnicator"
 directory = "frobnicator"
 environment = "staging"
 variables = { projects = ["transmogrify/frobnicator"] }
+compose = ["deploy/compose.yaml", "deploy/staging.yaml"]
+profiles = ["web"]
+env = { DB_PASSWORD = { env = "STAGING_DB_PASSWORD" } }
+`
+
+// walked is what is deployed there, with a submodule in the folder site.
+const walked = `services:
+  app:
+    image: IMAGE
+    environment: {DB_PASSWORD: "${DB_PASSWORD}"}
+    volumes: ["../site:/site:ro"]
+  web:
+    image: IMAGE
+    profiles: [web]
+    depends_on: [app]
 `
 
 // elsewhere are the pages whose transcripts have a test of their own.
@@ -127,14 +161,18 @@ type reader struct {
 }
 
 // newReader makes the world of an inventory, and the machine of its admin.
-func newReader(t *testing.T, dir, file string) *reader {
+func newReader(t *testing.T, dir, file string, options ...func(*rehearsal.Options)) *reader {
 	t.Helper()
 	needs.Lab(t, noLab)
 	inv, err := inventory.Load(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := rehearsal.New(t.Context(), theLab, inv, rehearsal.Options{})
+	var o rehearsal.Options
+	for _, set := range options {
+		set(&o)
+	}
+	w, err := rehearsal.New(t.Context(), theLab, inv, o)
 	if w != nil {
 		t.Cleanup(func() {
 			if err := w.Close(); err != nil {
@@ -339,6 +377,15 @@ func (r *reader) scene(t *testing.T, s *shell, what string) error {
 	case "gitlab": // METHOD PATH BODY: somebody does something in GitLab
 		path, body, _ := strings.Cut(more, " ")
 		r.api(t, first, path, body)
+		return nil
+	case "enable": // PROJECT OTHER: the deploy keys of a project are let in to another one
+		var keys []struct{ ID int64 }
+		if err := json.Unmarshal(r.api(t, http.MethodGet, "/projects/"+url.PathEscape(first)+"/deploy_keys", ""), &keys); err != nil {
+			return err
+		}
+		for _, key := range keys {
+			r.api(t, http.MethodPost, fmt.Sprintf("/projects/%s/deploy_keys/%d/enable", url.PathEscape(more), key.ID), "")
+		}
 		return nil
 	case "owner": // NAME: somebody else is made an owner; their token is in NAME.token
 		r.GitLab.AddUser(first)
