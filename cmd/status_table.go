@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"fmt"
 	"strconv"
 
 	"provision/cmd/fleet"
@@ -53,6 +54,10 @@ func (s *standing) print(r *output.Report) {
 	}
 }
 
+// worthKeeping is how many bytes in a container are more than what a program leaves
+// that keeps nothing, such as files of locks.
+const worthKeeping = 1e6
+
 // explain prints why something is not up.
 func (s *standing) explain(r *output.Report) {
 	l := s.line
@@ -63,6 +68,9 @@ func (s *standing) explain(r *output.Report) {
 		tell(l.Text, l.Hints...)
 	}
 	for _, service := range l.Services {
+		if service.Written >= worthKeeping {
+			tell(fmt.Sprintf("service %s has written %d MB into its container, which go when a deploy makes it anew", service.Name, service.Written/1e6), "give it a volume for what it must keep")
+		}
 		if service.Verdict == "ok" || service.Verdict == "" {
 			continue
 		}

@@ -30,7 +30,7 @@ func TestStatusOfHosts(t *testing.T) {
 		Program: func(host string, program []byte) []byte {
 			fact := map[string]string{
 				"h0": `{"version":2,"event":"deployment","deployment":"app","up":2,"wanted":2,"services":[` + web + `,{"name":"db","up":1,"wanted":1,"state":"running","verdict":"ok","image":"postgres:16","since":"2026-02-02T03:04:05Z"}],"last":{"time":"2026-01-02T03:05:00Z","by":"SHA256:abcdefghijklmn","outcome":"same","text":"nothing new"},"branch":"main","commit":"4d2491d0c1f2a3b4c5d6e7f8091a2b3c4d5e6f70"}`,
-				"h1": `{"version":2,"event":"deployment","deployment":"app","up":0,"wanted":2,"services":[{"name":"web","up":0,"wanted":1,"state":"exited","verdict":"bad","reason":"is stopped,\u001b[2J exit code 3","image":"web","digest":"sha256:0123456789abcdef","since":"2026-01-02T03:04:05Z"},{"name":"debug","up":0,"wanted":0,"state":"created","verdict":"bad","reason":"was never started"}],"last":{"time":"2026-01-02T03:05:00Z","outcome":"cut","text":"ended from outside"}}`,
+				"h1": `{"version":2,"event":"deployment","deployment":"app","up":0,"wanted":2,"services":[{"name":"web","up":0,"wanted":1,"state":"exited","verdict":"bad","reason":"is stopped,\u001b[2J exit code 3","image":"web","digest":"sha256:0123456789abcdef","since":"2026-01-02T03:04:05Z","written":12345678},{"name":"debug","written":999999,"up":0,"wanted":0,"state":"created","verdict":"bad","reason":"was never started"}],"last":{"time":"2026-01-02T03:05:00Z","outcome":"cut","text":"ended from outside"}}`,
 				"h2": `{"version":2,"event":"deployment","deployment":"app","wanted":2,"services":[],"deploying":{"since":"2026-01-02T03:04:05Z","by":"admin"},"last":{"time":"2026-01-02T03:05:00Z","by":"admin","outcome":"failed","text":"deploy failed"},"text":"docker cannot be asked: it does not run"}`,
 				"h3": `{"Service":"web","State":"running"}`,
 			}[host]
@@ -62,6 +62,8 @@ h2    app         ?/2          -                   -                 deploying s
 h3    app         -            -                   -                 -                                                 -
 h4    app         -            -                   -                 -                                                 -
 h5    app         unreachable  -                   -                 -                                                 -
+h1: app: service web has written 12 MB into its container, which go when a deploy makes it anew
+  hint: give it a volume for what it must keep
 h1: app: service web is stopped,\x1b[2J exit code 3
 h1: app: service debug was never started, and compose.yaml does not want it
 h1: app: the last deploy: ended from outside

@@ -20,6 +20,7 @@ type statusOf struct {
 	Services                               []struct {
 		Name, State, Verdict, Reason, Image, Digest, Since string
 		Up, Wanted                                         *int
+		Written                                            int
 	}
 	Deploying *struct{ Since, By string }
 	Last      struct{ Time, By, Outcome, Text string }
@@ -144,6 +145,15 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 	is("behind", s.Behind, 3)
 	if s.Last.Outcome != "good" || !strings.HasPrefix(s.Last.By, "SHA256:") || !strings.HasPrefix(s.Last.Text, "deployed 4 of 4 services") {
 		t.Errorf("it is %+v", s)
+	}
+
+	// What a container keeps in itself is told before a deploy throws it away.
+	w.sh(t, "web1", `docker exec shop-db-1 sh -c 'head -c 3000000 /dev/zero >/kept'`)
+	text(0, "web1: shop: service db has written 3 MB into its container, which go when a deploy makes it anew\n", "hint: give it a volume for what it must keep")
+	for _, service := range told().Services {
+		if (service.Name == "db") != (service.Written >= 3000000) {
+			t.Errorf("%+v", service)
+		}
 	}
 
 	// What is not up is told, and is no failure.

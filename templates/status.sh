@@ -25,12 +25,19 @@ status() {
 		if [ -n "$judged" ]; then
 			described | sed "s/^/image$_tab/"
 			printf '%s\n' "$judged" | sed "s/^/container$_tab/"
+			written
 		fi
 		this_deploy
 		last_deploy
 		printf 'branch\t%s\n' "$(git symbolic-ref --quiet --short HEAD 2>/dev/null)"
 		printf 'commit\t%s\n' "$(git rev-parse --quiet --verify HEAD 2>/dev/null)"
 	} | tr -c '\011\012\040-\176' '?' | deployment_json
+}
+
+# written prints of each container how many bytes it has written that are in no
+# volume: they go when it is made anew.
+written() {
+	printf '%s\n' "$judged" | cut -f 3 | xargs timeout 15 docker inspect --size --type container --format "written$_tab{{index .Config.Labels \"com.docker.compose.service\"}}$_tab{{.SizeRw}}" 2>/dev/null || :
 }
 
 # this_deploy prints of a deploy that runs since when it does, and by which key.
@@ -82,6 +89,7 @@ deployment_json() {
 	$1 == "read" { read = 1 }
 	$1 == "wanted" { add($2); want[$2] = $3 }
 	$1 == "image" { image[$2] = $4 }
+	$1 == "written" { written[$2] += $3 }
 	$1 == "branch" { branch = $2 }
 	$1 == "commit" { commit = $2 }
 	$1 == "deploying" { members = text("since", $2) text("by", who($3)); deploying = ",\"deploying\":{" substr(members, 2) "}" }
@@ -108,7 +116,8 @@ deployment_json() {
 			called = digest = image[s]; sub(/@.*/, "", called); sub(/^[^@]*@?/, "", digest)
 			services = services (services == "" ? "" : ",") "{\"name\":" quoted(s) (unasked ? "" : ",\"up\":" ok[s] + 0) \
 				(read ? ",\"wanted\":" want[s] + 0 : "") text("state", state[s]) text("health", health[s]) text("verdict", verdict[s]) \
-				text("reason", reason[s]) text("image", called) text("digest", digest) revision[s] text("since", since[s]) "}"
+				text("reason", reason[s]) text("image", called) text("digest", digest) revision[s] text("since", since[s]) \
+				(s in written ? sprintf(",\"written\":%.0f", written[s]) : "") "}"
 		}
 		print "{\"version\":2,\"event\":\"deployment\"" text("deployment", name) (unasked ? "" : ",\"up\":" up + 0) (read ? ",\"wanted\":" wanted + 0 : "") \
 			",\"services\":[" services "]" deploying last text("branch", branch) text("commit", commit) text("text", about) "}"

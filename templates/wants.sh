@@ -23,8 +23,9 @@ resolve() {
 	fi
 	{
 		{
-			_json=$({ compose config --format json 2>&3 || echo FAILED >&3; } | head -c 8388608)
+			_json=$({ compose config --format json 2>&3 || echo FAILED; } | head -c 8388608)
 			case $_json in
+			*FAILED) echo FAILED >&3 ;;
 			*'}')
 				printf '%s\n' "$_json" | services
 				printf '/digest %s\n' "$(printf '%s\n' "$_json" | sha256sum | cut -c 1-64)"

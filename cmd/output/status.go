@@ -34,6 +34,7 @@ type Service struct {
 	Digest   string `json:"digest,omitempty"`
 	Revision string `json:"revision,omitempty"`
 	Since    string `json:"since,omitempty"`
+	Written  int64  `json:"written,omitempty"` // bytes in its containers that are in no volume
 }
 
 // A Deploy is one that runs, Since then, or that has ended.
