@@ -52,7 +52,7 @@ func TestProjectInAFolder(t *testing.T) {
 	}
 	w.deploy(t, "app", "2")
 	has()
-	if j := w.ci(t, w.deployment(t, "app"), "status"); j.code != 0 || !strings.Contains(j.out, `"Service":"app"`) {
+	if j := w.ci(t, w.deployment(t, "app"), "status"); j.code != 0 || !strings.Contains(j.out, `"name":"app"`) {
 		t.Errorf("%+v", j)
 	}
 	if err := w.PushBroken(t.Context(), "transmogrify/frobnicator", "3"); err != nil {

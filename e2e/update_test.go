@@ -160,7 +160,7 @@ while [ -e /run/held ]; do sleep 0.02; done`)
 		t.Errorf("the clone is at %s, not at %s", now, second)
 	}
 	w.run(t, "update", "--yes").exits(t, 0).says(t, "web1: nothing to do")
-	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "service queue was never deployed", "service cron runs, and compose.yaml no longer has it")
+	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "queue was never started", "service cron runs, and compose.yaml no longer has it")
 	if j := w.ci(t, w.deployment(t, "app"), ""); j.code != 0 {
 		t.Fatalf("%+v", j)
 	}

@@ -76,18 +76,19 @@ func TestWanted(t *testing.T) {
 		"provision: web1: containers conf: docker compose reads compose.override.yml in place of ")
 
 	w.sh(t, "web1", "systemd-run --quiet --unit taker systemd-socket-activate --listen 18081 /bin/true")
-	// Whatever else is to be done is done, and no deploy is begun in vain.
+	// Whatever else is to be done is done, and no deploy changes anything in vain.
 	told := []string{
 		"provision: web1: containers deep: docker compose cannot read ~wants/deep: no configuration file provided", "hint: the project needs a compose.yaml in its root",
-		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project: have the inventory write it, with files = ",
 		"provision: web1: containers unset: compose.yaml of ~wants/unset needs variables that are not set: DB_PASSWORD\n", "hint: set them in the inventory: env = { DB_PASSWORD = … }",
 		"provision: web1: containers ports: port 18081/tcp, which service api of ~wants/ports publishes, is taken by another program\n",
+		"provision: web1: containers conf: docker compose reads compose.override.yml in place of the compose.override.yaml of ~wants/conf\n",
 	}
 	r := w.run(t, "apply").exits(t, 1)
 	r.says(t, "web1: containers shop: done: start ", "web1: ci-key unset: done: ",
-		"provision: web1: containers conf: start the containers of conf: ", "as Compose reads compose.override.yml in place of compose.override.yaml")
+		"provision: web1: containers file: start the containers of file: ", "nothing was changed, as Compose cannot read the project: ", "secrets.env")
 	r.says(t, told...)
-	told = append(told, "provision: web1: containers conf: docker compose reads compose.override.yml in place of the compose.override.yaml of ~wants/conf\n", "1 host, 0 changes to make, 1 host failed")
+	told = append(told, "1 host, 0 changes to make, 1 host failed",
+		"provision: web1: containers file: docker compose cannot read ~wants/file: ", "secrets.env", "hint: that file is not in the project: have the inventory write it, with files = ")
 	w.run(t, "plan").exits(t, 1).says(t, told...)
 
 	// CI knows that something is wrong, but not what Compose says, which may quote a
