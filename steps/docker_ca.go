@@ -50,7 +50,7 @@ func (dockerCA) Name() string { return "docker-ca" }
 
 // A daemon that is older than the certificates has not read them. Its age comes from the
 // number of ticks since the boot at which it began; a second may be lost on the way. Of
-// the unit its environment tells.
+// the unit its environment tells, to an admin.
 func (s dockerCA) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{dockerCAFile, dockerCAUnit, s.pem}, Text: `
 [ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || return 0 # its socket would start it
@@ -79,8 +79,12 @@ pid=$(printf '%s\n' "$unit" | sed -n 's/^MainPID=//p')
 if [ -f "$1" ] && [ -f "$2" ] && [ -r "/proc/$pid/stat" ]; then
 	ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
 	began=$(($(date +%s) - $(cut -d . -f 1 /proc/uptime) + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))
-	[ "$((began + 1))" -ge "$(stat -c %Y "$1")" ] || fact old "$1"
-	tr '\000' '\n' <"/proc/$pid/environ" | grep -qxF "$(sed -n 's/^Environment=//p' "$2")" || fact old "$2"
+	for file in "$1" "$2"; do
+		[ "$((began + 1))" -ge "$(stat -c %Y "$file")" ] || fact old "$file"
+	done
+	if [ "$(id -u)" = 0 ]; then
+		tr '\000' '\n' <"/proc/$pid/environ" | grep -qxF "$(sed -n 's/^Environment=//p' "$2")" || fact old "$2"
+	fi
 fi
 [ "$(info '{{.LiveRestoreEnabled}}')" = true ] || within 30 docker ps --quiet </dev/null | facts container
 `}}

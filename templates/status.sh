@@ -117,7 +117,7 @@ deployment_json() {
 			services = services (services == "" ? "" : ",") "{\"name\":" quoted(s) (unasked ? "" : ",\"up\":" ok[s] + 0) \
 				(read ? ",\"wanted\":" want[s] + 0 : "") text("state", state[s]) text("health", health[s]) text("verdict", verdict[s]) \
 				text("reason", reason[s]) text("image", called) text("digest", digest) revision[s] text("since", since[s]) \
-				(s in written ? sprintf(",\"written\":%.0f", written[s]) : "") "}"
+				(written[s] > 0 ? sprintf(",\"written\":%.0f", written[s]) : "") "}"
 		}
 		print "{\"version\":2,\"event\":\"deployment\"" text("deployment", name) (unasked ? "" : ",\"up\":" up + 0) (read ? ",\"wanted\":" wanted + 0 : "") \
 			",\"services\":[" services "]" deploying last text("branch", branch) text("commit", commit) text("text", about) "}"
