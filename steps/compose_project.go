@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -29,17 +28,14 @@ func (s containers) beforeClone(f provision.Facts) provision.Question {
 	}
 	return func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 		root, err := g.Files(ctx, s.project, s.branch, "")
-		if notThere(err) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
+		if err != nil || len(root) == 0 {
+			return nil, unlessUnseen(err)
 		}
 		facts := provision.Facts{}
 		for _, file := range s.compose {
 			names := root
 			if folder := path.Dir(file); folder != "." {
-				if names, err = g.Files(ctx, s.project, s.branch, folder); err != nil && !errors.Is(err, forge.ErrNotFound) {
+				if names, err = g.Files(ctx, s.project, s.branch, folder); err != nil {
 					return nil, unlessUnseen(err)
 				}
 			}

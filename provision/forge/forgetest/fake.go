@@ -113,14 +113,7 @@ func (f *Fake) Project(_ context.Context, path string) (forge.Project, error) {
 func (f *Fake) Files(_ context.Context, project, _, folder string) ([]string, error) {
 	end, err := f.begin("Files")
 	defer end()
-	if err == nil {
-		err = f.project(project)
-	}
-	names, ok := f.Names[project+":"+folder]
-	if err == nil && !ok {
-		err = fmt.Errorf("%s:%s: %w", project, folder, forge.ErrNotFound)
-	}
-	return slices.Clone(names), err
+	return slices.Clone(f.Names[project+":"+folder]), err
 }
 
 // Newest implements [forge.Forge].

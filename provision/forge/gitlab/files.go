@@ -2,9 +2,12 @@ package gitlab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
+
+	"provision/provision/forge"
 )
 
 // Files implements [forge.Forge].
@@ -22,6 +25,9 @@ func (c *Client) Files(ctx context.Context, project, branch, folder string) ([]s
 			options.ListOptions = o
 			return c.lib.Repositories.ListTree(project, options, gl.WithContext(ctx))
 		})
+		if errors.Is(err, forge.ErrNotFound) || errors.Is(err, forge.ErrForbidden) {
+			return nil, nil // remembered, for it is asked for each host
+		}
 		var names []string
 		for _, n := range nodes {
 			names = append(names, n.Name)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
-
-	"provision/provision/forge"
 )
 
 func TestFiles(t *testing.T) {
@@ -28,9 +26,23 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%q, %v; asked %s, want %s", got, err, asked, tt.want)
 		}
 	}
+	for _, answer := range []http.HandlerFunc{reply(404, `{"message":"404 Tree Not Found"}`), reply(403, `{"message":"403 Forbidden"}`)} {
+		s := newStub(t)
+		s.on(route, answer)
+		c, _ := s.client()
+		for range 2 {
+			if got, err := c.Files(t.Context(), "a/b", "gone", ""); err != nil || got != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+		if n := len(s.asked()); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+	}
 	s = newStub(t)
-	s.on(route, reply(404, `{"message":"404 Tree Not Found"}`))
+	s.on(route, reply(400, `{"error":"x"}`))
 	c, _ = s.client()
-	_, err := c.Files(t.Context(), "a/b", "gone", "")
-	wantError(t, err, forge.ErrNotFound, "404 Tree Not Found")
+	if got, err := c.Files(t.Context(), "a/b", "main", ""); err == nil {
+		t.Errorf("no error: %q", got)
+	}
 }
