@@ -114,10 +114,9 @@ func runUpdate(ctx context.Context, env Env, o updateOptions) error {
 	defer func() { f.Sites = all }()
 	f.Sites = slices.DeleteFunc(slices.Clone(all), func(s *fleet.Site) bool { return len(steps.Confirmed(shown[s].steps, shown[s].seen)) == 0 })
 	err = r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) {
+		t, err := s.Target(ctx)
 		l := shown[s]
-		l.steps = steps.Confirmed(l.steps, l.seen)
-		l.target, err = s.Target(ctx)
-		return l, err
+		return look{t, steps.Confirmed(l.steps, l.seen), l.seen}, err
 	})
 	return errors.Join(err, failed)
 }

@@ -154,16 +154,16 @@ func testHandVersion(t *testing.T, w *world) {
 	shopRuns(t, w, "3", "3")
 }
 
-// holdDeploys keeps deploys of shop on web1 from beginning, as one that runs does.
-func holdDeploys(t *testing.T, w *world) (release func()) {
+// holdDeploys keeps deploys on web1 from beginning, as one that runs does.
+func (w *world) holdDeploys(t *testing.T, user, deployment string) (release func()) {
 	t.Helper()
 	held := make(chan error, 1)
 	go func() {
 		_, err := w.Hosts["web1"].Exec(t.Context(), `
-exec 9<"/home/deploy-shop/.provision/shop/lock"
+exec 9<"/home/$1/.provision/$2/lock"
 flock 9
 touch /run/held
-while [ -e /run/held ]; do sleep 0.02; done`)
+while [ -e /run/held ]; do sleep 0.02; done`, user, deployment)
 		held <- err
 	}()
 	w.sh(t, "web1", "until [ -e /run/held ]; do sleep 0.02; done")
@@ -182,7 +182,7 @@ func testHandBesideCI(t *testing.T, w *world) {
 	w.push(t, "shop", "5")
 	d := w.Inventory.Deployments[slices.IndexFunc(w.Inventory.Deployments, func(d *inventory.Deployment) bool { return d.Name == "shop" && d.Host.Name == "web1" })]
 	w.sh(t, "web1", `sed -i /^TAG=/d /home/deploy-shop/shop/.env`)
-	release := holdDeploys(t, w)
+	release := w.holdDeploys(t, "deploy-shop", "shop")
 	jobs := make(chan job, 1)
 	go func() { jobs <- w.ci(t, d, "deploy") }()
 	w.until(t, d, `grep -q 'waiting for the deploy that began at ' "$(cat last).log"`)
@@ -204,7 +204,7 @@ func testHandBesideCI(t *testing.T, w *world) {
 // A deploy that nobody follows any more ends well.
 func testHandInterrupted(t *testing.T, w *world) {
 	w.push(t, "shop", "6")
-	release := holdDeploys(t, w)
+	release := w.holdDeploys(t, "deploy-shop", "shop")
 	c := begins(t, w, "deploy", "shop", "--limit", "web1")
 	c.waits(t, "web1: waiting for the deploy that began at ")
 	c.interrupt(t)

@@ -85,3 +85,45 @@ func TestHiddenProcesses(t *testing.T) {
 	w.converged(t)
 	w.run(t, "verify").exits(t, 0)
 }
+
+// A restricted shell would not run the gate, and is given back.
+func TestRestrictedShell(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	w.sh(t, "web1", "useradd --create-home --shell /bin/rbash deploy-user")
+	planned(t, w.plan(t), "user deploy-user: set login shell of deploy-user to /bin/sh (sshd runs a forced command with it, and /bin/rbash refuses)")
+	w.apply(t)
+	w.converged(t)
+	if j := w.ci(t, w.deployment(t, "app"), ""); j.code != 0 {
+		t.Errorf("%+v", j)
+	}
+	w.remove(t, "app")
+	if shell := w.sh(t, "web1", "getent passwd deploy-user | cut -d : -f 7"); shell != "/bin/rbash" {
+		t.Errorf("the shell is %s", shell)
+	}
+}
+
+// A variable of the project goes before the one of its group, and its jobs elsewhere.
+func TestOverriddenVariables(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	d := w.deployment(t, "app")
+	w.apply(t)
+	w.converged(t)
+	const variables = "/projects/transmogrify%2Ffrobnicator/variables"
+	w.api(t, "POST", variables, `{"key": "SSH_DEPLOY_TARGET", "value": "ssh://deploy-user@nowhere.invalid", "environment_scope": "prod*"}`)
+	w.api(t, "POST", variables, `{"key": "SSH_KNOWN_HOSTS", "value": "of staging", "environment_scope": "staging"}`)
+	if j := w.ci(t, d, ""); j.code == 0 || !strings.Contains(j.out+j.errors, "nowhere.invalid") {
+		t.Errorf("the job deploys: %+v", j)
+	}
+	const says = "jobs get CI variable SSH_DEPLOY_TARGET (project transmogrify/frobnicator, environment prod*) in place of the one of group transmogrify"
+	w.run(t, "verify").exits(t, 3).says(t, "overridden-variables app: DRIFT: "+says+"\n")
+	r := w.run(t, "apply").exits(t, 0)
+	r.says(t, says, "hint: delete it in GitLab, or give the deployment a variables.prefix", "0 changes made")
+	r.saysNot(t, "SSH_KNOWN_HOSTS")
+	w.api(t, "DELETE", variables+"/SSH_DEPLOY_TARGET?filter[environment_scope]=prod*", "")
+	w.run(t, "verify").exits(t, 0)
+	if j := w.ci(t, d, ""); j.code != 0 {
+		t.Errorf("%+v", j)
+	}
+}

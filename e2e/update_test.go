@@ -133,16 +133,7 @@ func TestUpdate(t *testing.T) {
 	}
 
 	// No deploy reads half of it: it waits for the one that runs.
-	held := make(chan error, 1)
-	go func() {
-		_, err := w.Hosts["web1"].Exec(t.Context(), `
-exec 9<"/home/deploy-user/.provision/app/lock"
-flock 9
-touch /run/held
-while [ -e /run/held ]; do sleep 0.02; done`)
-		held <- err
-	}()
-	w.sh(t, "web1", "until [ -e /run/held ]; do sleep 0.02; done")
+	letGo := w.holdDeploys(t, "deploy-user", "app")
 	typed := w.typed(t, "update", "--yes", "--verbose")
 	updated := make(chan result, 1)
 	go func() { updated <- run(t.Context(), typed...) }()
@@ -150,10 +141,7 @@ while [ -e /run/held ]; do sleep 0.02; done`)
 	if now := w.at(t, "app"); now != first {
 		t.Errorf("it does not wait: the clone is at %s", now)
 	}
-	w.sh(t, "web1", "rm /run/held")
-	if err := <-held; err != nil {
-		t.Fatal(err)
-	}
+	letGo()
 	r = <-updated
 	r.exits(t, 0).says(t, append(shows, "waiting for the deploy that began at ", "web1: update app: done: update ~deploy-user/frobnicator to "+second[:8])...)
 	if now := w.at(t, "app"); now != second {

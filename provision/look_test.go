@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"provision/provision/forge"
@@ -13,9 +14,9 @@ import (
 // of no step that could not be looked at.
 func TestAskNext(t *testing.T) {
 	eachShell(t, func(t *testing.T, h *shellHost) {
-		asked := 0
+		var asked atomic.Int64
 		answer := func(f Facts, err error) Question {
-			return func(context.Context, forge.Forge) (Facts, error) { asked++; return f, err }
+			return func(context.Context, forge.Forge) (Facts, error) { asked.Add(1); return f, err }
 		}
 		wants := func(q Question) func(Facts) Question {
 			return func(f Facts) Question {
@@ -39,8 +40,8 @@ func TestAskNext(t *testing.T) {
 		if got := fmt.Sprint(seen.Of("there"), seen.Of("gone"), seen.Of("ill")); got != "map[there:[yes] told:[yes]] map[there:[no elsewhere] told:[yes]] map[]" {
 			t.Errorf("saw %s", got)
 		}
-		if got := fmt.Sprint(seen.errs["odd"]); got != "h: odd: look: it is odd" || seen.errs["ill"] == nil || asked != 4 {
-			t.Errorf("%d questions; %v", asked, seen.errs)
+		if got := fmt.Sprint(seen.errs["odd"]); got != "h: odd: look: it is odd" || seen.errs["ill"] == nil || asked.Load() != 4 {
+			t.Errorf("%d questions; %v", asked.Load(), seen.errs)
 		}
 	})
 }

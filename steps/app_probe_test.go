@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"provision/inventory"
-	"provision/templates"
 )
 
 // A project whose Compose files are in a folder is asked for when .env and the
@@ -65,17 +64,7 @@ esac`)
 
 		s.write(t, "frobnicator/deploy/compose.yaml", "services:\n  web:\n    env_file: web.env\n", 0o644)
 		s.write(t, "frobnicator/compose.override.yaml", "services:\n  web:\n    env_file:\n    - more.env\n", 0o644)
-		keep := func() {
-			t.Helper()
-			out, err := s.run(t, "cd frobnicator && state=$HOME/.provision/frobnicator-production && mkdir -p \"$state\"\n"+templates.Wants+`
-compose() { docker compose "$@" </dev/null; }
-compose_of_input() { docker compose --project-directory . --file - "$@"; }
-watch_inputs "$state/wants"
-keep_wants "$state/wants" "$(resolve)"`)
-			if err != nil {
-				t.Fatal(out, err)
-			}
-		}
+		keep := func() { keepWants(t, s, "frobnicator", "frobnicator-production") }
 		for _, file := range []string{"deploy/compose.yaml", "deploy/prod.yaml", "compose.override.yaml", "deploy/.env", "deploy/web.env", "deploy/more.env"} {
 			keep()
 			look("wanted:[web 1]", 0)

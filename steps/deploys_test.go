@@ -160,18 +160,7 @@ esac`)
 		s.write(t, "../../config", `{"name":"app","services":{"web":{"image":"web:1","volumes":[{"type":"bind","source":"`+s.path("app/conf/site.conf")+`"},{"type":"bind","source":"/etc/hostname"}]}}}`, 0o644)
 		look(admin, "wanted:[web 1]")
 
-		// As a deploy keeps it.
-		keep := func() {
-			t.Helper()
-			out, err := s.run(t, "cd app && state=$HOME/.provision/app && mkdir -p \"$state\"\n"+templates.Wants+`
-compose() { docker compose "$@" </dev/null; }
-compose_of_input() { docker compose --project-directory . --file - "$@"; }
-watch_inputs "$state/wants"
-keep_wants "$state/wants" "$(resolve)"`)
-			if err != nil {
-				t.Fatal(out, err)
-			}
-		}
+		keep := func() { keepWants(t, s, "app", "app") }
 		asked := func(step containers, want string, times int) {
 			t.Helper()
 			s.write(t, "../../asked", "", 0o666)
@@ -391,4 +380,17 @@ func (i inSandbox) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes[n].Do = do
 	}
 	return changes, err
+}
+
+// keepWants keeps what Compose wants of the project in a folder, as a deploy does.
+func keepWants(t *testing.T, s *sandbox, folder, deployment string) {
+	t.Helper()
+	out, err := s.run(t, "cd "+folder+" && state=$HOME/.provision/"+deployment+" && mkdir -p \"$state\"\n"+templates.Wants+`
+compose() { docker compose "$@" </dev/null; }
+compose_of_input() { docker compose --project-directory . --file - "$@"; }
+watch_inputs "$state/wants"
+keep_wants "$state/wants" "$(resolve)"`)
+	if err != nil {
+		t.Fatal(out, err)
+	}
 }

@@ -75,11 +75,12 @@ func (s overriddenVariables) overrides(v forge.Variable) bool {
 	if v.Description == s.ci.description() || !inScope(s.ci.scope, v.Scope) {
 		return false
 	}
-	for _, base := range ciBases {
-		if v.Key == s.ci.variables.Key(base) {
-			text, err := v.Value.Reveal() // neither of the two that match is a secret
-			return base != inventory.DeployTargetVariable || err != nil || text != s.ci.target
-		}
+	switch v.Key {
+	case s.ci.variables.Key(inventory.DeployTargetVariable):
+		text, err := v.Value.Reveal() // no secret
+		return err != nil || text != s.ci.target
+	case s.ci.variables.Key(inventory.CIKeyVariable), s.ci.variables.Key(inventory.KnownHostsVariable):
+		return true
 	}
 	return false
 }

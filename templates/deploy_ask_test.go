@@ -77,8 +77,10 @@ func (a *asker) end(t *testing.T) (status int, outcome, said string) {
 // ended waits until a deploy has ended, whoever listens.
 func (d *deployBox) ended(t *testing.T, id int) {
 	t.Helper()
-	if out, err := exec.Command("flock", filepath.Join(d.home, d.state, fmt.Sprint(id, ".log")), "true").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, held := range []string{fmt.Sprint(id, ".log"), "lock"} { // it lets go of them in no order
+		if out, err := exec.Command("flock", filepath.Join(d.home, d.state, held), "true").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 }
 
