@@ -72,7 +72,8 @@ trap 'rm -rf "$new"' EXIT
 mkdir -m 700 "$new"
 ssh-keygen -q -t ed25519 -N '' -C "$1" -f "$new/key"
 [ ! -e ".ssh/$2" ] || fail "somebody else made .ssh/$2 meanwhile; run again"
-trap '' HUP INT PIPE TERM # a public half alone would be found by nobody
+half=.ssh/$2 # a public half alone would be found by nobody
+trap 'rm -rf "$new"; [ -e "$half" ] || rm -f "$half.pub"' EXIT
 mv -f "$new/key.pub" ".ssh/$2.pub"
 mv "$new/key" ".ssh/$2"
 `},
