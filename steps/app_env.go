@@ -76,7 +76,11 @@ func (s appEnv) object() string { return ".env of " + s.deployment }
 
 // The facts are those of templates/envs.sh.
 func (s appEnv) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.salt}, Text: templates.Envs}}
+	wanted := ""
+	if len(s.lines) > 0 {
+		wanted = "yes"
+	}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.salt, wanted}, Text: templates.Envs}}
 }
 
 func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -10,14 +10,16 @@ import (
 // lookAtKeys reports authorized_keys, and what on the way there others may
 // write: sshd then lets nobody in, see StrictModes of sshd_config(5).
 const lookAtKeys = `
-for file in . .ssh .ssh/authorized_keys; do
-	if [ -L "$file" ] || ! { [ -d "$file" ] || [ -f "$file" ]; }; then
-		continue
+set -- .
+for file in .ssh .ssh/authorized_keys; do
+	if [ ! -L "$file" ] && { [ -d "$file" ] || [ -f "$file" ]; }; then
+		set -- "$@" "$file"
 	fi
-	case $(stat -L -c '%A %G' "$file" 2>/dev/null) in
+done
+stat -L -c '%A %G %n' "$@" 2>/dev/null | while read -r mode group file; do
+	case $mode in
 	????????w*) fact loose "$file" ;;
-	?????w*" $(id -un)") ;; # the group of the user alone, which Debian's sshd lets pass
-	?????w*) fact loose "$file" ;;
+	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass
 	esac
 done
 ! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys

@@ -56,7 +56,25 @@ func (dockerCA) Name() string { return "docker-ca" }
 // the unit its environment tells, to an admin.
 func (s dockerCA) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{dockerCAFile, dockerCAUnit, s.pem, fileFact(s.pem, "644"), fileFact(dockerCAText, "644")}, Text: `
-[ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || return 0 # its socket would start it
+shown=$(systemctl show --property ActiveState --property MainPID --property Environment docker.service 2>/dev/null) || :
+case $shown in
+*ActiveState=active*) ;;
+*) return 0 ;; # its socket would start it
+esac
+! grep -q '/overlay2/[0-9a-f]*/merged overlay ' /proc/mounts || return 0
+file='' unit='' old=''
+! [ -f "$1" ] || file="$(stat -c '%U %a' "$1") $(sha256sum <"$1" | cut -c 1-64)"
+! [ -f "$2" ] || unit="$(stat -c '%U %a' "$2") $(sha256sum <"$2" | cut -c 1-64)"
+pid=$(printf '%s\n' "$shown" | sed -n 's/^MainPID=//p')
+if [ -n "$file" ] && [ -n "$unit" ] && [ -r "/proc/$pid/stat" ]; then
+	ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
+	began=$(($(date +%s) - $(cut -d . -f 1 /proc/uptime) + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))
+	[ "$((began + 1))" -ge "$(stat -c %Y "$1")" ] && [ "$((began + 1))" -ge "$(stat -c %Y "$2")" ] || old=yes
+	if [ "$(id -u)" = 0 ]; then
+		tr '\000' '\n' <"/proc/$pid/environ" | grep -qxF "$(sed -n 's/^Environment=//p' "$2")" || old=yes
+	fi
+fi
+[ "$file $unit$old" != "$4 $5" ] || return 0
 # Each certificate of $3 in one line.
 bodies=$(printf '%s' "$3" | awk '/-----BEGIN/ { body = ""; next } /-----END/ { print body; next } { gsub(/[ \r]/, ""); body = body $0 }')
 for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem; do
@@ -69,30 +87,15 @@ for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.cr
 	[ -z "$all" ] || return 0
 	break # Go reads the first one
 done
-file='' unit='' old=''
-! [ -f "$1" ] || file="$(stat -c '%U %a' "$1") $(sha256sum <"$1" | cut -c 1-64)"
-! [ -f "$2" ] || unit="$(stat -c '%U %a' "$2") $(sha256sum <"$2" | cut -c 1-64)"
-shown=$(systemctl show --property MainPID --property Environment docker.service) || :
-pid=$(printf '%s\n' "$shown" | sed -n 's/^MainPID=//p')
-if [ -n "$file" ] && [ -n "$unit" ] && [ -r "/proc/$pid/stat" ]; then
-	ticks=$(sed 's/.*) //' "/proc/$pid/stat" | cut -d ' ' -f 20)
-	began=$(($(date +%s) - $(cut -d . -f 1 /proc/uptime) + ticks / $(getconf CLK_TCK 2>/dev/null || echo 100)))
-	[ "$((began + 1))" -ge "$(stat -c %Y "$1")" ] && [ "$((began + 1))" -ge "$(stat -c %Y "$2")" ] || old=yes
-	if [ "$(id -u)" = 0 ]; then
-		tr '\000' '\n' <"/proc/$pid/environ" | grep -qxF "$(sed -n 's/^Environment=//p' "$2")" || old=yes
-	fi
-fi
-[ "$file $unit$old" != "$4 $5" ] || return 0
-! grep -q '/overlay2/[0-9a-f]*/merged overlay ' /proc/mounts || return 0
 case $(within 30 docker info --format '{{.DriverStatus}} live-restore={{.LiveRestoreEnabled}}' 2>/dev/null </dev/null) in
 *io.containerd.*live-restore=true) ;;
 *io.containerd.*) within 30 docker ps --quiet </dev/null | facts container ;;
 *) return 0 ;;
 esac
 fact store containerd
-! [ -n "$file" ] || fact file "$file"
-! [ -n "$unit" ] || fact unit "$unit"
-! [ -n "$old" ] || fact old "$old"
+[ -z "$file" ] || fact file "$file"
+[ -z "$unit" ] || fact unit "$unit"
+[ -z "$old" ] || fact old "$old"
 [ -n "$unit" ] || case $shown in *SSL_CERT_*) fact own yes ;; esac
 `}}
 }

@@ -12,7 +12,9 @@
 
 # enter CLONE: fails where there is no clone.
 enter() {
-	cd "$1" 2>/dev/null && [ -e .git ] && command -v git >/dev/null && notes=$(git rev-parse --absolute-git-dir 2>/dev/null)/provision-files
+	cd "$1" 2>/dev/null && [ -e .git ] && command -v git >/dev/null || return 1
+	notes=$PWD/.git/provision-files
+	[ -d .git ] || notes=$(git rev-parse --absolute-git-dir 2>/dev/null)/provision-files
 }
 
 # lock_clone keeps two that write into it apart.

@@ -132,10 +132,14 @@ case $wanted in
 ?*)
 	ours=''
 	! [ -f "$override" ] || ours=$(git config --local --get provision.override) || :
-	printf '%s\n' "$wanted" | awk -v at="$mark fact " -v ours="$ours" '
-		$1 == "/unset" { print at "unset=" $2 }
-		$1 == "/instead" && ours != "" { print at "instead=" substr($0, 10) }
-		!/^\// { print at "wanted=" $1 " " $4 }'
+	printf '%s\n' "$wanted" | while read -r kind rest; do
+		case $kind in
+		/unset) fact unset "$rest" ;;
+		/instead) [ -z "$ours" ] || fact instead "$rest" ;;
+		/*) ;;
+		*) fact wanted "$kind ${rest##* }" ;;
+		esac
+	done
 	;;
 esac
 ask_docker() { within 15 docker "$@"; }
@@ -144,34 +148,48 @@ if [ -n "$why" ]; then
 	fact unasked "$why"
 	return 0
 fi
-if [ -e "$state/lock" ] && ! flock -n -s "$state/lock" true; then
-	fact deploying yes
-fi
+[ ! -e "$state/lock" ] || flock -n -s 9 9<"$state/lock" || fact deploying yes
 if [ -e "$state/good" ]; then
-	sed -n 's/^service \([^ ]* [^ ]* [^ ]* [^ ]*\) .*/\1/p' "$state/good" | facts good
+	while read -r kind service number state_then image _; do
+		[ "$kind" != service ] || fact good "$service $number $state_then $image"
+	done <"$state/good"
 elif [ -n "$wanted" ]; then
 	collisions
 fi
-# Of several projects in the clone the others are somebody's own.
-project=$(printf '%s\n' "$wanted" | sed -n 's,^/project ,,p')
-if [ -n "$project" ] && printf '%s\n' "$all" | cut -f 13 | grep -qxF "$project"; then
-	all=$(printf '%s\n' "$all" | awk -F '\t' -v project="$project" '$13 == project')
-fi
 [ -n "$all" ] || return 0
-printf '%s\n' "$all" | awk -F '\t' '{ print $1, $11, $4, $2 }' | facts service
-printf '%s\n' "$all" | awk -F '\t' '{ print $11, $10 }' | sort -u | facts image
-if [ -n "$wanted" ]; then
-	others=$(printf '%s\n' "$all" | cut -f 11 | sort -u | awk -v wanted="$wanted" 'BEGIN { n = split(wanted, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); wants[f[1]] = 1 } } !($1 in wants)')
-	if [ -n "$others" ]; then # those of a profile that is not active are no orphans
-		known=$(compose --profile '*' config --services 2>/dev/null) && printf '%s\n' "$others" | grep -vxF "$known" | facts orphan
-	fi
-	printf '%s\n' "$wanted" | sed -n 's,^/mount ,,p' | while read -r service file; do
-		case $file in
-		"$here"/*) [ -f "$file" ] || continue ;;
-		*) continue ;;
-		esac
-		changed=$(date -u -d "@$(stat -c %Y "$file")" +%Y-%m-%dT%H:%M:%S)
-		printf '%s\n' "$all" | awk -F '\t' -v service="$service" -v changed="$changed" -v file="${file#"$here"/}" \
-			'$11 == service && $4 == "running" && substr($7, 1, 19) < changed { print service, file; exit }'
-	done | facts stale
-fi
+# What is told of the containers, and then which of them are of services that are not
+# wanted. Of several projects in the clone the others are somebody's own.
+told=$(printf '%s\n' "$wanted" /end "$all" | awk -F '\t' -v at="$mark fact " '
+	!end { split($0, f, " "); if (f[1] == "/project") project = f[2]; else wants[f[1]] = 1; end = f[1] == "/end"; next }
+	{ row[++n] = $0; if ($13 == project) ours = 1 }
+	END {
+		for (i = 1; i <= n; i++) {
+			split(row[i], c, "\t")
+			if (ours && c[13] != project) continue
+			print at "service=" c[1] " " c[11] " " c[4] " " c[2]
+			if (!seen[c[11], c[10]]++) print at "image=" c[11] " " c[10]
+			if (!(c[11] in wants)) others[c[11]] = 1
+		}
+		for (service in others) print "other " service
+	}')
+printf '%s\n' "$told" | while IFS= read -r line; do
+	case $line in
+	'other '*) ;;
+	*) printf '%s\n' "$line" ;;
+	esac
+done
+[ -n "$wanted" ] || return 0
+case $told in
+*"$_newline"'other '*) # those of a profile that is not active are no orphans
+	known=$(compose --profile '*' config --services 2>/dev/null) && printf '%s\n' "$told" | sed -n 's/^other //p' | sort | grep -vxF "$known" | facts orphan
+	;;
+esac
+printf '%s\n' "$wanted" | while read -r kind service file; do
+	case "$kind $file" in
+	"/mount $here"/*) [ -f "$file" ] || continue ;;
+	*) continue ;;
+	esac
+	changed=$(date -u -d "@$(stat -c %Y "$file")" +%Y-%m-%dT%H:%M:%S)
+	printf '%s\n' "$all" | awk -F '\t' -v service="$service" -v changed="$changed" -v file="${file#"$here"/}" \
+		'$11 == service && $4 == "running" && substr($7, 1, 19) < changed { print service, file; exit }'
+done | facts stale

@@ -1,4 +1,5 @@
-# $1 is a clone, $2 a salt. What the facts mean:
+# $1 is a clone, $2 a salt, and $3 is "yes" where lines of ours are wanted. What the
+# facts mean:
 #
 #   override         there is a compose.override.yaml
 #   file, odd        there is an .env; why it cannot be written
@@ -9,6 +10,7 @@
 #   later            a name of ours that stands behind our lines as well, where
 #                    Compose takes that one
 enter "$1" || return 0
+[ -n "$3" ] || grep -qxsF '# provision begin' .env || return 0
 [ ! -e compose.override.yaml ] || fact override yes
 why=$(odd .env)
 if [ -n "$why" ]; then

@@ -71,7 +71,7 @@ func TestLogin(t *testing.T) {
 			if b.mode(t, ".docker/config.json") != 0o600 || b.mode(t, ".docker") != 0o700 {
 				t.Errorf("modes %o and %o", b.mode(t, ".docker"), b.mode(t, ".docker/config.json"))
 			}
-			if got := b.names(t, ".docker"); got != "config.json" {
+			if got := b.names(t, ".docker"); got != "by-provision config.json" || b.read(t, ".docker/by-provision/"+registry) != user+"\n" || b.mode(t, ".docker/by-provision") != 0o700 {
 				t.Errorf(".docker has %s", got)
 			}
 
@@ -281,8 +281,35 @@ esac`)
 			if strings.Contains(config, registry) {
 				keep = "" // it is ours, and nobody wants it back
 			}
-			if out, status := b.run(t, Login, user+"\n"+password, registry, registry, keep); status != 0 || b.names(t, ".docker") != "config.json" {
+			if out, status := b.run(t, Login, user+"\n"+password, registry, registry, keep); status != 0 || b.names(t, ".docker") != "by-provision config.json" {
 				t.Errorf("%s: status %d, said %s; .docker has %s", config, status, out, b.names(t, ".docker"))
+			}
+		}
+	})
+}
+
+// What runs here and needs a login is asked of one that people have made, and of
+// none that we have made last.
+func TestNeeds(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stub(t, "docker", `case $1 in
+ps) printf '%s %s\n' "`+registry+`/b/two" "$HOME/two" ;;
+manifest) case $DOCKER_CONFIG in */none) exit 1 ;; esac ;;
+esac`)
+		needs := "@mark fact needs=" + registry + "/b/two of " + b.home + "/two\n"
+		for _, tt := range []struct{ login, made, want string }{
+			{"robot", "", needs},
+			{"robot", "robot-2", needs},
+			{"robot", "robot", ""},
+			{"provision-7", "", ""},
+		} {
+			b.clear(t)
+			b.write(t, ".docker/config.json", `{"auths":{"`+registry+`":{"auth":"`+base64.StdEncoding.EncodeToString([]byte(tt.login+":x"))+`"}}}`, 0o600)
+			if tt.made != "" {
+				b.write(t, ".docker/by-provision/"+registry, tt.made+"\n", 0o600)
+			}
+			if out, status := b.run(t, Logins, "", registry, "", "-", registry+"/a"); out != "@mark fact login="+tt.login+"\n"+tt.want || status != 0 {
+				t.Errorf("%s, and ours is %q: status %d, said %s", tt.login, tt.made, status, out)
 			}
 		}
 	})

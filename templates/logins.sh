@@ -3,7 +3,8 @@
 # salted digest of it.
 #
 # $4 is what a token of ours can read, REGISTRY/GROUP, or empty. Where there is another
-# login, it is reported what runs here and needs that one.
+# login than the one that we have made last, it is reported what runs here and needs
+# that one.
 config=.docker/config.json
 ! [ -f "$3" ] || fact kept yes
 [ -f "$config" ] || return 0
@@ -25,14 +26,14 @@ printf '%s\n' "$said" | while read -r word value; do
 	esac
 done
 [ -n "$4" ] || return 0
+made=provision-
+! [ -f ".docker/by-provision/${4%%/*}" ] || read -r made <".docker/by-provision/${4%%/*}"
 case $(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q') in
-provision-*) ;;
-*)
-	pulls "${4%%/*}" | while read -r image folder; do
-		case $image in "$4"/*) continue ;; esac
-		if ! can .docker/none "$image" && can .docker "$image"; then
-			fact needs "$image of $folder"
-		fi
-	done
-	;;
+"$made" | provision-*) return 0 ;;
 esac
+pulls "${4%%/*}" | while read -r image folder; do
+	case $image in "$4"/*) continue ;; esac
+	if ! can .docker/none "$image" && can .docker "$image"; then
+		fact needs "$image of $folder"
+	fi
+done

@@ -28,6 +28,8 @@ if [ -s "$new" ]; then
 else
 	rm -f "$config" "$new"
 fi
+rm -f ".docker/by-provision/$1"
+rmdir .docker/by-provision 2>/dev/null || :
 if [ -n "$3" ]; then
 	rm -f "$3"
 	rmdir "${3%/*}" 2>/dev/null || :

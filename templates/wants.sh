@@ -176,10 +176,22 @@ services() {
 	}'
 }
 
-# kept_wants FILE: what FILE has kept of an answer, if nothing has changed since.
+# kept_wants FILE: what FILE has kept of an answer, if nothing has changed since. Every
+# look comes by here, and each process would take it a millisecond.
 kept_wants() {
-	[ -f "$1" ] && [ "$(sed -n 's,^/inputs ,,p' "$1")" = "$(inputs "$1")" ] && grep -v '^/input' "$1"
+	[ -f "$1" ] || return 1
+	_were='' _answer=''
+	while IFS= read -r _line; do
+		case $_line in
+		'/inputs '*) _were=${_line#/inputs } ;;
+		'/input '*) ;;
+		*) _answer="$_answer$_line$_newline" ;;
+		esac
+	done <"$1"
+	[ "$_were" = "$(inputs "$1")" ] && printf '%s' "$_answer"
 }
+_newline='
+'
 
 # wants FILE: what resolve prints, from FILE if that holds.
 wants() {
@@ -208,19 +220,32 @@ keep_wants() {
 # inputs FILE: a digest of the files that FILE names as read by Compose, and of
 # which Compose that is.
 inputs() {
-	_files=$(sed -n 's,^/input ,,p' "$1")
+	_named=$1
 	set --
-	while IFS= read -r _file; do
-		! readable "$_file" || set -- "$@" "$_file"
+	while IFS= read -r _line; do
+		case $_line in
+		'/input '*) ! [ -f "${_line#/input }" ] || set -- "$@" "${_line#/input }" ;;
+		esac
+	done <"$_named"
+	for _file in "$HOME/.docker" /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker /usr/libexec/docker; do
+		! [ -e "$_file/cli-plugins/docker-compose" ] || set -- "$@" "$_file/cli-plugins/docker-compose"
+	done
+	_sizes=$(stat -L -c '%s %Y %n' -- "$@" 2>/dev/null) || :
+	_plugins=''
+	set --
+	while read -r _size _time _file; do
+		case $_file in
+		*/cli-plugins/docker-compose) _plugins="$_plugins$_file $_size $_time$_newline" ;;
+		?*) [ "$_size" -gt 4194304 ] || set -- "$@" "$_file" ;;
+		esac
 	done <<-END
-		$_files
+		$_sizes
 	END
-	{
-		[ $# = 0 ] || sha256sum -- "$@"
-		for _file in "$HOME/.docker" /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker /usr/libexec/docker; do
-			! [ -e "$_file/cli-plugins/docker-compose" ] || stat -L -c '%n %s %Y' "$_file/cli-plugins/docker-compose"
-		done
-	} 2>/dev/null | sha256sum | cut -c 1-64
+	_digest=$({
+		[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null
+		printf '%s' "$_plugins"
+	} | sha256sum)
+	printf '%s\n' "${_digest%% *}"
 }
 
 # input_files prints the files that Compose reads, or would read if they were
