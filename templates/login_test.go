@@ -296,6 +296,7 @@ func TestNeeds(t *testing.T) {
 ps) printf '%s %s\n' "`+registry+`/b/two" "$HOME/two" ;;
 manifest) case $DOCKER_CONFIG in */none) exit 1 ;; esac ;;
 esac`)
+		b.stub(t, "systemctl", "echo active")
 		needs := "@mark fact needs=" + registry + "/b/two of " + b.home + "/two\n"
 		for _, tt := range []struct{ login, made, want string }{
 			{"robot", "", needs},
