@@ -56,8 +56,8 @@ if [ -s "$trial/kept" ]; then
 	[ -d "$3" ] || mkdir -m 700 "$3"
 	mv -f "$trial/kept" "$3/$1"
 fi
-mv -f "$trial/new" "$config"
-if [ "$1" = "$2" ]; then # Docker Hub has no tokens of ours
+if [ "$1" = "$2" ]; then # see logins.sh; Docker Hub has no tokens of ours
 	[ -d .docker/by-provision ] || mkdir -m 700 .docker/by-provision
-	printf '%s\n' "$name" | put ".docker/by-provision/$1" 600 # see logins.sh
+	printf '%s\n' "$name" | put ".docker/by-provision/$1" 600
 fi
+mv -f "$trial/new" "$config"
