@@ -39,6 +39,7 @@ func kinds() []kind {
 		undone(appEnvOf, homeFiles),
 		undone(appFilesOf, homeFiles),
 		stays(clonesOf, "it goes with the clone, too"),
+		undone(namesOf, accessOfCI),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),

@@ -35,8 +35,8 @@ func newGate(t *testing.T, b *box) *gateBox {
 	g := &gateBox{box: b, settings: filepath.Join(filepath.Dir(b.home), "settings"), args: []string{theKey}}
 	text := Gate
 	for _, constant := range [][2]string{
-		{"settings=/etc/provision/deployments/$name\n", "settings=" + g.settings + "/$name\n"},
-		{"look=/usr/local/lib/provision/look/$name\n", "look=" + g.settings + "/look-$name\n"},
+		{"settings=/etc/provision/deployments\n", "settings=" + g.settings + "\n"},
+		{"look=/usr/local/lib/provision/look/$known\n", "look=" + g.settings + "/look-$known\n"},
 		{"deploy=/usr/local/lib/provision/deploy\n", "deploy=" + g.settings + "/../deploy\n"},
 		{"PATH=" + real + " ", "PATH=" + b.bin + ":" + real + " "},
 		{"\t\ttimeout ", "\t\t" + b.bin + "/timeout "}, // the env of busybox prefers its own one, which outlives what it runs
