@@ -348,7 +348,8 @@ func (s ciKey) line(public string) (string, error) {
 func (s ciKey) standing(f provision.Facts, want, public string) (first, others bool) {
 	for _, line := range f["line"] {
 		name := nameOf(line)
-		mine := name == s.ci.deployment && f.Get("namesake") == ""
+		namesakes := name == s.ci.deployment && f.Get("namesake") != "" // it will have another name
+		mine := name == s.ci.deployment && !namesakes
 		if name != s.ci.deployment && f.Has("was", name) {
 			mine = true
 			if s.renaming(f) {
@@ -356,7 +357,7 @@ func (s ciKey) standing(f provision.Facts, want, public string) (first, others b
 			}
 		}
 		switch {
-		case line == want && !first:
+		case line == want && !first && !namesakes:
 			first = true
 		case hasKey(line, public):
 			return false, true

@@ -79,16 +79,13 @@ func (s names) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return changes, nil
 	}
-	left, unwanted := "", ""
+	left := ""
 	if has != nil {
 		left = leftName(name, isNamed(all))
-		if !has.renamed {
-			unwanted = "left"
-		}
 	}
 	rename := func(from, remark string) {
 		changes = append(changes, asRoot(provision.Change{Verb: provision.Rename, Object: from, Remark: remark},
-			templates.Rename, name, s.deployment.User, s.deployment.Directory, left, unwanted, templates.Relabel, s.script.called(name)))
+			templates.Rename, name, s.deployment.User, s.deployment.Directory, left, templates.Relabel, s.script.called(name)))
 	}
 	if has != nil && !has.renamed {
 		rename(name, fmt.Sprintf("to %s (%s is left behind)", left, has.place()))

@@ -40,6 +40,7 @@ func kinds() []kind {
 		undone(appFilesOf, homeFiles),
 		stays(clonesOf, "it goes with the clone, too"),
 		undone(namesOf, accessOfCI),
+		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),

@@ -42,12 +42,14 @@ refuse() {
 case $name in
 '' | *[!A-Za-z0-9._-]* | .*) refuse unknown-deployment 'no such deployment' ;;
 esac
-if ! called "$name" "$who" "$key"; then
+HOME=$(getent passwd "$who" | cut -d : -f 6)
+export HOME
+line=$key
+! stands "$name" "$key" || line=-
+if ! called "$name" "$who" "$line"; then
 	[ ! -f "$settings/$name" ] || refuse wrong-user 'this deployment belongs to another user'
 	refuse unknown-deployment 'no such deployment'
 fi
-HOME=$(getent passwd "$user" | cut -d : -f 6)
-export HOME
 
 # sshd has looked at the key when the connection began, which may be long ago.
 [ "$key" = - ] || let_in "$key" || refuse key-revoked 'this key is no longer allowed'

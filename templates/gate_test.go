@@ -282,6 +282,37 @@ func TestGateKnowsItsDeployments(t *testing.T) {
 	})
 }
 
+// A deployment that has got another name is reached by the one of before, and a key
+// means what it meant when it came in.
+func TestGateKnowsFormerNames(t *testing.T) {
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		shop := strings.ReplaceAll(deployed, "web", "shop")
+		g.file(t, filepath.Join(g.settings, "shop"), "user=deploy\ndirectory=web dir\nstate=web\nwas=web\nkey=web "+theKey+"\n")
+		if err := os.Remove(filepath.Join(g.settings, "web")); err != nil {
+			t.Fatal(err)
+		}
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		if got := g.names(t, ".provision"); got != "web" {
+			t.Errorf("its state is in %s", got)
+		}
+		g.write(t, ".ssh/authorized_keys", keyLine("shop", theKey), 0o600)
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.check(t, "shop", nil, "out\nerror\n", 0, shop, "")
+
+		// The name is another one's by now.
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\n")
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
+		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
+
+		// Another user's is never meant.
+		g.file(t, filepath.Join(g.settings, "web"), "user=other\ndirectory=web dir\n")
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.file(t, filepath.Join(g.settings, "shop"), "user=other\ndirectory=web dir\nwas=web\n")
+		g.refused(t, "web", "", "wrong-user: this deployment belongs to another user")
+	})
+}
+
 func TestGateFailures(t *testing.T) {
 	eachGate(t, func(t *testing.T, g *gateBox) {
 		g.deploy(t, `echo failed; exit 5`)

@@ -42,7 +42,7 @@ func TestLint(t *testing.T) {
 			case "settings.sh":
 				script = program(script+"\n:", "")
 			case "rename.sh":
-				script = program(Settings+script, "", "1", "2", "3", "4", "5", "6", "7")
+				script = program(Settings+script, "", "1", "2", "3", "4", "5", "6")
 			case "relabel.sh": // a program of its own
 			case "gate.sh":
 				script = Gate

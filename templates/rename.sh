@@ -1,13 +1,12 @@
 # $1 is what the deployment of the user $2 in the directory $3 is to be called. $4 is
 # what the one is called from then on that has this name now, "" if there is nothing
-# of that any more; and $5 is "left" if nobody wants it. $6 is relabel.sh, and $7 the
-# verify script for the new name.
+# of that any more. $5 is relabel.sh, and $6 the verify script for the new name.
 #
 # A deploy that was asked for by a name of before goes on, and a key is let in by
 # either. What the state folder and the kept images are called stays.
 
-# move FROM TO LINES: LINES is "" if the keys of FROM are for another deployment from
-# now on.
+# move FROM TO. Whoever has come in by the old name is known by the key, so that is noted
+# before the line of the key has the new name.
 move() {
 	read_settings "$settings/$1"
 	_user=$user
@@ -23,14 +22,11 @@ move() {
 		cat "$settings/$1"
 		grep -q '^state=' "$settings/$1" || printf 'state=%s\n' "$1"
 		{
-			printf 'was=%s\n' "$1"
-			if [ -n "$3" ]; then
-				printf 'was=%s\n' "$2"
-				[ ! -f "$_home/.ssh/authorized_keys" ] || keys_of "$1" "$2" <"$_home/.ssh/authorized_keys"
-			fi
+			printf 'was=%s\n' "$1" "$2"
+			[ ! -f "$_home/.ssh/authorized_keys" ] || keys_of "$1" "$2" <"$_home/.ssh/authorized_keys"
 		} | grep -vxF -f "$settings/$1" || :
 	} | swap "$settings/$1"
-	if [ -n "$3" ] && [ -n "$_home" ]; then
+	if [ -n "$_home" ]; then
 		runuser -u "$_user" -- env -i "HOME=$_home" "PATH=$PATH" LC_ALL=C /bin/sh -c "$relabel" sh "$1" "$2" || fail "the keys of $1 keep its name; run again"
 	fi
 	[ ! -e "/usr/local/lib/provision/look/$1" ] || mv -f "/usr/local/lib/provision/look/$1" "/usr/local/lib/provision/look/$2"
@@ -55,19 +51,16 @@ swap() {
 	mv -f "$settings.next" "$1"
 }
 
-relabel=$6
+relabel=$5
 carried "$1" "$2" "$3"
 from=$known
 [ "$from" != "$1" ] || return 0
 if [ -n "$4" ] && [ -e "$settings/$1" ]; then
-	lines=yes
-	read_settings "$settings/$1"
-	[ "$user" != "$2" ] || [ -z "$5" ] || lines=''
-	move "$1" "$4" "$lines"
+	move "$1" "$4"
 fi
 [ -n "$from" ] || return 0
-move "$from" "$1" yes
-[ -z "$7" ] || {
+move "$from" "$1"
+[ -z "$6" ] || {
 	mkdir -p /usr/local/lib/provision/look
-	printf '%s' "$7" | put "/usr/local/lib/provision/look/$1" 644 root:root
+	printf '%s' "$6" | put "/usr/local/lib/provision/look/$1" 644 root:root
 }

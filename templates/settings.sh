@@ -28,8 +28,8 @@ read_settings() {
 }
 
 # called NAME USER KEY reads the settings of the deployment of USER that is called NAME,
-# or was, and sets $known to its name. It fails where there is none. For a key that
-# had its line when NAME was of another one, it goes on to be of that one.
+# or was, and sets $known to its name. It fails where there is none. KEY is the fingerprint
+# of a key whose line says NAME no longer, else -: then the one that it was of counts.
 called() {
 	_found=''
 	for _file in "$settings/$1" "$settings"/*; do
@@ -62,13 +62,16 @@ carried() {
 	known='' label=$_free formerly=' '
 }
 
+# stands NAME KEY: whether authorized_keys has the line of a key, by that name.
+stands() {
+	grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $1 $2\""
+}
+
 # let_in KEY: whether authorized_keys still lets in the key of that fingerprint, for
 # the deployment that was read, by any of its names.
 let_in() {
-	_key=$1
-	set -- -e "/gate $known $_key\""
-	for _name in $formerly; do
-		set -- "$@" -e "/gate $_name $_key\""
+	for _name in $known $formerly; do
+		! stands "$_name" "$1" || return 0
 	done
-	grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "$@"
+	return 1
 }
