@@ -18,7 +18,7 @@ formerly() {
 	carried "$1" "$USER" "$2"
 	[ -z "$known" ] || fact known "$known"
 	for was in "$1" $known$formerly; do
-		if read_settings "$settings/$was" && [ "$user" = "$USER" ] && [ "$directory" != "$2" ]; then
+		if read_settings "$settings/$was" && [ "$user" = "$USER" ] && [ "$directory" != "$2" ] && [ -e "$directory" ]; then
 			[ "$was" != "$1" ] || fact namesake yes
 		elif [ "$was" != "$1" ]; then
 			fact was "$was"

@@ -14,7 +14,8 @@ type carried struct {
 	name            string
 	user, directory string
 	label           string // what its state folder and its kept images are called
-	there           bool   // there is something of it beside its settings, as far as root can tell
+	there           bool   // its directory is, as far as root can tell
+	keyed           bool   // its user has a key for it, as far as root can tell
 }
 
 // lookAtSettings reports what the host carries: the name of each, and behind that
@@ -29,9 +30,8 @@ for file in "$settings"/*; do
 	[ "$(id -u)" = 0 ] || continue
 	home=$(getent passwd "$user" | cut -d : -f 6)
 	[ -n "$home" ] || continue
-	if [ -e "$home/$directory" ] || grep -qF "/gate ${file##*/} " "$home/.ssh/authorized_keys" 2>/dev/null; then
-		fact there "${file##*/}"
-	fi
+	[ ! -e "$home/$directory" ] || fact there "${file##*/}"
+	! grep -qsF "/gate ${file##*/} " "$home/.ssh/authorized_keys" || fact keyed "${file##*/}"
 done
 `
 
@@ -41,7 +41,7 @@ func carriedBy(f provision.Facts) []carried {
 	for _, name := range f["carried"] {
 		all = append(all, carried{
 			name: name, user: f.Get("user " + name), directory: f.Get("directory " + name),
-			label: f.Get("label " + name), there: f.Has("there", name),
+			label: f.Get("label " + name), there: f.Has("there", name), keyed: f.Has("keyed", name),
 		})
 	}
 	return all

@@ -52,7 +52,7 @@ func naming(d *inventory.Deployment, on []*inventory.Deployment, all []carried) 
 		case c.is(d):
 			other = append(other, c)
 		case c.name == d.Name:
-			if renamed := c.among(on) != nil; renamed || c.there {
+			if renamed := c.among(on) != nil; renamed || c.there || c.keyed && c.user != d.User {
 				has = &namesake{c, renamed}
 			}
 		}
@@ -110,7 +110,7 @@ func (s names) undo(target) undo {
 			switch {
 			case c.name == s.deployment.Name && of != nil && of.Name != c.name:
 				return nil, hint.Add(fmt.Errorf("%s is %s under its old name, which the inventory wants: nothing is removed", c.name, of.Name), "%s renames it", apply)
-			case c.name == s.deployment.Name && !c.is(s.deployment) && c.there:
+			case c.name == s.deployment.Name && !c.is(s.deployment) && (c.there || c.keyed && c.user != s.deployment.User):
 				return nil, hint.Add(fmt.Errorf("the host has %s in %s, and the inventory in ~%s/%s: nothing is removed", c.name, c.place(), s.deployment.User, s.deployment.Directory),
 					"%s gives the old one a name of its own", apply)
 			case named && c.is(s.deployment) && c.name != s.deployment.Name:

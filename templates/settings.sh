@@ -50,14 +50,16 @@ called() {
 
 # carried NAME USER DIRECTORY reads the settings of what USER has in DIRECTORY, of
 # two names the one that is NAME, and sets $known to it. Where there is none, that
-# is "", and so is $label if another deployment has what is called NAME.
+# is "", and so is $label if another one of this user has what is called NAME.
 carried() {
 	_free=$1
 	for _file in "$settings/$1" "$settings"/*; do
 		known=${_file##*/}
 		read_settings "$_file" 2>/dev/null || continue
 		[ "$user/$directory" != "$2/$3" ] || return 0
-		[ "$label" != "$1" ] || _free=''
+		if [ "$user $label" = "$2 $1" ] && [ -e "${HOME:-/}/$directory" ]; then
+			_free=''
+		fi
 	done
 	known='' label=$_free formerly=' '
 }
