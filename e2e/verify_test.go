@@ -490,5 +490,5 @@ func TestVerifyAsAdmin(t *testing.T) {
 	const drift = "old is installed on this host but not in the inventory\n"
 	w.run(t, "verify").exits(t, 3).says(t, "web1: app: unmanaged: DRIFT: "+drift)
 	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "web1: unmanaged: DRIFT: "+drift)
-	w.run(t, "plan", "--exit-code").exits(t, 0).says(t, "web1: unmanaged: "+drift)
+	w.run(t, "plan", "--exit-code").exits(t, 0).says(t, "web1: unmanaged: note: "+drift)
 }
