@@ -19,15 +19,18 @@ type carried struct {
 }
 
 // lookAtSettings reports what the host carries: the name of each, and behind that
-// name what is known of it.
+// name what is known of it. A user is told of the others by name alone.
 const lookAtSettings = `
+root=''
+[ "$(id -u)" != 0 ] || root=yes
 for file in "$settings"/*; do
 	read_settings "$file" 2>/dev/null || continue
 	fact carried "${file##*/}"
+	[ -n "$root" ] || [ "$user" = "$USER" ] || continue
 	fact "user ${file##*/}" "$user"
 	fact "directory ${file##*/}" "$directory"
 	fact "label ${file##*/}" "$label"
-	[ "$(id -u)" = 0 ] || continue
+	[ -n "$root" ] || continue
 	home=$(getent passwd "$user" | cut -d : -f 6)
 	[ -n "$home" ] || continue
 	[ ! -e "$home/$directory" ] || fact there "${file##*/}"

@@ -36,7 +36,7 @@ func (s leftBehind) Scope() provision.Scope {
 func (s leftBehind) Probe() provision.Probe {
 	d := s.deployment
 	return provision.Probe{Script: provision.Script{Args: []string{d.Name, d.User, d.Directory}, Text: templates.Settings + lookAtSettings + `
-[ "$(id -u)" = 0 ] || return 0
+[ -n "$root" ] || return 0
 before=''
 for file in "$settings"/*; do
 	read_settings "$file" 2>/dev/null || continue

@@ -17,7 +17,7 @@ import (
 type unmanaged struct {
 	host      string
 	on        []*inventory.Deployment // all that the inventory has on this host
-	probing   bool                    // the probe must not tell of others, see verifyScript
+	asUser    bool                    // CI looks
 	inventory string                  // the path
 }
 
@@ -25,7 +25,7 @@ type unmanaged struct {
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9._/][A-Za-z0-9._/-]*$`)
 
 func unmanagedOf(t target) unmanaged {
-	return unmanaged{t.host.Name, t.inv.On(t.host), t.probing, t.inv.Path}
+	return unmanaged{t.host.Name, t.inv.On(t.host), t.probing || t.given.AsUser, t.inv.Path}
 }
 
 func (unmanaged) Name() string { return "unmanaged" }
@@ -33,7 +33,7 @@ func (unmanaged) Name() string { return "unmanaged" }
 // What an unmanaged deployment opens is for root to see, and not for CI.
 func (s unmanaged) Probe() provision.Probe {
 	script := provision.Script{Text: templates.Settings + lookAtSettings}
-	if !s.probing {
+	if !s.asUser {
 		script.Text += lookAtOpen
 		script.Args = []string{""}
 		for _, d := range s.on {
@@ -46,7 +46,7 @@ func (s unmanaged) Probe() provision.Probe {
 // lookAtOpen reports what each deployment still opens that is not in one of the
 // places USER/DIRECTORY in its arguments.
 const lookAtOpen = `
-[ "$(id -u)" = 0 ] || return 0
+[ -n "$root" ] || return 0
 for file in "$settings"/*; do
 	name=${file##*/}
 	read_settings "$file" 2>/dev/null || continue
