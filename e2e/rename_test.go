@@ -193,7 +193,6 @@ func TestSwap(t *testing.T) {
 	shop, blog := w.deployment(t, "shop"), w.deployment(t, "blog")
 	w.deploy(t, "shop", "2")
 	w.deploy(t, "blog", "3")
-	before := w.ids(t)
 	swap := func() { shop.Name, blog.Name = blog.Name, shop.Name }
 
 	swap()
@@ -207,7 +206,7 @@ func TestSwap(t *testing.T) {
 	w.runs(t, blog.Name, two)
 	w.converged(t)
 	w.run(t, "verify").exits(t, 0)
-	before = w.ids(t)
+	before := w.ids(t)
 
 	points, been, ended := newPoints(t, w), map[string]bool{}, 0
 	swap()
