@@ -1,6 +1,8 @@
 package steps
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,4 +116,99 @@ func TestRenameScripts(t *testing.T) {
 			t.Errorf("there are %s", got)
 		}
 	})
+}
+
+// Whatever names and places deployments have had, and get: each has its name afterwards,
+// what nobody wants is left behind, each key stays with what it was for, and so does
+// what is called by the label. A second plan is empty.
+func TestNamesOfAnyPair(t *testing.T) {
+	needs.Root(t)
+	seed := rand.Uint64()
+	t.Logf("the seed is %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	pairs := 30
+	if testing.Short() {
+		pairs = 5
+	}
+	s := newSandbox(t, needs.Program(t, "dash"))
+	places := []string{"one", "two", "three", "four"}
+	for _, place := range places {
+		s.write(t, place+"/x", "", 0o644)
+	}
+	s.write(t, ".ssh/authorized_keys", "", 0o600)
+	key := func(place string) string { return "SHA256:" + place }
+	line := func(name, place string) string {
+		return `restrict,command="/usr/local/lib/provision/gate ` + name + " " + key(place) + `" ssh-ed25519 AAAA` + place + " provision:" + name
+	}
+	labels := map[string]string{} // by place
+	for n := range pairs {
+		var on []*inventory.Deployment
+		list := []string{"a", "b", "c", "d"}
+		r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		for i, at := range r.Perm(len(places))[:1+r.IntN(len(places))] {
+			on = append(on, &inventory.Deployment{Name: list[i], User: theUser, Directory: places[at]})
+		}
+		inv := &inventory.Inventory{Deployments: on, Hosts: []*inventory.Host{{Name: "web1"}}}
+		var steps []provision.Step
+		for _, d := range on {
+			d.Host = inv.Hosts[0]
+			steps = append(steps, deploySettingsOf(target{inv: inv, host: d.Host, deployment: d}))
+		}
+		for _, d := range on {
+			steps = append(steps, names{deployment: d, on: on, script: verifyScript{called: func(string) string { return "" }}})
+		}
+		if _, err := s.apply(t, newFake(), steps...); err != nil {
+			t.Fatalf("pair %d: %v", n, err)
+		}
+		if done, err := s.apply(t, newFake(), steps...); err != nil || len(done) > 0 {
+			t.Fatalf("pair %d: then %q is done, %v", n, done, err)
+		}
+		wanted := map[string]string{} // names by place
+		for _, d := range on {
+			wanted[d.Directory] = d.Name
+		}
+		var keys string
+		seen := map[string]bool{}
+		entries, err := os.ReadDir(filepath.Join(s.dir, "etc/provision/deployments"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			text, _ := os.ReadFile(filepath.Join(s.dir, "etc/provision/deployments", e.Name()))
+			value := func(of string) string {
+				_, rest, _ := strings.Cut(string(text), "\n"+of+"=")
+				rest, _, _ = strings.Cut(rest, "\n")
+				return rest
+			}
+			place, label := value("directory"), cmp.Or(value("state"), e.Name())
+			if name := wanted[place]; name != "" && name != e.Name() || name == "" && !strings.Contains(e.Name(), ".OLD") && slices.ContainsFunc(on, func(d *inventory.Deployment) bool { return d.Name == e.Name() }) {
+				t.Errorf("pair %d: %s is called %s", n, place, e.Name())
+			}
+			if had := labels[place]; had != "" && had != label {
+				t.Errorf("pair %d: the label of %s was %s and is %s", n, place, had, label)
+			}
+			labels[place], seen[place] = label, true
+			if !strings.Contains(s.read(t, ".ssh/authorized_keys"), key(place)+`"`) {
+				keys += line(e.Name(), place) + "\n"
+			} else if !strings.Contains(s.read(t, ".ssh/authorized_keys"), line(e.Name(), place)+"\n") {
+				t.Errorf("pair %d: the key of %s, which is %s, has the line\n%s", n, place, e.Name(), s.read(t, ".ssh/authorized_keys"))
+			}
+		}
+		s.write(t, ".ssh/authorized_keys", s.read(t, ".ssh/authorized_keys")+keys, 0o600)
+		for place := range wanted {
+			if !seen[place] {
+				t.Errorf("pair %d: %s is not there", n, place)
+			}
+		}
+		has := map[string]string{}
+		for place, label := range labels {
+			if other := has[label]; other != "" {
+				t.Errorf("pair %d: %s and %s have the label %s", n, place, other, label)
+			}
+			has[label] = place
+		}
+		if t.Failed() {
+			t.Fatalf("the inventory was %v", wanted)
+		}
+	}
 }
