@@ -89,5 +89,10 @@ func freeLabel(name string, taken func(string) bool) string {
 	if !taken(name) {
 		return name
 	}
-	return free(strings.TrimRight(name[:min(len(name), 58)], "._-")+".", taken)
+	base := strings.TrimRight(name[:min(len(name), 58)], "._-") + "."
+	for n := 2; ; n++ {
+		if label := base + strconv.Itoa(n); !taken(label) {
+			return label
+		}
+	}
 }
