@@ -67,11 +67,19 @@ for file in "$settings"/*; do
 		n=$(grep -cF "/gate $label " "$home/.ssh/authorized_keys" 2>/dev/null) || n=0
 		keys=$((keys + n))
 	done
-	[ "$keys" = 0 ] || fact "opens $name" "$keys CI key in ~$user/.ssh/authorized_keys"
+	case $keys in
+	0) ;;
+	1) fact "opens $name" "1 CI key in ~$user/.ssh/authorized_keys" ;;
+	*) fact "opens $name" "$keys CI keys in ~$user/.ssh/authorized_keys" ;;
+	esac
 	[ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || continue
 	label=com.docker.compose.project.working_dir
 	n=$(within 15 docker ps --quiet --filter "label=$label=$home/$directory" | wc -l)
-	[ "$n" -eq 0 ] || fact "opens $name" "$n running containers"
+	case $((n)) in
+	0) ;;
+	1) fact "opens $name" '1 running container' ;;
+	*) fact "opens $name" "$((n)) running containers" ;;
+	esac
 done
 `
 
