@@ -73,7 +73,7 @@ esac`)
 		settings("shop", "directory=new\nuser=another\n")
 		// The shell of busybox has an id of its own.
 		if got := told(opens); !strings.HasPrefix(got, drift+": "+theUser+" is in the docker group, ") && !strings.HasSuffix(s.shell, "/ash") ||
-			!strings.Contains(got, "the key pair of "+theUser+", 1 CI key in") {
+			!strings.Contains(got, "the key pair of "+theUser+", 2 CI keys in") {
 			t.Errorf("of another user: %s", got)
 		}
 	})
