@@ -246,28 +246,44 @@ func TestRotateNothing(t *testing.T) {
 	}
 }
 
-// A note alone is a reason to fail for --strict, and for nothing else.
-func TestVerifyStrict(t *testing.T) {
+// What a host carries and the inventory does not name is drift, also where it has
+// nothing else.
+func TestVerifyUnmanaged(t *testing.T) {
 	f := newFleet(t, 2, bareHost, "")
 	text, err := os.ReadFile(f.file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, f.file, strings.Replace(string(text), `hosts = ["h0", "h1"]`, `hosts = ["h0"]`, 1))
-	hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare("deployment=old")(program) }}
-	for _, tt := range []struct {
-		args []string
+	for facts, want := range map[string]struct {
 		code int
+		says string
 	}{
-		{[]string{"verify", "--as", "admin", "--limit", "h1"}, exitOK},
-		{[]string{"verify", "--as", "admin", "--limit", "h1", "--strict"}, exitMissing},
+		"carried=old": {exitMissing, "h1: unmanaged: DRIFT: old is installed on this host but not in the inventory"},
+		"":            {exitOK, "1 host, 1 step ok, "},
 	} {
-		if code, printed := f.runs(t, hosts, nil, tt.args...); code != tt.code || !strings.Contains(printed, "1 step ok, 1 note") {
-			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, code, tt.code, printed)
+		hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare(strings.Fields(facts)...)(program) }}
+		if code, printed := f.runs(t, hosts, nil, "verify", "--as", "admin", "--limit", "h1"); code != want.code || !strings.Contains(printed, want.says) {
+			t.Errorf("%q: exit code %d, want %d\n%s", facts, code, want.code, printed)
+		}
+		if hosts.Open() != 0 {
+			t.Errorf("%d connections are left open", hosts.Open())
 		}
 	}
-	if hosts.Open() != 0 {
-		t.Errorf("%d connections are left open", hosts.Open())
+}
+
+// Notes are a reason to fail for --strict, and for nothing else.
+func TestVerifyStrict(t *testing.T) {
+	hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare("line=unreadable")(program) }}
+	for _, strict := range []bool{false, true} {
+		args := []string{"verify", "--as", "admin"}
+		if strict {
+			args = append(args, "--strict")
+		}
+		_, printed := newFleet(t, 1, bareHost, "").runs(t, hosts, nil, args...)
+		if !strings.Contains(printed, "1 note") || strings.Contains(printed, "1 note that --strict FAILS FOR") != strict {
+			t.Errorf("%v:\n%s", args, printed)
+		}
 	}
 }
 

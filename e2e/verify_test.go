@@ -382,7 +382,7 @@ func TestVerifyCannotLook(t *testing.T) {
 		if !slices.ContainsFunc(v.findings, func(f finding) bool { return f.Event == "error" }) {
 			t.Errorf("there is no line about an error: %v", v)
 		}
-		if !slices.Contains(v.of("wrong"), "deploy-settings app") || !slices.Contains(v.of("note"), "unmanaged") {
+		if !slices.Contains(v.of("wrong"), "deploy-settings app") || !slices.Contains(v.of("wrong"), "unmanaged") {
 			t.Errorf("what is wrong with web3 is not told: %v", v)
 		}
 		errors, failures := 0, 0
@@ -394,8 +394,8 @@ func TestVerifyCannotLook(t *testing.T) {
 				failures++
 			}
 		}
-		if errors != 1 || failures != 1 {
-			t.Errorf("JUnit has %d errors and %d failures, want one of each", errors, failures)
+		if errors != 1 || failures != 2 {
+			t.Errorf("JUnit has %d errors and %d failures, want one and two", errors, failures)
 		}
 	}
 
@@ -486,9 +486,9 @@ func TestVerifyAsAdmin(t *testing.T) {
 	verify(t, w.inventoryFile(t), "--as", "admin").finds(t)
 
 	// Another deployment is spoken of, by all who look.
-	w.sh(t, "web1", "cp /etc/provision/deployments/app /etc/provision/deployments/old")
-	const note = "unmanaged: note: old is installed on this host but not in the inventory\n"
-	w.run(t, "verify").exits(t, 0).says(t, "web1: app: "+note)
-	w.run(t, "verify", "--as", "admin").exits(t, 0).says(t, "web1: "+note)
-	w.run(t, "plan", "--exit-code").exits(t, 0).says(t, "web1: "+note)
+	w.sh(t, "web1", "sed s/frobnicator/elsewhere/ /etc/provision/deployments/app >/etc/provision/deployments/old")
+	const drift = "old is installed on this host but not in the inventory\n"
+	w.run(t, "verify").exits(t, 3).says(t, "web1: app: unmanaged: DRIFT: "+drift)
+	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "web1: unmanaged: DRIFT: "+drift)
+	w.run(t, "plan", "--exit-code").exits(t, 0).says(t, "web1: unmanaged: note: "+drift)
 }

@@ -46,6 +46,7 @@ const (
 	Generate     Verb = "generate"
 	Install      Verb = "install"
 	Remove       Verb = "remove"
+	Rename       Verb = "rename"
 	Restart      Verb = "restart"
 	Restore      Verb = "restore"
 	Revoke       Verb = "revoke"
@@ -61,7 +62,7 @@ const (
 func Verbs() []Verb {
 	return []Verb{
 		Add, Authorize, Chmod, Clone, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
-		Install, Remove, Restart, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
+		Install, Remove, Rename, Restart, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
 	}
 }
 

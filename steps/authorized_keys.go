@@ -5,7 +5,27 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/templates"
 )
+
+// lookAtNames has the function formerly NAME DIRECTORY, which is about what the user has
+// in the directory. It reports how the host knows it, and what its lines of
+// authorized_keys may be called but for NAME: what it was called, unless that is the name of
+// another one of the user. And whether that is so of NAME itself.
+var lookAtNames = templates.Settings + `
+formerly() {
+	carried "$1" "$USER" "$2"
+	[ -z "$known" ] || fact known "$known"
+	for was in "$1" $known$formerly; do
+		if read_settings "$settings/$was" && [ "$user" = "$USER" ] && [ "$directory" != "$2" ] && [ -e "$directory" ]; then
+			[ "$was" != "$1" ] || fact namesake yes
+		elif [ "$was" != "$1" ]; then
+			fact was "$was"
+		fi
+	done
+}
+`
 
 // lookAtKeys reports authorized_keys, and what on the way there others may
 // write: sshd then lets nobody in, see StrictModes of sshd_config(5).

@@ -27,6 +27,7 @@ import (
 type ciKey struct {
 	ci              ci
 	project, branch string
+	directory       string
 
 	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
@@ -34,7 +35,7 @@ type ciKey struct {
 
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
-	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
+	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch, directory: d.Directory}
 	s.retire = t.given.Retire[s.Name()]
 	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
@@ -50,7 +51,7 @@ func (s ciKey) Scope() provision.Scope {
 
 func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.ci.user, Text: lookAtKeys},
+		Script: provision.Script{User: s.ci.user, Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeys},
 		Ask:    s.ask,
 	}
 }
@@ -210,9 +211,9 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
 	if len(f["there"]) == 0 {
-		return append(hand, s.allow(provision.Authorize, "the new CI key for ", "", line, "only"))
+		return append(hand, s.allow(f, provision.Authorize, "the new CI key for ", "", line, "only"))
 	}
-	changes := []provision.Change{s.allow(provision.Authorize, "the new CI key for ", "(the old one stays active)", line, "keep")}
+	changes := []provision.Change{s.allow(f, provision.Authorize, "the new CI key for ", "(the old one stays active)", line, "keep")}
 	if s.login == nil {
 		changes = append(changes, hand...)
 	} else {
@@ -224,7 +225,7 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 		changes = append(changes, hand...)
 		changes = append(changes, s.try("the CI key in GitLab for "+s.ci.deployment, "(SSH login)", held...))
 	}
-	return append(changes, s.allow(provision.Revoke, "the old CI key of ", "", line, "only"))
+	return append(changes, s.allow(f, provision.Revoke, "the old CI key of ", "", line, "only"))
 }
 
 // A keyFrom says where the private half of a key comes from.
@@ -243,12 +244,12 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 			hand = append(hand, s.set(f, provision.Update, "to be "+joinAnd(wants), owner, s.heldBy(owner)))
 		}
 	}
-	first, others := s.standing(f["line"], line, public)
+	first, others := s.standing(f, line, public)
 	value := secret.New(line)
 	authorize := func(others string) provision.Change {
-		return s.allow(provision.Authorize, "the current CI key for ", "", value, others)
+		return s.allow(f, provision.Authorize, "the current CI key for ", "", value, others)
 	}
-	revoke := s.allow(provision.Revoke, "other CI keys of ", "", value, "only")
+	revoke := s.allow(f, provision.Revoke, "other CI keys of ", "", value, "only")
 	switch {
 	case first && !others:
 		return hand
@@ -295,9 +296,9 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 	}
 }
 
-func (s ciKey) allow(verb provision.Verb, object, remark string, line secret.Value, others string) provision.Change {
+func (s ciKey) allow(f provision.Facts, verb provision.Verb, object, remark string, line secret.Value, others string) provision.Change {
 	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: provision.Script{
-		User: s.ci.user, Args: []string{s.ci.deployment, others}, Secret: line, Text: templates.Authorize,
+		User: s.ci.user, Args: []string{strings.Join(s.names(f), " "), others}, Secret: line, Text: templates.Authorize,
 	}}
 }
 
@@ -329,41 +330,6 @@ func (s ciKey) newPair() (private, line secret.Value) {
 	return private, line
 }
 
-func (s ciKey) comment() string { return "provision:" + s.ci.deployment }
-
-// line returns the line of authorized_keys for a public half "TYPE BASE64".
-func (s ciKey) line(public string) (string, error) {
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
-}
-
-// standing tells whether a line is the first one for its key and the only one
-// that has it, and whether there are lines of other keys for this deployment.
-// sshd(8) takes the first line that has the key, and skips one whose options it
-// cannot read: another line with the key is a way in.
-func (s ciKey) standing(lines []string, want, public string) (first, others bool) {
-	for _, line := range lines {
-		switch {
-		case line == want && !first:
-			first = true
-		case hasKey(line, public):
-			return false, true
-		case s.named(line):
-			others = true
-		}
-	}
-	return first, others
-}
-
-// named tells whether a line is one of this deployment, for whatever key.
-func (s ciKey) named(line string) bool {
-	words := wordsOf(line)
-	return len(words) > 0 && words[len(words)-1] == s.comment()
-}
-
 // inUse returns the keys that GitLab holds.
 func (s ciKey) inUse(f provision.Facts) []string {
 	var publics []string
@@ -376,9 +342,9 @@ func (s ciKey) inUse(f provision.Facts) []string {
 // undo revokes every CI key of the deployment.
 func (s ciKey) undo(target) undo {
 	return undo{s.Name(), provision.Probe{Script: s.Probe().Script}, func(f provision.Facts) ([]provision.Change, error) {
-		if !slices.ContainsFunc(f["line"], s.named) {
+		if !slices.ContainsFunc(f["line"], func(line string) bool { return s.named(f, line) }) {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.ci.user, provision.Change{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment}, templates.Authorize, s.ci.deployment, "none")}, nil
+		return []provision.Change{asUser(s.ci.user, provision.Change{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment}, templates.Authorize, strings.Join(s.names(f), " "), "none")}, nil
 	}}
 }

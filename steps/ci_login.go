@@ -5,6 +5,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/forge"
+	"provision/templates"
 )
 
 // ciLogin wants the CI key to have come in once: what sshd_config(5), PAM and the
@@ -22,8 +23,9 @@ func (s ciLogin) wanted() bool { return s.key.login != nil }
 
 // The gate makes the file.
 func (s ciLogin) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.key.ci.user, Args: []string{s.key.ci.deployment}, Text: `
-! [ -e ".provision/$1/session.0" ] || fact came yes
+	return provision.Probe{Script: provision.Script{User: s.key.ci.user, Args: []string{s.key.ci.deployment, s.key.directory}, Text: templates.Settings + `
+carried "$1" "$USER" "$2"
+[ -z "$label" ] || [ ! -e ".provision/$label/session.0" ] || fact came yes
 `}}
 }
 

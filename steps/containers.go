@@ -189,7 +189,10 @@ return "$status"
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
 func (s containers) undo(t target) undo {
-	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Health + `
+	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Settings + templates.Health + `
+carried "$3" "$1" "$2"
+kept=$label
+[ -z "$kept" ] || fact label "$kept"
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -214,7 +217,7 @@ for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
 	docker network ls --filter "label=$label=$project" --format '{{.Name}}' | facts network
 	docker volume ls --filter "label=$label=$project" --format '{{.Name}}' | facts volume
 done
-docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v mine="$3_" 'index($0, mine) == 1 && substr($0, length(mine) + 1) ~ /^[0-9a-f]+$/ && length($0) == length(mine) + 64' | facts kept
+docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v mine="${kept:--}_" 'index($0, mine) == 1 && substr($0, length(mine) + 1) ~ /^[0-9a-f]+$/ && length($0) == length(mine) + 64' | facts kept
 `}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("down") != "" {
@@ -229,7 +232,7 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 lock=$home/.provision/$4/lock
-if runuser -u "$1" -- test -f "$lock"; then
+if [ -n "$4" ] && runuser -u "$1" -- test -f "$lock"; then
 	runuser -u "$1" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
 fi
 flags=$3
@@ -238,7 +241,7 @@ for project; do
 	docker compose --project-name "$project" down ${flags:+"$flags"}
 	[ -z "$flags" ] || docker volume ls --quiet --filter "label=com.docker.compose.project=$project" | xargs -r docker volume rm
 done
-`, append([]string{s.user, s.directory, flags, s.deployment}, f["project"]...)...))
+`, append([]string{s.user, s.directory, flags, f.Get("label")}, f["project"]...)...))
 		}
 		volumes := joinAnd(f["volume"])
 		switch there := len(f["container"])+len(f["network"]) > 0; {

@@ -2,8 +2,11 @@ package steps
 
 import (
 	"fmt"
+	"slices"
 
+	"provision/inventory"
 	"provision/provision"
+	"provision/templates"
 )
 
 // deploySettings wants what the gate must know of one deployment.
@@ -15,6 +18,9 @@ type deploySettings struct {
 	keep                        int    // how many versions of each image
 	logs                        int    // how many lines of what failed; 0: none
 	version, before             string // a variable and a service; either may be ""
+
+	this *inventory.Deployment
+	on   []*inventory.Deployment // all that the inventory has on the host
 }
 
 func deploySettingsOf(t target) deploySettings {
@@ -22,6 +28,7 @@ func deploySettingsOf(t target) deploySettings {
 	return deploySettings{
 		deployment: d.Name, user: d.User, directory: d.Directory, registry: t.inv.Registry.Host,
 		wait: int(d.Wait.Seconds()), rollback: d.Rollback, keep: d.KeepImages, logs: d.Logs, version: d.Version, before: d.Before,
+		this: d, on: t.inv.On(d.Host),
 	}
 }
 
@@ -31,7 +38,7 @@ func (s deploySettings) Scope() provision.Scope {
 	return provision.Scope{User: s.user, Deployment: s.deployment}
 }
 
-func (s deploySettings) file() string { return "/etc/provision/deployments/" + s.deployment }
+func settingsFile(name string) string { return "/etc/provision/deployments/" + name }
 
 // text is the file. The rules of the inventory let no value hold a line break.
 func (s deploySettings) text() string {
@@ -52,10 +59,49 @@ func (s deploySettings) text() string {
 	return text
 }
 
-func (s deploySettings) Probe() provision.Probe { return provision.Probe{Script: digestOf(s.file())} }
+// The file is the one of the deployment, whatever it is called. What it has besides
+// is what a rename has left: see templates/rename.sh.
+func (s deploySettings) Probe() provision.Probe {
+	return provision.Probe{Script: provision.Script{Args: []string{s.deployment, s.user, s.directory}, Text: templates.Settings + lookAtSettings + `
+carried "$1" "$2" "$3"
+file=$settings/${known:-$1}
+[ -f "$file" ] || return 0
+fact file "$(stat -c '%U %a' "$file") $(sha256sum <"$file" | cut -c 1-64)"
+[ -n "$known" ] || return 0
+fact known "$known"
+grep -e ^state= -e ^was= -e ^key= "$file" | facts besides
+`}}
+}
+
+// place returns which file the settings are in, or are to be, and what else stands
+// there.
+func (s deploySettings) place(f provision.Facts) (name string, besides []string) {
+	if known := f.Get("known"); known != "" {
+		return known, f["besides"]
+	}
+	all := carriedBy(f)
+	name = s.deployment
+	if _, _, has := naming(s.this, s.on, all); has != nil {
+		name = nextName(name, isNamed(all))
+	} else {
+		all = slices.DeleteFunc(all, func(c carried) bool { return c.name == name })
+	}
+	label := freeLabel(s.deployment, func(label string) bool {
+		return slices.ContainsFunc(all, func(c carried) bool { return c.label == label })
+	})
+	if label != name {
+		besides = []string{"state=" + label}
+	}
+	return name, besides
+}
 
 func (s deploySettings) Plan(f provision.Facts) ([]provision.Change, error) {
-	if f.Get("file") == fileFact(s.text(), "644") {
+	name, besides := s.place(f)
+	text := s.text()
+	for _, line := range besides {
+		text += line + "\n"
+	}
+	if f.Get("file") == fileFact(text, "644") {
 		return nil, nil
 	}
 	remark := fmt.Sprintf("(~%s/%s, health timeout %ds", s.user, s.directory, s.wait)
@@ -75,16 +121,17 @@ func (s deploySettings) Plan(f provision.Facts) ([]provision.Change, error) {
 		Verb:   provision.Write,
 		Object: "the deploy settings of " + s.deployment,
 		Remark: remark + ")",
-		Do:     install(s.file(), s.text(), "644"),
+		Do:     install(settingsFile(name), text, "644"),
 	}}, nil
 }
 
 // undo removes the file. While it is there, an interrupted removal can go on.
 func (s deploySettings) undo(target) undo {
-	return undo{s.Name(), s.Probe(), func(f provision.Facts) ([]provision.Change, error) {
+	file := settingsFile(s.deployment)
+	return undo{s.Name(), provision.Probe{Script: digestOf(file)}, func(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("file") == "" {
 			return nil, nil
 		}
-		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "the deploy settings of " + s.deployment}, removeFile, s.file(), "/etc/provision")}, nil
+		return []provision.Change{asRoot(provision.Change{Verb: provision.Remove, Object: "the deploy settings of " + s.deployment}, removeFile, file, "/etc/provision")}, nil
 	}}
 }

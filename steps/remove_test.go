@@ -16,7 +16,8 @@ import (
 
 // TestRemovals reads testdata/remove, as TestPlans reads testdata/plan: what was
 // seen of a deployment that is to go, and what is planned then. Further lines
-// of the head are "volumes: yes", and "recall: NAME" for a deployment that the
+// of the head are "volumes: yes", "as: NAME" for the first deployment of the inventory
+// under another name, and "recall: NAME" for a deployment that the
 // inventory does not name, with its facts in a section of their own.
 func TestRemovals(t *testing.T) {
 	files, err := filepath.Glob("testdata/remove/*.txtar")
@@ -55,6 +56,11 @@ func readRemoval(t *testing.T, file string) (c planCase, plan *txtar.File) {
 	inv, given := inventoryOf(t, head["inventory"])
 	given.Volumes = head["volumes"] == "yes"
 	d := inv.Deployments[0]
+	if name := head["as"]; name != "" { // the same under another name
+		other := *d
+		other.Name = name
+		d = &other
+	}
 	if name := head["recall"]; name != "" {
 		d = Recalled(inv, inv.Hosts[0], name, factsOf(t, sections["recalled"]))
 		inv.Deployments = nil

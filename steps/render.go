@@ -24,7 +24,7 @@ func GateFiles() []File {
 // SettingsFile has the deploy settings of a deployment.
 func SettingsFile(inv *inventory.Inventory, d *inventory.Deployment) File {
 	s := deploySettingsOf(target{inv: inv, deployment: d})
-	return File{s.file(), s.text()}
+	return File{settingsFile(s.deployment), s.text()}
 }
 
 // OverrideFile is the compose.override.yaml of a deployment that has an

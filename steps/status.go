@@ -3,6 +3,7 @@ package steps
 import (
 	"provision/inventory"
 	"provision/provision"
+	"provision/templates"
 )
 
 // status looks what runs of a deployment, and changes nothing.
@@ -29,9 +30,10 @@ func (s status) Scope() provision.Scope {
 }
 
 func (s status) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.deployment, s.directory}, Text: `
-[ -r "/etc/provision/deployments/$1" ] && [ -d "$2" ] || return 0
-fact status "$(within 60 /bin/sh ` + deployFile + ` status "$1" 2>/dev/null | tail -n 1)"
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.deployment, s.directory}, Text: templates.Settings + `
+carried "$1" "$USER" "$2"
+[ -n "$known" ] && [ -d "$2" ] || return 0
+fact status "$(within 60 /bin/sh ` + deployFile + ` status "$known" 2>/dev/null | tail -n 1)"
 `}}
 }
 

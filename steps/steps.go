@@ -39,6 +39,8 @@ func kinds() []kind {
 		undone(appEnvOf, homeFiles),
 		undone(appFilesOf, homeFiles),
 		stays(clonesOf, "it goes with the clone, too"),
+		undone(namesOf, accessOfCI),
+		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
 		stays(staleVariablesOf, "it removes, and makes nothing"),

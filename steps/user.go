@@ -212,7 +212,7 @@ done
 // user of somebody else back what was changed.
 func (s user) undo(t target) undo {
 	directory, key := t.deployment.Directory, ciKeyOf(t)
-	script := provision.Script{User: s.name, Args: []string{directory}, Text: lookAtAccount + lookAtCheckout}
+	script := provision.Script{User: s.name, Args: []string{directory, t.deployment.Name}, Text: lookAtNames + `formerly "$2" "$1"` + lookAtAccount + lookAtCheckout}
 	return undo{s.Name(), provision.Probe{Script: script}, func(f provision.Facts) ([]provision.Change, error) {
 		passwd := strings.Split(f.Get("passwd"), ":")
 		if len(passwd) < 7 {
@@ -236,7 +236,7 @@ func (s user) undo(t target) undo {
 			used = append(used, "~/"+entry)
 		}
 		for _, line := range f["line"] {
-			if len(wordsOf(line)) > 0 && !key.named(line) {
+			if len(wordsOf(line)) > 0 && !key.named(f, line) {
 				used = append(used, "other lines of ~/.ssh/authorized_keys")
 				break
 			}

@@ -1,10 +1,10 @@
-# $1 is the name of a deployment; the secret is the line that lets its key in.
+# $1 is the name of a deployment, and behind it those that it had; the secret is the line that lets its key in.
 # (The line is no secret, but with a new key it is made only when it is sent.)
 # $2 is only, or keep: then other keys of the deployment stay for now; or none:
 # then there is no line to put there, and those of the deployment go.
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
-# has the key. Other lines with the same key or the same name go; all other lines
+# has the key. Other lines with the same key or one of the names go; all other lines
 # stay as they are, to the byte. The file as it was before us is kept as
 # authorized_keys.before-provision, or once we are in it, what others have there
 # that goes: nobody who restores that lets an old key of ours in. Where none of ours is left and nobody else has changed
@@ -29,13 +29,17 @@ fi
 umask 077
 new=$(mktemp -u "$keys.XXXXXX")
 trap 'rm -f "$new" "$new.kept"' EXIT
-secret | awk -v name="provision:$1" -v others="$2" -v newline="$newline" '
+secret | awk -v names="$1" -v others="$2" -v newline="$newline" '
 	function same(  text, word, n, i) {
 		text = $0
 		sub(/[ \t\r]+$/, "", text)
 		n = split(text, word, /[ \t]+/)
 		for (i = 1; i <= n; i++) if (blob != "" && word[i] == blob) return 1
-		return others != "keep" && word[n] == name
+		return others != "keep" && word[n] in mine
+	}
+	BEGIN {
+		count = split(names, name, " ")
+		for (k = 1; k <= count; k++) mine["provision:" name[k]] = 1
 	}
 	FILENAME == "-" { line = $0; blob = $(NF - 1); next }
 	$0 == "# provision begin" { ours = 1; next }

@@ -106,7 +106,8 @@ form_of_env() {
 }
 compose() { within 30 docker compose "$@" </dev/null; }
 compose_of_input() { within 30 docker compose --project-directory . --file - "$@"; }
-state=$PWD/.provision/$2
+carried "$2" "$USER" "$1"
+state=$PWD/.provision/${label:-.}
 here=$PWD/$1
 cd "$1" 2>/dev/null || return 0
 wanted='' override=compose.override.yaml as_user=$4

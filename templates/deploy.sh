@@ -12,7 +12,7 @@
 # start starts what the last good deploy has left, and pulls nothing. Where there
 # was none, it deploys, but what is well already stays as it is.
 #
-# In ~/.provision/NAME there are
+# In ~/.provision/NAME, with the name that the deployment had first, there are
 #
 #   lock, next, door   locks: of the deploy that runs, of the one that waits, and
 #                      of whoever decides which of them to be
@@ -26,24 +26,15 @@
 #   wants              what Compose wants of the project, see wants.sh
 #   kept, tried        images: of good deploys, and of those that were not
 set -eu
-set -f
 program=/usr/local/lib/provision/deploy
-mode=$1 name=$2
-settings=/etc/provision/deployments/$name
-directory='' registry='' wait=300 rollback='' keep=2 logs=0 variable='' before=''
-while IFS='=' read -r word value; do
-	case $word in
-	directory) directory=$value ;;
-	registry) registry=$value ;;
-	wait) wait=$value ;;
-	rollback) rollback=$value ;;
-	keep) keep=$value ;;
-	logs) logs=$value ;;
-	version) variable=$value ;;
-	before) before=$value ;;
-	esac
-done <"$settings"
-state=$HOME/.provision/$name
+mode=$1
+called "$2" "$USER" - || {
+	echo 'provision: no such deployment'
+	exit 1
+}
+set -f
+name=$known
+state=$HOME/.provision/$label
 [ "$mode" = status ] || [ -d "$state" ] || (umask 077 && mkdir -p "$state")
 cd "$HOME/$directory"
 here=$PWD
@@ -79,7 +70,7 @@ ask() {
 			break
 		fi
 		exec 4>&-
-		[ "$key" = - ] || grep -qF "/gate $name $key\"" "$HOME/.ssh/authorized_keys" || fail_to "this key is no longer allowed"
+		[ "$key" = - ] || still_let_in || fail_to "this key is no longer allowed"
 		tries=$((tries + 1)) # of five seconds each
 		[ "$tries" -lt 1440 ] || fail_to "another deploy waits, and does not begin; run the job again"
 		! flock -s -w 5 7 || flock -u 7
@@ -87,6 +78,13 @@ ask() {
 	exec 7>&-
 	follow
 }
+
+# still_let_in: whether the key is let in, also if the deployment has got another name
+# meanwhile.
+still_let_in() (
+	set +f
+	called "$name" "$USER" - && let_in "$key"
+)
 
 # begin starts a deploy, which inherits the locks: its log is locked until it ends.
 begin() {

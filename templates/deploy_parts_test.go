@@ -104,7 +104,7 @@ func (d *deployBox) alone(t *testing.T, script string) (string, int) {
 	t.Helper()
 	state := quote(filepath.Join(d.home, d.state))
 	d.write(t, d.state+"/x", "", 0o600)
-	return d.sh(t, "set -eu\nset -f\nversion= variable= registry= keep=2 name=web state="+state+" here="+quote(d.folder)+"\ncd \"$here\"\n"+
+	return d.sh(t, "set -eu\nset -f\nversion= variable= registry= keep=2 name=web label=web state="+state+" here="+quote(d.folder)+"\ncd \"$here\"\n"+
 		Health+Wants+project+record+`
 end() { printf 'end %s %s: %s\n' "$1" "$2" "$3"; exit "$1"; }
 say() { printf '%s\n' "$1"; }

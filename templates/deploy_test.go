@@ -45,7 +45,7 @@ func newDeploy(t *testing.T, b *box, settings string) *deployBox {
 	}
 	text := Deploy
 	for _, constant := range [][2]string{
-		{"settings=/etc/provision/deployments/", "settings=" + top + "/settings/"},
+		{"settings=/etc/provision/deployments\n", "settings=" + top + "/settings\n"},
 		{"program=/usr/local/lib/provision/deploy\n", "program=" + d.file + "\n"},
 		{"setsid /bin/sh ", "setsid " + strings.Join(b.shell, " ") + " "},
 	} {

@@ -3,7 +3,7 @@
 # gate NAME - WHO
 #
 # The forced command of a CI key: all that the key can do with the deployment
-# NAME. Without a key, WHO is an admin who acts as the user of the deployment. It
+# NAME, by that name or one that it has got since. Without a key, WHO is an admin who acts as the user of the deployment. It
 # takes one line from the client, as SSH_ORIGINAL_COMMAND:
 #
 #   deploy          or nothing: pull the images, and restart what changed
@@ -42,22 +42,17 @@ refuse() {
 case $name in
 '' | *[!A-Za-z0-9._-]* | .*) refuse unknown-deployment 'no such deployment' ;;
 esac
-settings=/etc/provision/deployments/$name
-[ -r "$settings" ] || refuse unknown-deployment 'no such deployment'
-user='' directory='' variable=''
-while IFS='=' read -r word value; do
-	case $word in
-	user) user=$value ;;
-	directory) directory=$value ;;
-	version) variable=$value ;;
-	esac
-done <"$settings"
-[ "$who" = "$user" ] || refuse wrong-user 'this deployment belongs to another user'
-HOME=$(getent passwd "$user" | cut -d : -f 6)
+HOME=$(getent passwd "$who" | cut -d : -f 6)
 export HOME
+line=$key
+! stands "$name" "$key" || line=-
+if ! called "$name" "$who" "$line"; then
+	[ ! -f "$settings/$name" ] || refuse wrong-user 'this deployment belongs to another user'
+	refuse unknown-deployment 'no such deployment'
+fi
 
 # sshd has looked at the key when the connection began, which may be long ago.
-[ "$key" = - ] || grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $name $key\"" || refuse key-revoked 'this key is no longer allowed'
+[ "$key" = - ] || let_in "$key" || refuse key-revoked 'this key is no longer allowed'
 
 version=''
 case $asked in
@@ -83,7 +78,7 @@ case $asked in
 	????????????????????????????????) ;;
 	*) refuse bad-nonce 'a nonce has 32 digits' ;;
 	esac
-	look=/usr/local/lib/provision/look/$name
+	look=/usr/local/lib/provision/look/$known
 	[ -r "$look" ] || refuse not-installed 'there is nothing installed to look with'
 	;;
 *) refuse not-allowed 'this key allows only: deploy, status, verify' ;;
@@ -94,7 +89,7 @@ verify*) ;;
 esac
 
 # One key holds so many sessions at a time, whatever it asks for.
-state=$HOME/.provision/$name
+state=$HOME/.provision/$label
 [ -d "$state" ] || (umask 077 && mkdir -p "$state") 2>/dev/null || refuse home-read-only 'the home of the user cannot be written: is the disk full?'
 slot=0
 while :; do
@@ -115,8 +110,8 @@ clean() {
 
 deploy=/usr/local/lib/provision/deploy
 case $asked in
-'' | deploy*) clean 14400 "$deploy" ask "$name" "$key" "$from" deploy "$version" ;;
-status) clean 60 "$deploy" status "$name" ;;
+'' | deploy*) clean 14400 "$deploy" ask "$known" "$key" "$from" deploy "$version" ;;
+status) clean 60 "$deploy" status "$known" ;;
 *)
 	printf '%s look %s\n' "$nonce" "$(sha256sum <"$look" | cut -c 1-64)"
 	clean 300 "$look" "$nonce" </dev/null 2>&1

@@ -35,8 +35,8 @@ func newGate(t *testing.T, b *box) *gateBox {
 	g := &gateBox{box: b, settings: filepath.Join(filepath.Dir(b.home), "settings"), args: []string{theKey}}
 	text := Gate
 	for _, constant := range [][2]string{
-		{"settings=/etc/provision/deployments/$name\n", "settings=" + g.settings + "/$name\n"},
-		{"look=/usr/local/lib/provision/look/$name\n", "look=" + g.settings + "/look-$name\n"},
+		{"settings=/etc/provision/deployments\n", "settings=" + g.settings + "\n"},
+		{"look=/usr/local/lib/provision/look/$known\n", "look=" + g.settings + "/look-$known\n"},
 		{"deploy=/usr/local/lib/provision/deploy\n", "deploy=" + g.settings + "/../deploy\n"},
 		{"PATH=" + real + " ", "PATH=" + b.bin + ":" + real + " "},
 		{"\t\ttimeout ", "\t\t" + b.bin + "/timeout "}, // the env of busybox prefers its own one, which outlives what it runs
@@ -279,6 +279,37 @@ func TestGateKnowsItsDeployments(t *testing.T) {
 			g.refused(t, name, "", why)
 		}
 		g.check(t, "odd", nil, "out\nerror\n", 0, strings.ReplaceAll(deployed, "web", "odd"), "")
+	})
+}
+
+// A deployment that has got another name is reached by the one of before, and a key
+// means what it meant when it came in.
+func TestGateKnowsFormerNames(t *testing.T) {
+	eachGate(t, func(t *testing.T, g *gateBox) {
+		shop := strings.ReplaceAll(deployed, "web", "shop")
+		g.file(t, filepath.Join(g.settings, "shop"), "user=deploy\ndirectory=web dir\nstate=web\nwas=web\nkey=web "+theKey+"\n")
+		if err := os.Remove(filepath.Join(g.settings, "web")); err != nil {
+			t.Fatal(err)
+		}
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		if got := g.names(t, ".provision"); got != "web" {
+			t.Errorf("its state is in %s", got)
+		}
+		g.write(t, ".ssh/authorized_keys", keyLine("shop", theKey), 0o600)
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.check(t, "shop", nil, "out\nerror\n", 0, shop, "")
+
+		// The name is another one's by now.
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\n")
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
+		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
+
+		// Another user's is never meant.
+		g.file(t, filepath.Join(g.settings, "web"), "user=other\ndirectory=web dir\n")
+		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
+		g.file(t, filepath.Join(g.settings, "shop"), "user=other\ndirectory=web dir\nwas=web\n")
+		g.refused(t, "web", "", "wrong-user: this deployment belongs to another user")
 	})
 }
 

@@ -1,7 +1,8 @@
-# no_deploy NAME waits for the deploy of NAME that runs, if there is one, and lets none
-# begin until this script ends.
+# no_deploy NAME DIRECTORY waits for the deploy of NAME that runs, if there is one, and lets
+# none begin until this script ends.
 no_deploy() {
-	_state=$HOME/.provision/$1
+	carried "$1" "$USER" "$2"
+	_state=$HOME/.provision/${label:-$1}
 	(umask 077 && mkdir -p "$_state")
 	exec 9>>"$_state/lock"
 	if ! flock -n 9; then

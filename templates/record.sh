@@ -17,7 +17,7 @@ recorded() {
 }
 
 kept_name() {
-	printf 'provision/kept:%s_%s' "$name" "${1#sha256:}"
+	printf 'provision/kept:%s_%s' "$label" "${1#sha256:}"
 }
 
 # record makes the containers that judged has the last good deploy.

@@ -13,10 +13,34 @@ import (
 //go:embed prelude.sh
 var Prelude string
 
-// Gate is the forced command of CI keys.
+// Settings has the functions that read what a host knows of its deployments.
 //
+//go:embed settings.sh
+var Settings string
+
+// Relabel gives the lines of keys in authorized_keys another name of their
+// deployment. It is a program of its own, with that user and the two names.
+//
+//go:embed relabel.sh
+var Relabel string
+
+//go:embed rename.sh
+var rename string
+
+// Rename has a deployment called as it should be.
+var Rename = Settings + rename
+
 //go:embed gate.sh
-var Gate string
+var gate string
+
+// Gate is the forced command of CI keys.
+var Gate = withSettings(gate)
+
+// withSettings puts [Settings] into a program, behind its first lines.
+func withSettings(program string) string {
+	head, rest, _ := strings.Cut(program, "set -eu\n")
+	return head + "set -eu\n" + Settings + rest
+}
 
 // Health has the functions that tell what runs, and whether it is well.
 //
@@ -33,7 +57,7 @@ var Wants string
 var containers string
 
 // Containers looks at what Compose wants of a deployment, and what runs.
-var Containers = Health + Wants + Clone + containers
+var Containers = Settings + Health + Wants + Clone + containers
 
 // Clone has the functions that tell what was put into a clone beside what git
 // brings.
@@ -90,7 +114,7 @@ var Checkout = git + checkout
 var updateLook string
 
 // UpdateLook looks what an update of a clone would bring.
-var UpdateLook = git + Wants + updateLook
+var UpdateLook = Settings + git + Wants + updateLook
 
 //go:embed no_deploy.sh
 var noDeploy string
@@ -99,13 +123,13 @@ var noDeploy string
 var update string
 
 // Update brings a clone to another commit.
-var Update = git + noDeploy + update
+var Update = Settings + git + noDeploy + update
 
 //go:embed submodules.sh
 var submodules string
 
 // Submodules clones the submodules of a clone.
-var Submodules = git + noDeploy + submodules
+var Submodules = Settings + git + noDeploy + submodules
 
 //go:embed project.sh
 var project string
@@ -120,7 +144,7 @@ var status string
 var deploy string
 
 // Deploy is the program that a deploy is: what the gate and apply begin.
-var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
 
 // Authorize puts the line of a deploy key into authorized_keys.
 //

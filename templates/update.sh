@@ -6,7 +6,7 @@ git_key
 if uses_lfs "$7"; then
 	said=$(lfs_files "$3" "$7" 2>&1) || fail "nothing was changed, as Git LFS gives no files: $(printf '%s\n' "$said" | git_reason)"
 fi
-no_deploy "$2"
+no_deploy "$2" "$1"
 branch=$(git symbolic-ref --quiet --short HEAD) || branch=''
 [ -n "$branch" ] || fail "somebody else moved it meanwhile; run again"
 [ "$(git rev-parse --verify --quiet HEAD)" = "$6" ] || fail "somebody else moved it meanwhile; run again"

@@ -26,7 +26,8 @@
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
-state=$HOME/.provision/$2
+carried "$2" "$USER" "$1"
+state=$HOME/.provision/${label:-$2}
 cd "$1"
 here=$PWD
 branch=$(git symbolic-ref --quiet --short HEAD) || branch=-

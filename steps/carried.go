@@ -1,0 +1,98 @@
+package steps
+
+import (
+	"strconv"
+	"strings"
+
+	"provision/inventory"
+	"provision/provision"
+)
+
+// A carried deployment is one that a host has settings of. What it is, is what a
+// user has in a directory; its name is a label.
+type carried struct {
+	name            string
+	user, directory string
+	label           string // what its state folder and its kept images are called
+	there           bool   // its directory is, as far as root can tell
+	keyed           bool   // its user has a key for it, as far as root can tell
+}
+
+// lookAtSettings reports what the host carries: the name of each, and behind that
+// name what is known of it. A user is told of the others by name alone.
+const lookAtSettings = `
+root=''
+[ "$(id -u)" != 0 ] || root=yes
+for file in "$settings"/*; do
+	read_settings "$file" 2>/dev/null || continue
+	fact carried "${file##*/}"
+	[ -n "$root" ] || [ "$user" = "$USER" ] || continue
+	fact "user ${file##*/}" "$user"
+	fact "directory ${file##*/}" "$directory"
+	fact "label ${file##*/}" "$label"
+	[ -n "$root" ] || continue
+	home=$(getent passwd "$user" | cut -d : -f 6)
+	[ -n "$home" ] || continue
+	[ ! -e "$home/$directory" ] || fact there "${file##*/}"
+	! grep -qsF "/gate ${file##*/} " "$home/.ssh/authorized_keys" || fact keyed "${file##*/}"
+done
+`
+
+// carriedBy reads what lookAtSettings has seen.
+func carriedBy(f provision.Facts) []carried {
+	var all []carried
+	for _, name := range f["carried"] {
+		all = append(all, carried{
+			name: name, user: f.Get("user " + name), directory: f.Get("directory " + name),
+			label: f.Get("label " + name), there: f.Has("there", name), keyed: f.Has("keyed", name),
+		})
+	}
+	return all
+}
+
+// is tells whether a carried deployment is one of the inventory, whatever it is called.
+func (c carried) is(d *inventory.Deployment) bool {
+	return c.user == d.User && c.directory == d.Directory
+}
+
+// among returns the deployment that a carried one is, nil for none.
+func (c carried) among(deployments []*inventory.Deployment) *inventory.Deployment {
+	for _, d := range deployments {
+		if c.is(d) {
+			return d
+		}
+	}
+	return nil
+}
+
+// place says where a carried deployment is.
+func (c carried) place() string { return "~" + c.user + "/" + c.directory }
+
+// leftName is what a deployment is called that is left behind, where its name is
+// for another one. No inventory has a name with capitals.
+func leftName(name string, taken func(string) bool) string { return free(name+".OLD", taken) }
+
+// nextName is what a deployment is called before it gets its name from another one.
+func nextName(name string, taken func(string) bool) string { return free(name+".NEXT", taken) }
+
+// free adds a number to a name that is taken.
+func free(name string, taken func(string) bool) string {
+	for n, base := 2, name; taken(name); n++ {
+		name = base + strconv.Itoa(n)
+	}
+	return name
+}
+
+// freeLabel is what the state folder and the kept images of a new deployment are
+// called. A tag of an image has at most 128 characters, 65 of them for its id.
+func freeLabel(name string, taken func(string) bool) string {
+	if !taken(name) {
+		return name
+	}
+	base := strings.TrimRight(name[:min(len(name), 58)], "._-") + "."
+	for n := 2; ; n++ {
+		if label := base + strconv.Itoa(n); !taken(label) {
+			return label
+		}
+	}
+}
