@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -59,10 +60,42 @@ func sshTarget(user, host string, port int) string {
 // ciBases are the variables of a deployment, without a prefix.
 var ciBases = []string{inventory.CIKeyVariable, inventory.DeployTargetVariable, inventory.KnownHostsVariable}
 
-// description marks a variable as ours.
-func (c ci) description() string {
-	return "Set by provision for " + c.deployment + " on " + c.host + "."
+// description marks a variable as ours. The names in it are labels: what a variable is
+// follows from its owner, its key and its scope.
+func (c ci) description() string { return markBegins + c.deployment + " on " + c.host + "." }
+
+const markBegins = "Set by provision for "
+
+// markedFor returns the deployment that a description names, "" for one that was not
+// made by us.
+func markedFor(description string) string {
+	name, ok := strings.CutPrefix(description, markBegins)
+	if !ok {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, " on ")
+	return name
 }
+
+// owns tells whether we have set a variable at the place of ours. Where it is marked with other
+// names, the deployment or its host had those before, if the target beside it leads here.
+func (c ci) owns(variables []forge.Variable, v forge.Variable) bool {
+	return v.Description == c.description() || markedFor(v.Description) != "" && c.leads(variables, c.variables.Prefix, c.scope)
+}
+
+// leads tells whether variables with that prefix and scope lead to this deployment.
+func (c ci) leads(variables []forge.Variable, prefix, scope string) bool {
+	for _, v := range variables {
+		if v.Key == prefix+inventory.DeployTargetVariable && v.Scope == scope {
+			text, err := v.Value.Reveal()
+			return err == nil && text == c.target
+		}
+	}
+	return false
+}
+
+// forItsName is the remark of a change of nothing but a description.
+const forItsName = "(only its description: the names have changed)"
 
 // find returns the variable of that name and exactly our scope.
 func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool) {
@@ -72,6 +105,11 @@ func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool)
 		}
 	}
 	return forge.Variable{}, false
+}
+
+// isBase tells whether a key is that of one of our variables.
+func (c ci) isBase(key string) bool {
+	return slices.ContainsFunc(ciBases, func(base string) bool { return key == c.variables.Key(base) })
 }
 
 // where names one of our variables.

@@ -73,20 +73,22 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		name := owner.String()
-		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
-			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target {
-				facts.Add("ours", name)
-			}
+		if s.ci.leads(variables, s.ci.variables.Prefix, s.ci.scope) {
+			facts.Add("ours", name)
 		}
 		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
 		if !ok {
 			continue
 		}
 		facts.Add("there", name)
-		if v.Description == s.ci.description() {
-			facts.Add("ours", name)
-		} else {
+		switch {
+		case !s.ci.owns(variables, v):
 			facts.Add("foreign", name)
+		case v.Description != s.ci.description():
+			facts.Add("renamed", name)
+			fallthrough
+		default:
+			facts.Add("ours", name)
 		}
 		text, err := v.Value.Reveal()
 		if err != nil {
@@ -241,6 +243,8 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 			hand = append(hand, s.set(f, provision.Set, "to the current CI key", owner, s.heldBy(from)))
 		case len(wants) > 0:
 			hand = append(hand, s.set(f, provision.Update, "to be "+joinAnd(wants), owner, s.heldBy(owner)))
+		case f.Has("renamed", owner.String()):
+			hand = append(hand, s.set(f, provision.Update, forItsName, owner, s.heldBy(owner)))
 		}
 	}
 	first, others := s.standing(f["line"], line, public)
