@@ -75,6 +75,11 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	},
 	"app":       func(inv *inventory.Inventory, given *Given) { app(inv, given) },
 	"app-as-ci": func(inv *inventory.Inventory, given *Given) { app(inv, &Given{}); given.Salt, given.AsUser = "", true },
+	"two-hosts": func(inv *inventory.Inventory, _ *Given) {
+		other := *inv.Deployments[0]
+		other.Host, other.Scope = &inventory.Host{Name: "web2", Address: "other-host.example.com"}, "production/web2"
+		inv.Hosts, inv.Deployments = append(inv.Hosts, other.Host), append(inv.Deployments, &other)
+	},
 	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
 		other := *inv.Deployments[0]
 		other.Name, other.Directory, other.Project, other.Scope = "frobnicator-staging", "staging", "transmogrify/other", "staging"

@@ -29,6 +29,7 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
+	others []string        // titles of the tokens of other hosts
 	renew  int             // days that a token must have left
 	retire []string        // the login that is not to be used any more
 
@@ -57,6 +58,11 @@ func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	s := registryLogin{
 		user: d.User, registry: r, title: d.User + "@" + t.host.Name,
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
+	}
+	for _, other := range t.inv.Deployments {
+		if other.User == d.User && other.Host.Name != t.host.Name {
+			s.others = append(s.others, d.User+"@"+other.Host.Name)
+		}
 	}
 	s.needed = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return pullsFrom(other, r) })
 	s.retire = t.given.Retire[s.Name()]
@@ -180,7 +186,8 @@ func (s registryLogin) made(f provision.Facts) bool {
 		return true
 	case s.kind == forge.DeployToken:
 		id, ok := strings.CutPrefix(login, deployTokenPrefix)
-		return ok && (f.Has("dead", id) || slices.ContainsFunc(f["token"], func(token string) bool { return token == id || strings.HasPrefix(token, id+" ") }))
+		known := slices.Concat(f["dead"], f["token"], f["former"])
+		return ok && slices.ContainsFunc(known, func(token string) bool { return token == id || strings.HasPrefix(token, id+" ") })
 	}
 	return s.kind == "" && s.digest != "" && f.Get("digest") == s.digest
 }
@@ -255,7 +262,10 @@ func (s registryLogin) undo(t target) undo {
 		if t.othersNeed(f, s.registry) || !pullsFrom(t.deployment, s.registry) {
 			return nil, nil
 		}
-		var changes []provision.Change
+		changes, revoked, err := s.revokeAll(f)
+		if err != nil {
+			return nil, err
+		}
 		kept := fmt.Sprintf("~%s/%s/%s", s.user, keptLogins, s.registry.Host)
 		switch login := f.Get("login"); {
 		case f.Get("config") == "broken":
@@ -277,7 +287,6 @@ func (s registryLogin) undo(t target) undo {
 				changes = append(changes, provision.Note("%s stays: the login that was there before ours", kept))
 			}
 		}
-		revoked, err := s.revokeAll(f)
-		return append(changes, revoked...), err
+		return append(changes, revoked...), nil
 	}}
 }
