@@ -1,59 +1,75 @@
 package e2e_test
 
 import (
-	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"provision/e2e/rehearsal"
+	"provision/inventory"
 )
 
 // A deployer deploys as CI does, one time after another, until it is stopped. The job is
 // always the same: what changes under it is what GitLab gives to it.
 type deployer struct {
-	stop func() (deploys int64)
-	done *atomic.Int64
+	mu     sync.Mutex
+	ended  *sync.Cond
+	quit   bool
+	done   int // deploys
+	failed bool
+	wait   sync.WaitGroup
 }
 
-func startDeployer(t *testing.T, w *world, job rehearsal.Job) deployer {
+func startDeployer(t *testing.T, w *world, job rehearsal.Job) *deployer {
 	t.Helper()
-	var d deployer
-	d.done = new(atomic.Int64)
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for ctx.Err() == nil {
-			if out, err := w.Run(t.Context(), job); err != nil {
-				t.Errorf("after %d deploys one fails: %v\n%s", d.done.Load(), err, out)
-				return
+	d := &deployer{}
+	d.ended = sync.NewCond(&d.mu)
+	d.wait.Go(func() {
+		for d.goesOn() {
+			out, err := w.Run(t.Context(), job)
+			d.mu.Lock()
+			if err != nil {
+				t.Errorf("after %d deploys one fails: %v\n%s", d.done, err, out)
+				d.failed = true
 			}
-			d.done.Add(1)
+			d.done++
+			d.ended.Broadcast()
+			d.mu.Unlock()
 		}
 	})
-	d.stop = func() int64 {
-		cancel()
-		wg.Wait()
-		return d.done.Load()
-	}
-	t.Cleanup(func() { d.stop() })
+	t.Cleanup(d.stop)
 	return d
 }
 
-// deploysOnce waits until one more deploy has begun and ended.
-func (d deployer) deploysOnce(t *testing.T) {
-	t.Helper()
-	for before := d.done.Load(); d.done.Load() < before+2 && !t.Failed(); {
-		t.Context().Err() // the deployer runs beside it
+func (d *deployer) goesOn() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.quit && !d.failed
+}
+
+// deploys waits until a deploy that begins after the call has ended.
+func (d *deployer) deploys() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for before := d.done; d.done < before+2 && !d.failed; {
+		d.ended.Wait()
 	}
+}
+
+func (d *deployer) stop() {
+	d.mu.Lock()
+	d.quit = true
+	d.mu.Unlock()
+	d.wait.Wait()
 }
 
 // A host gets another name: nothing is made anew, and nothing is left over.
 func TestHostRenamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app)
+	before := slices.Collect(maps.Keys(w.inGitLab(t)))
 	w.apply(t)
 	d := w.deployment(t, "app")
 	tokens := w.active("transmogrify", "deploy-user@web1")
@@ -66,7 +82,7 @@ func TestHostRenamed(t *testing.T) {
 	w.rename(t, "web1", "web3")
 	r := w.apply(t)
 	r.saysNot(t, "revoked or expired", "create access token")
-	deploys.deploysOnce(t)
+	deploys.deploys()
 	deploys.stop()
 	w.converged(t)
 	if plan := w.plan(t); len(plan) > 0 {
@@ -98,8 +114,10 @@ func TestHostRenamed(t *testing.T) {
 
 	w.rename(t, "web3", "web4")
 	w.run(t, "remove", "--deployment", "app", "--yes").exits(t, 0)
-	if left := w.inGitLab(t); len(left) > 0 {
-		t.Errorf("after a removal GitLab has %v", left)
+	for left := range w.inGitLab(t) {
+		if !slices.Contains(before, left) {
+			t.Errorf("after a removal GitLab has %s", left)
+		}
 	}
 }
 
@@ -114,5 +132,87 @@ func (w *world) rename(t *testing.T, old, name string) {
 		if scope, ok := strings.CutSuffix(d.Scope, "/"+old); ok && d.Host == h {
 			d.Scope = scope + "/" + name
 		}
+	}
+}
+
+// A deployment gets a second host, and so other environments. Its old jobs deploy without a
+// pause until their file is changed, and all of it is done with the old when it is.
+func TestSecondHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+web2+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1))
+	hosts, deployments := w.Inventory.Hosts, w.Inventory.Deployments
+	one := *deployments[0]
+	one.Scope = "production"
+	w.Inventory.Hosts, w.Inventory.Deployments = hosts[:1], []*inventory.Deployment{&one}
+	w.apply(t)
+	old := w.variable(t, "transmogrify", "SSH_AUTH", "production")
+	deploys := startDeployer(t, w, rehearsal.DeployJob(&one, ""))
+
+	w.Inventory.Hosts, w.Inventory.Deployments = hosts, deployments
+	const waits = "note: CI may go on with the former variables of app (group transmogrify, environment production) until a deploy has come in by the new ones"
+	w.run(t, "plan").exits(t, 0).says(t, waits, "provision render --deployment app ci ", "provision apply --finish --limit app ")
+	w.apply(t).says(t, waits)
+	if w.variable(t, "transmogrify", "SSH_AUTH", "production") != old || w.variable(t, "transmogrify", "SSH_AUTH", "production/web1") == old {
+		t.Error("the old variables and the new ones have not a key of their own each")
+	}
+	deploys.deploys()
+	w.converged(t)
+	deploys.deploys()
+	verify(t, w.inventoryFile(t)).says(t, waits[len("note: "):])
+	run(t.Context(), w.typed(t, "render", "--deployment", "app", "ci")...).exits(t, 0).says(t, "production/web1")
+
+	// A rotation leaves both with keys that work.
+	w.run(t, "rotate-key").exits(t, 0)
+	rotated := w.variable(t, "transmogrify", "SSH_AUTH", "production")
+	if rotated == old || rotated == w.variable(t, "transmogrify", "SSH_AUTH", "production/web1") {
+		t.Error("the old variables have not a new key of their own")
+	}
+	deploys.deploys()
+	w.converged(t)
+
+	// The file is changed.
+	deploys.stop()
+	w.works(t, deployments[0], "deploy")
+	r := w.apply(t)
+	r.says(t, "stale-variables app: done: remove CI variable SSH_AUTH (group transmogrify, environment production)\n")
+	r.saysNot(t, waits)
+	if _, ok := w.GitLab.Variable("transmogrify", "SSH_AUTH", "production"); ok {
+		t.Error("the old variables are still there")
+	}
+	if lines := w.sh(t, "web1", `grep -c provision:app /home/deploy-user/.ssh/authorized_keys`); lines != "1" {
+		t.Errorf("%s keys open the gate", lines)
+	}
+	w.converged(t)
+	if plan := w.plan(t); len(plan) > 0 {
+		t.Errorf("at last the plan has %q", plan)
+	}
+	w.works(t, deployments[1], "deploy")
+}
+
+// Variables go from the project to its group and back. Jobs get them as they are, and none
+// fails.
+func TestOtherOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+app)
+	d := w.deployment(t, "app")
+	inGroup, inProject := d.Variables, inventory.Variables{Projects: []string{d.Project}}
+	job := rehearsal.DeployJob(d, "")
+	job.In = d.Project
+	w.apply(t)
+	deploys := startDeployer(t, w, job)
+	for _, v := range []inventory.Variables{inProject, inGroup, inProject} {
+		d.Variables = v
+		w.apply(t)
+		deploys.deploys()
+		w.apply(t)
+		w.converged(t)
+		if plan := w.plan(t); len(plan) > 0 {
+			t.Errorf("with %+v the plan has %q", v, plan)
+		}
+		deploys.deploys()
+	}
+	deploys.stop()
+	if left := w.GitLab.Variables("transmogrify"); len(left) > 0 {
+		t.Errorf("the group still has %+v", left)
 	}
 }

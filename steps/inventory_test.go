@@ -42,6 +42,9 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 		inv.Deployments[0].Scope = "*"
 		inv.Deployments[0].Branch = "release/1"
 	},
+	"in-project": func(inv *inventory.Inventory, _ *Given) {
+		inv.Deployments[0].Variables = inventory.Variables{Projects: []string{"transmogrify/frobnicator"}}
+	},
 	"ports": func(inv *inventory.Inventory, _ *Given) {
 		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "deploy.example.com", 2222
 		inv.GitLab.SSH.Port = 2022
@@ -50,6 +53,7 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"ipv6": func(inv *inventory.Inventory, _ *Given) {
 		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 22
 	},
+	"finish":  func(_ *inventory.Inventory, given *Given) { given.Finish = true },
 	"as-user": func(_ *inventory.Inventory, given *Given) { given.AsUser = true },
 	"login": func(_ *inventory.Inventory, given *Given) {
 		given.Login = func(context.Context, *inventory.Deployment, secret.Value) error { return nil }
@@ -134,7 +138,7 @@ func stepsOf(t *testing.T, name, retire string) []provision.Step {
 		return steps
 	}
 	for _, s := range steps {
-		given.Retire[s.Name()] = []string{retire}
+		given.Retire[s.Name()] = strings.Split(retire, ",")
 	}
 	return For(inv, host, inv.Deployments, given)
 }

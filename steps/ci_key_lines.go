@@ -1,0 +1,152 @@
+package steps
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"provision/provision"
+	"provision/provision/secret"
+)
+
+// newPair returns the private half of a key that is made when one of the two
+// is first revealed, and what write makes of its public half.
+func (s ciKey) newPair(write func(public string) (string, error)) (private, line secret.Value) {
+	private = secret.Born(func() (string, error) {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return "", err
+		}
+		block, err := ssh.MarshalPrivateKey(key, s.comment())
+		if err != nil {
+			return "", err
+		}
+		return string(pem.EncodeToMemory(block)), nil
+	})
+	line = secret.Born(func() (string, error) {
+		text, err := private.Reveal()
+		if err != nil {
+			return "", err
+		}
+		public, err := publicHalf(text)
+		if err != nil {
+			return "", err
+		}
+		return write(public)
+	})
+	return private, line
+}
+
+func (s ciKey) comment() string { return "provision:" + s.ci.deployment }
+
+// line returns the line of authorized_keys for a public half "TYPE BASE64".
+func (s ciKey) line(public string) (string, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
+}
+
+// oldLine is the line for a key that is to go, see [former]. What is behind the key is the
+// comment of it, and by its last word the line is one of the deployment.
+func (s ciKey) oldLine(public string) (string, error) {
+	line, err := s.line(public)
+	return strings.TrimSuffix(line, s.comment()) + oldMark + " " + s.comment(), err
+}
+
+const oldMark = "old"
+
+// isOld tells whether a line was written by [ciKey.oldLine].
+func (s ciKey) isOld(line string) bool { return strings.HasSuffix(line, " "+oldMark+" "+s.comment()) }
+
+// keyIn returns the public half "TYPE BASE64" in a line; "": it cannot be read.
+func keyIn(line string) string {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
+// standing tells whether each line that is wanted is the first one for its key and the only
+// one that has it, and whether there are lines of other keys for this deployment.
+// sshd(8) takes the first line that has the key, and skips one whose options it
+// cannot read: another line with the key is a way in.
+func (s ciKey) standing(lines, want []string) (all, others bool) {
+	found := map[string]bool{}
+	for _, line := range lines {
+		switch i := slices.IndexFunc(want, func(w string) bool { return hasKey(line, keyIn(w)) }); {
+		case i >= 0 && line == want[i] && !found[line]:
+			found[line] = true
+		case i >= 0:
+			return false, true
+		case s.named(line):
+			others = true
+		}
+	}
+	return len(found) == len(want), others
+}
+
+// named tells whether a line is one of this deployment, for whatever key.
+func (s ciKey) named(line string) bool {
+	words := wordsOf(line)
+	return len(words) > 0 && words[len(words)-1] == s.comment()
+}
+
+// oldLines returns the lines of former keys that stay beside that of the one that CI has.
+func (s ciKey) oldLines(f provision.Facts, public string) (lines []string, err error) {
+	if s.finish || cameIn(f, cmp.Or(public, s.current(f))) {
+		return nil, nil
+	}
+	held := formerKeys(f)
+	for _, line := range f["line"] {
+		key := keyIn(line)
+		has := slices.ContainsFunc(held, func(k formerKey) bool { return k.public == key })
+		switch {
+		case !s.named(line) || key == "" || key == public || slices.Contains(s.retire, key):
+			continue
+		case !has && (len(held) > 0 || !s.isOld(line)):
+			continue
+		}
+		old, err := s.oldLine(key)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(lines, old) {
+			lines = append(lines, old)
+		}
+	}
+	return lines, nil
+}
+
+// current returns the public half of the key that CI has; "": it has none.
+func (s ciKey) current(f provision.Facts) string {
+	for _, owner := range s.ci.owners {
+		if public := f.Get("public " + owner.String()); public != "" {
+			return public
+		}
+	}
+	return ""
+}
+
+// joinLines returns lines that may yet have to be made as one text.
+func joinLines(lines []secret.Value) secret.Value {
+	return secret.Born(func() (string, error) {
+		var texts []string
+		for _, line := range lines {
+			text, err := line.Reveal()
+			if err != nil {
+				return "", err
+			}
+			texts = append(texts, text)
+		}
+		return strings.Join(texts, "\n"), nil
+	})
+}
