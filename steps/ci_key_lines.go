@@ -112,7 +112,7 @@ func (s ciKey) oldLines(f provision.Facts, public string) (lines []string, err e
 		switch {
 		case !s.named(line) || key == "" || key == public || slices.Contains(s.retire, key):
 			continue
-		case !has && (len(held) > 0 || !s.isOld(line)):
+		case !has && (len(held) > 0 || len(s.retire) > 0 || !s.isOld(line)): // nobody can give it a successor
 			continue
 		}
 		old, err := s.oldLine(key)
