@@ -34,6 +34,7 @@ import (
 //	default PROJECT BRANCH
 //	commit PROJECT BRANCH ID [PARENT…]
 //	gone OWNER
+//	moved PROJECT PATH
 //	fails METHOD forbidden|unseen|boom
 //
 // An owner is group:PATH or project:PATH. What is ours has the description that
@@ -153,6 +154,8 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		}
 		branch := words[1] + " " + words[2]
 		f.Branches[branch] = append(f.Branches[branch], forge.Commit{ID: words[3], Parents: words[4:]})
+	case "moved":
+		f.Projects[words[1]] = forge.Project{Path: words[2], Group: words[2][:strings.LastIndexByte(words[2], '/')], DefaultBranch: "main"}
 	case "gone":
 		owner := ownerOf(words[1])
 		delete(f.Projects, owner.Path)

@@ -20,13 +20,18 @@ import (
 // its host has. The CI key is a step of its own, after this one: where
 // GitLab cannot keep a variable to one environment, that shows before any
 // secret is there.
-type ciVariables struct{ ci ci }
+type ciVariables struct {
+	ci      ci
+	project string
+}
 
 // takenHint is for a deployment whose variables belong to another one, or to
 // itself on another host.
 const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
 
-func ciVariablesOf(t target) ciVariables { return ciVariables{ciOf(t.deployment)} }
+func ciVariablesOf(t target) ciVariables {
+	return ciVariables{ciOf(t.deployment), t.deployment.Project}
+}
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
@@ -46,7 +51,7 @@ done
 			for _, owner := range s.ci.owners {
 				variables, err := f.Variables(ctx, owner)
 				if err != nil {
-					return nil, err
+					return nil, s.whereNow(ctx, f, err)
 				}
 				for _, base := range []string{inventory.DeployTargetVariable, inventory.KnownHostsVariable} {
 					v, ok := s.ci.find(variables, base)
@@ -72,6 +77,20 @@ done
 			return facts, nil
 		},
 	}
+}
+
+// whereNow adds to the error about a group that is not found where the project of the
+// deployment lives now: GitLab leads from the old path of a project to the new one, and not from
+// that of a group.
+func (s ciVariables) whereNow(ctx context.Context, f forge.Forge, err error) error {
+	if !errors.Is(err, forge.ErrNotFound) {
+		return err
+	}
+	p, asked := f.Project(ctx, s.project)
+	if asked != nil || p.Group == "" || strings.EqualFold(p.Path, s.project) {
+		return err
+	}
+	return hint.Add(err, "GitLab has moved project %s to %s, in group %s: write these in the inventory", s.project, visible.String(p.Path), visible.String(p.Group))
 }
 
 func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // deployKey wants the public key of a user as a read-only deploy key of a project.
@@ -47,6 +49,9 @@ func (s deployKey) Probe() provision.Probe {
 				return nil, err
 			}
 			facts := provision.Facts{}
+			if p, err := f.Project(ctx, s.project); err == nil && !strings.EqualFold(p.Path, s.project) {
+				facts.Add("moved", p.Path)
+			}
 			for _, k := range keys {
 				facts.Add("registered", keyOf(k.Key))
 				if k.CanPush {
@@ -66,11 +71,31 @@ func (s deployKey) Probe() provision.Probe {
 
 func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }
 
+// moved tells that the project has another path in GitLab, which finds it at its old one too,
+// until somebody else gets that.
+func (s deployKey) moved(f provision.Facts) []provision.Change {
+	now := f.Get("moved")
+	if now == "" {
+		return nil
+	}
+	return []provision.Change{provision.Note("GitLab has moved project %s to %s", s.project, visible.String(now)).
+		WithHint("write project = %q in the inventory; jobs there see the variables of %s, so check variables as well", now, joinAnd(seenFrom(now)))}
+}
+
+// seenFrom names who may own variables that the jobs of a project get.
+func seenFrom(project string) []string {
+	names := []string{"project " + project}
+	for group := path.Dir(project); group != "." && group != "/"; group = path.Dir(group) {
+		names = append(names, "group "+group)
+	}
+	return names
+}
+
 func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("public") == "" {
-		return []provision.Change{provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())}, nil
+		return append(s.moved(f), provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())), nil
 	}
-	var changes []provision.Change
+	changes := s.moved(f)
 	register := func(verb provision.Verb, object, remark, public string) {
 		changes = append(changes, provision.Change{Verb: verb, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
