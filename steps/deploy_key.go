@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,16 +78,7 @@ func (s deployKey) moved(f provision.Facts) []provision.Change {
 		return nil
 	}
 	return []provision.Change{provision.Note("GitLab has moved project %s to %s", s.project, visible.String(now)).
-		WithHint("write project = %q in the inventory; jobs there see the variables of %s, so check variables as well", now, joinAnd(seenFrom(now)))}
-}
-
-// seenFrom names who may own variables that the jobs of a project get.
-func seenFrom(project string) []string {
-	names := []string{"project " + project}
-	for group := path.Dir(project); group != "." && group != "/"; group = path.Dir(group) {
-		names = append(names, "group "+group)
-	}
-	return names
+		WithHint("write project = %q in the inventory, and in its variables what has moved with it", now)}
 }
 
 func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {

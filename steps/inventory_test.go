@@ -28,7 +28,8 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
 		given.Salt = ""
 	},
-	"renew-late": func(_ *inventory.Inventory, given *Given) { given.Renew = 7 },
+	"without-salt": func(_ *inventory.Inventory, given *Given) { given.Salt = "" },
+	"renew-late":   func(_ *inventory.Inventory, given *Given) { given.Renew = 7 },
 	"deploy-token": func(inv *inventory.Inventory, _ *Given) {
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.DeployToken}
 	},

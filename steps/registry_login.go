@@ -33,6 +33,8 @@ type registryLogin struct {
 	renew  int             // days that a token must have left
 	retire []string        // the login that is not to be used any more
 
+	known []string // the hosts of all registries that the inventory names, in the step of that of GitLab
+
 	named  secret.Value // the user name, a newline, the password
 	digest string       // of that, as the host reports it
 }
@@ -62,6 +64,12 @@ func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	for _, other := range t.inv.Deployments {
 		if other.User == d.User && other.Host.Name != t.host.Name {
 			s.others = append(s.others, d.User+"@"+other.Host.Name)
+		}
+	}
+	if r.Name == "" {
+		s.known = append(s.known, r.Host)
+		for _, other := range t.inv.Registries {
+			s.known = append(s.known, other.Host)
 		}
 	}
 	s.needed = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return pullsFrom(other, r) })
@@ -125,7 +133,7 @@ func (s registryLogin) look(before string) provision.Script {
 	if s.kind != "" && s.salt != "" { // without a salt it is CI that looks, and what runs beside its deployment is not for CI
 		reads = s.registry.Host + "/" + s.owner.Path
 	}
-	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host, reads}, Text: before + templates.Logins}
+	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host, reads, strings.Join(s.known, " ")}, Text: before + templates.Logins}
 }
 
 func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -145,7 +153,7 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if s.kind != "" {
 		tokens, err := s.planToken(f)
-		return append(changes, tokens...), err
+		return slices.Concat(changes, tokens, s.planElsewhere(f)), err
 	}
 	if f.Get("login") != s.registry.Credential.Username || s.salt != "" && f.Get("digest") != s.digest {
 		changes = append(changes, s.login(f, s.named))
@@ -286,6 +294,9 @@ func (s registryLogin) undo(t target) undo {
 			if f.Get("kept") != "" {
 				changes = append(changes, provision.Note("%s stays: the login that was there before ours", kept))
 			}
+		}
+		for _, l := range s.elsewhere(f) {
+			changes = append(changes, s.logout(l, ""))
 		}
 		return append(changes, revoked...), nil
 	}}

@@ -152,7 +152,7 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			return held, nil, err
 		}
 		if number != held.id {
-			if !former {
+			if !former && !slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }) {
 				unused = append(unused, id)
 			}
 			continue

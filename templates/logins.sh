@@ -5,7 +5,21 @@
 # $4 is what a token of ours can read, REGISTRY/GROUP, or empty. Where there is another
 # login than the one that we have made last, it is reported what runs here and needs
 # that one.
+#
+# $5 are the registries that the inventory names, or empty. Logins that we have made to
+# others are reported, and with a salt what runs here and needs them.
 config=.docker/config.json
+for file in .docker/by-provision/*; do
+	if [ -z "${5-}" ] || ! [ -f "$file" ]; then continue; fi
+	host=${file##*/}
+	case " $5 " in *" $host "*) continue ;; esac
+	read -r name <"$file"
+	[ "$(json look "$host" "$config" 2>/dev/null | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" = "$name" ] || continue
+	fact elsewhere "$host $name"
+	[ -z "$2" ] || pulls "$host" | while read -r image folder; do
+		fact "needed $host" "$image of $folder"
+	done
+done
 ! [ -f "$3" ] || fact kept yes
 [ -f "$config" ] || return 0
 if ! said=$(json look "$1" "$config"); then
