@@ -157,6 +157,9 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if f.Get("login") != s.registry.Credential.Username || s.salt != "" && f.Get("digest") != s.digest {
 		changes = append(changes, s.login(f, s.named))
+		if m, ok := s.moved(f); ok {
+			changes = append(changes, m.revokeHeld())
+		}
 	}
 	return changes, nil
 }
@@ -191,6 +194,8 @@ func (s registryLogin) made(f provision.Facts) bool {
 	login := f.Get("login")
 	switch {
 	case s.registry.Name == "" && strings.HasPrefix(login, loginPrefix):
+		return true
+	case len(f["made"]) > 0:
 		return true
 	case s.kind == forge.DeployToken:
 		id, ok := strings.CutPrefix(login, deployTokenPrefix)
@@ -227,7 +232,11 @@ func (s registryLogin) login(f provision.Facts, credential secret.Value) provisi
 		c.Remark += fmt.Sprintf(" (replaces %s, which is kept in ~%s/%s)", theirs, s.user, keptLogins)
 		c.Hint += "; " + s.stayHint()
 	}
-	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep}, Secret: credential, Text: templates.Login}
+	owner := ""
+	if s.kind != "" {
+		owner = s.owner.String()
+	}
+	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep, owner}, Secret: credential, Text: templates.Login}
 	return c
 }
 

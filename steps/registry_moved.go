@@ -1,10 +1,13 @@
 package steps
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"provision/provision"
+	"provision/provision/forge"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -55,4 +58,51 @@ func (s registryLogin) planElsewhere(f provision.Facts) (changes []provision.Cha
 
 func (s registryLogin) logout(l formerLogin, remark string) provision.Change {
 	return asUser(s.user, provision.Change{Verb: provision.DockerLogout, Object: l.host, Remark: strings.TrimSpace("as " + s.user + " " + remark)}, templates.Logout, l.host, l.name, "")
+}
+
+// A movedToken is the one that the host holds, where the inventory wants another kind of
+// credential by now, or a token of another group.
+type movedToken struct {
+	of registryLogin // as it was
+	id string
+}
+
+// moved returns the token that the host holds, if that is not of the kind and the group that are
+// wanted. Of which group it is, a host says that has logged in with it by this version.
+func (s registryLogin) moved(f provision.Facts) (movedToken, bool) {
+	if s.registry.Name != "" || !s.made(f) {
+		return movedToken{}, false
+	}
+	m := movedToken{of: s}
+	login, ok := f.Get("login"), false
+	if m.of.kind = forge.AccessToken; strings.HasPrefix(login, deployTokenPrefix) {
+		m.of.kind = forge.DeployToken
+	}
+	if m.id, ok = strings.CutPrefix(login, m.of.loginOf("")); !ok {
+		return movedToken{}, false
+	}
+	if kind, path, ok := strings.Cut(f.Get("made"), " "); ok {
+		m.of.owner = forge.Owner{Kind: forge.OwnerKind(kind), Path: path}
+	}
+	same := m.of.kind == s.kind && m.of.owner.Kind == s.owner.Kind && strings.EqualFold(m.of.owner.Path, s.owner.Path)
+	return m, !same && m.of.owner.Path != ""
+}
+
+// revokeHeld revokes the token, if it is ours and works.
+func (m movedToken) revokeHeld() provision.Change {
+	return provision.Change{
+		Verb: provision.Revoke, Object: fmt.Sprintf("%s %s of %s", m.of.kind, m.id, m.of.owner),
+		Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+			tokens, err := g.Tokens(ctx, m.of.owner, m.of.kind)
+			if err != nil {
+				return err
+			}
+			for _, t := range tokens {
+				if fmt.Sprint(t.ID) == m.id && t.Active && m.of.ours(t) && !slices.Contains(m.of.others, t.Name) {
+					return g.RevokeToken(ctx, m.of.owner, m.of.kind, t.ID)
+				}
+			}
+			return nil
+		}),
+	}
 }

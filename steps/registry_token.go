@@ -83,12 +83,15 @@ func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) 
 		return nil, hint.Add(fmt.Errorf("%s to %s reads what a token of %s could not: %s", theirs, s.registry.Host, s.owner, visible.String(joinAnd(shorten(needs)))), "%s", s.stayHint())
 	}
 	var changes []provision.Change
-	if held.fate != absent && held.fate != dead {
+	if held.fate == kept || held.fate == retired || held.fate == ending {
 		changes = append(changes, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, held.name, s.owner), Ends: held.ends, Days: held.days}))
 	}
 	switch {
 	case held.fate != kept:
 		changes = append(changes, s.replace(f, held)...)
+		if m, ok := s.moved(f); ok {
+			changes = append(changes, m.revokeHeld())
+		}
 	case held.ends && held.days < WarnDays:
 		changes = append(changes, provision.Note("token %s ends in %d days; apply replaces it", held.id, held.days))
 	}
@@ -115,6 +118,7 @@ type fate int
 const (
 	absent  fate = iota // the host holds none of ours
 	dead                // it holds one that does not work
+	moved               // it holds one of another kind or group than is wanted now
 	kept                // it goes on with the one that it holds
 	retired             // that one is not to be used any more
 	ending              // that one ends soon
@@ -141,7 +145,9 @@ func (s registryLogin) loginOf(id string) string {
 // which are of no use to it, at the latest when it holds another.
 func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
 	login := f.Get("login")
-	if id, ok := strings.CutPrefix(login, s.loginOf("")); ok && s.made(f) {
+	if _, ok := s.moved(f); ok {
+		held.fate = moved
+	} else if id, ok := strings.CutPrefix(login, s.loginOf("")); ok && s.made(f) {
 		held.id, held.fate = id, dead
 	}
 	for _, token := range slices.Concat(f["token"], f["former"]) {
@@ -184,7 +190,13 @@ func (s registryLogin) replace(f provision.Facts, held heldToken) []provision.Ch
 	why := map[fate]string{
 		retired: fmt.Sprintf("(replaces token %s)", held.id),
 		ending:  fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
-		dead:    fmt.Sprintf("(token %s is revoked or expired)", held.id),
+		dead:    fmt.Sprintf("(%s has no token %s that works)", s.owner, held.id),
+	}
+	if f.Has("dead", held.id) {
+		why[dead] = fmt.Sprintf("(token %s is revoked or expired)", held.id)
+	}
+	if m, ok := s.moved(f); ok {
+		why[moved] = fmt.Sprintf("(replaces %s %s of %s)", m.of.kind, m.id, m.of.owner)
 	}
 	credential := secret.Born(nil)
 	changes := []provision.Change{{

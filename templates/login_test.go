@@ -316,6 +316,24 @@ esac`)
 	})
 }
 
+// Whose token a login of ours is with is told as long as that login is there.
+func TestMadeLogin(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stubDocker(t)
+		if out, status := b.run(t, Login, user+"\n"+password, registry, registry, "", "group a/b"); status != 0 || out != "" {
+			t.Fatalf("status %d, said %s", status, out)
+		}
+		const made = "@mark fact made=group a/b\n"
+		if out, _ := b.run(t, Logins, "", registry, "", "-", "", ""); !strings.Contains(out, made) {
+			t.Errorf("saw %q", out)
+		}
+		b.write(t, ".docker/by-provision/"+registry, "provision-9\ngroup a/b\n", 0o600)
+		if out, _ := b.run(t, Logins, "", registry, "", "-", "", ""); strings.Contains(out, made) {
+			t.Errorf("with another login: saw %q", out)
+		}
+	})
+}
+
 // A login that we have made to a registry with another host name is told, as is what needs it;
 // those that the inventory names are not, nor one that somebody has made anew.
 func TestFormerLogins(t *testing.T) {
