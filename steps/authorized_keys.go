@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/forge"
 )
 
 // lookAtKeys reports authorized_keys, and what on the way there others may
@@ -52,4 +54,18 @@ func publicHalf(private string) (string, error) {
 		return "", err
 	}
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+}
+
+// publicOf returns "TYPE BASE64" of the private key that is the value of a variable; "": it is
+// none.
+func publicOf(v forge.Variable) string {
+	text, err := v.Value.Reveal()
+	if err != nil {
+		return ""
+	}
+	public, err := publicHalf(text)
+	if err != nil {
+		return ""
+	}
+	return public
 }

@@ -136,8 +136,8 @@ func (s former) sets(owner forge.Owner, variables []forge.Variable) (sets []form
 					continue
 				}
 				set.variables = append(set.variables, v)
-				if text, err := v.Value.Reveal(); err == nil && base == inventory.CIKeyVariable {
-					set.public, _ = publicHalf(text)
+				if base == inventory.CIKeyVariable {
+					set.public = publicOf(v)
 				}
 			}
 		}

@@ -96,7 +96,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		if err != nil {
 			continue
 		}
-		if public, err := publicHalf(text); err == nil {
+		if public := publicOf(v); public != "" {
 			facts.Add("public "+name, public)
 		}
 		for wants, has := range map[string]bool{

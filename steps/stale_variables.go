@@ -32,10 +32,8 @@ func (s staleVariables) Probe() provision.Probe {
 				return nil, err
 			}
 			v, _ := s.key.ci.find(variables, inventory.CIKeyVariable)
-			if text, err := v.Value.Reveal(); err == nil {
-				if public, err := publicHalf(text); err == nil {
-					facts.Add("public "+owner.String(), public)
-				}
+			if public := publicOf(v); public != "" {
+				facts.Add("public "+owner.String(), public)
 			}
 		}
 		return facts, nil
