@@ -29,7 +29,10 @@ func (s registryLogin) elsewhere(f provision.Facts) (logins []formerLogin) {
 			continue
 		}
 		id, err := tokenID(number)
-		ours := slices.ContainsFunc(slices.Concat(f["token"], f["former"], f["dead"]), func(token string) bool { return token == number || strings.HasPrefix(token, number+" ") })
+		ours := slices.ContainsFunc(slices.Concat(f["token"], f["former"], f["dead"]), func(token string) bool {
+			words := strings.Fields(token) // the last may be its name
+			return len(words) > 0 && words[0] == number && !slices.Contains(s.others, words[len(words)-1])
+		})
 		if err == nil && ours {
 			logins = append(logins, formerLogin{host, name, id})
 		}
