@@ -12,6 +12,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // ci is where the pipelines find what they need to reach a deployment.
@@ -167,4 +168,18 @@ func hidden(f provision.Facts, format string, args ...any) []provision.Change {
 		notes = append(notes, provision.Note("%s is gone, or this token may not look there; it may still have %s", place, fmt.Sprintf(format, args...)))
 	}
 	return notes
+}
+
+// whereNow adds to the error about a group that is not found where a project of it lives
+// now: GitLab leads from the old path of a project to the new one, and not from that of a
+// group.
+func whereNow(ctx context.Context, f forge.Forge, project string, err error) error {
+	if !errors.Is(err, forge.ErrNotFound) {
+		return err
+	}
+	p, asked := f.Project(ctx, project)
+	if asked != nil || p.Group == "" || strings.EqualFold(p.Path, project) {
+		return err
+	}
+	return hint.Add(err, "GitLab has moved project %s to %s, in group %s: write these in the inventory", project, visible.String(p.Path), visible.String(p.Group))
 }

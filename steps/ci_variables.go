@@ -51,7 +51,7 @@ done
 			for _, owner := range s.ci.owners {
 				variables, err := f.Variables(ctx, owner)
 				if err != nil {
-					return nil, s.whereNow(ctx, f, err)
+					return nil, whereNow(ctx, f, s.project, err)
 				}
 				for _, base := range []string{inventory.DeployTargetVariable, inventory.KnownHostsVariable} {
 					v, ok := s.ci.find(variables, base)
@@ -77,20 +77,6 @@ done
 			return facts, nil
 		},
 	}
-}
-
-// whereNow adds to the error about a group that is not found where the project of the
-// deployment lives now: GitLab leads from the old path of a project to the new one, and not from
-// that of a group.
-func (s ciVariables) whereNow(ctx context.Context, f forge.Forge, err error) error {
-	if !errors.Is(err, forge.ErrNotFound) {
-		return err
-	}
-	p, asked := f.Project(ctx, s.project)
-	if asked != nil || p.Group == "" || strings.EqualFold(p.Path, s.project) {
-		return err
-	}
-	return hint.Add(err, "GitLab has moved project %s to %s, in group %s: write these in the inventory", s.project, visible.String(p.Path), visible.String(p.Group))
 }
 
 func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -21,6 +21,7 @@ import (
 // A login that people made is kept beside ours, and given back when ours goes.
 type registryLogin struct {
 	user      string
+	project   string // of one deployment of the user
 	registry  inventory.Registry
 	needed    bool   // by a deployment of the user
 	directory string // of one deployment of the user, to try a new token in
@@ -58,7 +59,7 @@ func registryLoginsOf(t target) []registryLogin {
 func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	d := t.deployment
 	s := registryLogin{
-		user: d.User, registry: r, title: d.User + "@" + t.host.Name,
+		user: d.User, project: d.Project, registry: r, title: d.User + "@" + t.host.Name,
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 	}
 	for _, other := range t.inv.Deployments {

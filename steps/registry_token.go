@@ -34,6 +34,7 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 	tokens, err := f.Tokens(ctx, s.owner, s.kind)
 	if err != nil {
 		if errors.Is(err, forge.ErrNotFound) {
+			err = whereNow(ctx, f, s.project, err)
 			err = hint.Add(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
 		}
 		return nil, err
