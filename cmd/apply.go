@@ -17,8 +17,13 @@ func applyCommand(env Env) *cli.Command {
 		Usage:     "create or update whatever differs from the inventory",
 		UsageText: "provision apply [flags] [INVENTORY]",
 		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
-			"If it ends early, what was made stays, and running it again finishes the rest.",
-		Flags:           append(fleetFlags(), lockWaitFlag()),
+			"If it ends early, what was made stays, and running it again finishes the rest.\n\n" +
+			"Where a deployment gets another environment, or its variables another place, the\n" +
+			"former variables and their key go on working until a deploy has come in by the new\n" +
+			"ones. The next apply removes them then; with --finish they are removed at once.",
+		Flags: append(fleetFlags(), lockWaitFlag(),
+			&cli.BoolFlag{Name: "finish", Usage: "remove former variables and CI keys now, before a deploy has come in by the new ones"},
+		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
@@ -26,12 +31,12 @@ func applyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return runApply(c.Context, env, o)
+			return runApply(c.Context, env, o, c.Bool("finish"))
 		},
 	}
 }
 
-func runApply(ctx context.Context, env Env, o fleetOptions) error {
+func runApply(ctx context.Context, env Env, o fleetOptions, finish bool) error {
 	r, err := begin(env, o)
 	if err != nil {
 		return err
@@ -46,6 +51,7 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 	}
 	defer f.Close()
 	logsIn(f)
+	f.Given.Finish = finish
 	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 }
 

@@ -127,7 +127,7 @@ func TestInitAsks(t *testing.T) {
 			"frobnicator", "transmogrify/frobnicater", "https://"+bare+"/transmogrify/frobnicator/-/tree/main",
 			"", "admin@"+noSuchName, "a b", host, "/", "staging", "what", "y", "yes")
 		inv := load(t, p, code, file)
-		if inv.GitLab.URL != "https://"+bare || inv.Deployments[0].Project != b.project || net.JoinHostPort(inv.Hosts[0].Address, strconv.Itoa(inv.Hosts[0].Port)) != b.host || inv.Deployments[0].Scope != "staging" || len(inv.GitLab.CA) == 0 {
+		if inv.GitLab.URL != "https://"+bare || inv.Deployments[0].Project != b.project || net.JoinHostPort(inv.Hosts[0].Address, strconv.Itoa(inv.Hosts[0].Port)) != b.host || inv.Deployments[0].Scope != "staging/"+inv.Hosts[0].Name || len(inv.GitLab.CA) == 0 {
 			t.Errorf("the inventory is about %s %s %s %s", inv.GitLab.URL, inv.Deployments[0].Project, inv.Hosts[0].Address, inv.Deployments[0].Scope)
 		}
 		p.order(t, whereIsGitLab+"git example\nthat is no URL of a GitLab\n  hint: ",

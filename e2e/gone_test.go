@@ -25,7 +25,7 @@ func TestHostGone(t *testing.T) {
 	alone := names()
 
 	w.Inventory.Hosts, w.Inventory.Deployments = hosts, deployments
-	w.apply(t).says(t, "stale-variables app: done: remove CI variable SSH_AUTH (group transmogrify, environment production)\n",
+	w.apply(t, "--finish").says(t, "stale-variables app: done: remove CI variable SSH_AUTH (group transmogrify, environment production)\n",
 		"note: the jobs of app use an old environment or prefix, and fail until")
 	w.converged(t)
 	together := names()
@@ -53,7 +53,7 @@ func TestHostGone(t *testing.T) {
 	w.run(t, "remove", "--gone", "web2", "--yes").exits(t, 0).says(t, "web2: nothing to do")
 
 	single()
-	w.apply(t)
+	w.apply(t, "--finish")
 	w.converged(t)
 	if got := names(); !slices.Equal(got, alone) {
 		t.Errorf("GitLab had %q and has %q", alone, got)

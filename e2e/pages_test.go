@@ -127,7 +127,7 @@ host = "registry.example.com"
 address = "deploy-host.example.com"
 user = "admin"
 [deployments.frobnicator-staging]
-host = "deploy-host"
+hosts = ["deploy-host"]
 project = "transmogrify/frobnicator"
 user = "deploy-frobnicator"
 directory = "frobnicator"

@@ -27,18 +27,20 @@ import (
 // Above the first section stand a sentence, and lines "step: NAME", "inventory:
 // NAME" and "removal: yes" for the step that undoes. GitLab has one thing a line:
 //
-//	variable OWNER KEY SCOPE [file] [protected] [raw] [ours] [namesake] value=VALUE
+//	variable OWNER KEY SCOPE [file] [protected] [raw] [ours] [formerly] [namesake] value=VALUE
 //	token OWNER access|deploy ID NAME [dead] [ours] [days=N] [username=NAME]
 //	key PROJECT ID TITLE [can-push] [days=N] value=KEY
 //	protected PROJECT BRANCH,…
 //	default PROJECT BRANCH
 //	commit PROJECT BRANCH ID [PARENT…]
 //	gone OWNER
+//	moved PROJECT PATH
 //	fails METHOD forbidden|unseen|boom
 //
 // An owner is group:PATH or project:PATH. What is ours has the description that
 // this deployment, or this host, gives it; what is of a namesake, that of a
-// deployment of the same name on another host. In a value ${private1} is a private key.
+// deployment of the same name on another host; what is formerly ours, that of before both were
+// renamed. In a value ${private1} is a private key.
 func TestAsks(t *testing.T) {
 	files, err := filepath.Glob("testdata/ask/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -119,6 +121,9 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		if flag("ours") {
 			v.Description = "Set by provision for frobnicator-production on web1."
 		}
+		if flag("formerly") {
+			v.Description = "Set by provision for frobnicator on app3."
+		}
 		if flag("namesake") {
 			v.Description = "Set by provision for frobnicator-production on web2."
 		}
@@ -130,7 +135,7 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		kind := map[string]forge.TokenKind{"access": forge.AccessToken, "deploy": forge.DeployToken}[words[2]]
 		token := forge.Token{ID: int64(number(words[3])), Name: words[4], Active: !flag("dead"), Username: rest["username"], Expires: ends, DaysLeft: days}
 		if flag("ours") {
-			token.Description = "Made by provision for " + title + "."
+			token.Description = madeFor(token.Name)
 		}
 		owner := ownerOf(words[1])
 		if f.Made[owner] == nil {
@@ -149,6 +154,8 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		}
 		branch := words[1] + " " + words[2]
 		f.Branches[branch] = append(f.Branches[branch], forge.Commit{ID: words[3], Parents: words[4:]})
+	case "moved":
+		f.Projects[words[1]] = forge.Project{Path: words[2], Group: words[2][:strings.LastIndexByte(words[2], '/')], DefaultBranch: "main"}
 	case "gone":
 		owner := ownerOf(words[1])
 		delete(f.Projects, owner.Path)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"provision/provision/forge"
 	"provision/templates"
 )
 
@@ -16,6 +17,7 @@ import (
 var lookAtNames = templates.Settings + `
 formerly() {
 	carried "$1" "$USER" "$2"
+	state=$label
 	[ -z "$known" ] || fact known "$known"
 	for was in "$1" $known$formerly; do
 		if read_settings "$settings/$was" && [ "$user" = "$USER" ] && [ "$directory" != "$2" ] && [ -e "$directory" ]; then
@@ -72,4 +74,18 @@ func publicHalf(private string) (string, error) {
 		return "", err
 	}
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+}
+
+// publicOf returns "TYPE BASE64" of the private key that is the value of a variable; "": it is
+// none.
+func publicOf(v forge.Variable) string {
+	text, err := v.Value.Reveal()
+	if err != nil {
+		return ""
+	}
+	public, err := publicHalf(text)
+	if err != nil {
+		return ""
+	}
+	return public
 }

@@ -101,6 +101,12 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, err
 	}
 	var changes []provision.Change
+	if origin := f.Get("origin"); !sameOrigin(origin, s.url) {
+		changes = append(changes, provision.Change{
+			Verb: provision.Set, Object: "the origin of " + home, Remark: "to " + s.url + " (it was " + visible.String(origin) + ")",
+			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url}, Text: `git -C "$1" remote set-url origin "$2"`},
+		})
+	}
 	switch branch := visible.String(f.Get("branch")); {
 	case s.branch == "" || branch == "" || branch == s.branch:
 		changes = append(changes, s.behind(home, f)...)
@@ -127,11 +133,29 @@ func (s checkout) foreign(home string, f provision.Facts) error {
 	switch origin := f.Get("origin"); {
 	case origin == "":
 		return hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
-	case !sameOrigin(origin, s.url):
+	case !sameOrigin(origin, s.url) && !s.known(f):
 		return hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
 			"choose another directory, or set its origin: git remote set-url origin %s", s.url)
 	}
 	return nil
+}
+
+// known tells whether the project has the commit that the clone is at. Then the clone is
+// one of it, whatever GitLab and the project were called when it was made.
+func (s checkout) known(f provision.Facts) bool {
+	_, ok := forge.Behind(s.newest(f), f.Get("head"))
+	return ok && f.Get("head") != ""
+}
+
+// newest returns the newest commits of the project, as far as GitLab has told.
+func (s checkout) newest(f provision.Facts) []forge.Commit {
+	var commits []forge.Commit
+	for _, line := range f["newest"] {
+		if words := strings.Fields(line); len(words) > 0 {
+			commits = append(commits, forge.Commit{ID: words[0], Parents: words[1:]})
+		}
+	}
+	return commits
 }
 
 // behind tells how far behind its branch the clone is, as far as GitLab has told.
@@ -140,12 +164,7 @@ func (s checkout) behind(home string, f provision.Facts) []provision.Change {
 	if branch == "" || head == "" || branch != f.Get("branch") || len(f["newest"]) == 0 {
 		return nil
 	}
-	var commits []forge.Commit
-	for _, line := range f["newest"] {
-		if words := strings.Fields(line); len(words) > 0 {
-			commits = append(commits, forge.Commit{ID: words[0], Parents: words[1:]})
-		}
-	}
+	commits := s.newest(f)
 	text := ""
 	switch n, ok := forge.Behind(commits, head); {
 	case !ok:

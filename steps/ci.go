@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // ci is where the pipelines find what they need to reach a deployment.
@@ -59,10 +61,42 @@ func sshTarget(user, host string, port int) string {
 // ciBases are the variables of a deployment, without a prefix.
 var ciBases = []string{inventory.CIKeyVariable, inventory.DeployTargetVariable, inventory.KnownHostsVariable}
 
-// description marks a variable as ours.
-func (c ci) description() string {
-	return "Set by provision for " + c.deployment + " on " + c.host + "."
+// description marks a variable as ours. The names in it are labels: what a variable is
+// follows from its owner, its key and its scope.
+func (c ci) description() string { return markBegins + c.deployment + " on " + c.host + "." }
+
+const markBegins = "Set by provision for "
+
+// markedFor returns the deployment that a description names, "" for one that was not
+// made by us.
+func markedFor(description string) string {
+	name, ok := strings.CutPrefix(description, markBegins)
+	if !ok {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, " on ")
+	return name
 }
+
+// owns tells whether we have set a variable at the place of ours. Where it is marked with other
+// names, the deployment or its host had those before, if the target beside it leads here.
+func (c ci) owns(variables []forge.Variable, v forge.Variable) bool {
+	return v.Description == c.description() || markedFor(v.Description) != "" && c.leads(variables, c.variables.Prefix, c.scope)
+}
+
+// leads tells whether variables with that prefix and scope lead to this deployment.
+func (c ci) leads(variables []forge.Variable, prefix, scope string) bool {
+	for _, v := range variables {
+		if v.Key == prefix+inventory.DeployTargetVariable && v.Scope == scope {
+			text, err := v.Value.Reveal()
+			return err == nil && text == c.target
+		}
+	}
+	return false
+}
+
+// forItsName is the remark of a change of nothing but a description.
+const forItsName = "(only its description: the names have changed)"
 
 // find returns the variable of that name and exactly our scope.
 func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool) {
@@ -72,6 +106,11 @@ func (c ci) find(variables []forge.Variable, base string) (forge.Variable, bool)
 		}
 	}
 	return forge.Variable{}, false
+}
+
+// isBase tells whether a key is that of one of our variables.
+func (c ci) isBase(key string) bool {
+	return slices.ContainsFunc(ciBases, func(base string) bool { return key == c.variables.Key(base) })
 }
 
 // where names one of our variables.
@@ -129,4 +168,18 @@ func hidden(f provision.Facts, format string, args ...any) []provision.Change {
 		notes = append(notes, provision.Note("%s is gone, or this token may not look there; it may still have %s", place, fmt.Sprintf(format, args...)))
 	}
 	return notes
+}
+
+// whereNow adds to the error about a group that is not found where a project of it lives
+// now: GitLab leads from the old path of a project to the new one, and not from that of a
+// group.
+func whereNow(ctx context.Context, f forge.Forge, project string, err error) error {
+	if !errors.Is(err, forge.ErrNotFound) {
+		return err
+	}
+	p, asked := f.Project(ctx, project)
+	if asked != nil || p.Group == "" || strings.EqualFold(p.Path, project) {
+		return err
+	}
+	return hint.Add(err, "GitLab has moved project %s to %s, in group %s: write these in the inventory", project, visible.String(p.Path), visible.String(p.Group))
 }

@@ -2,16 +2,11 @@ package steps
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-
-	"golang.org/x/crypto/ssh"
 
 	"provision/inventory"
 	"provision/provision"
@@ -28,6 +23,8 @@ type ciKey struct {
 	ci              ci
 	project, branch string
 	directory       string
+	former          former
+	finish          bool // whoever still uses a former key does so no longer
 
 	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
@@ -35,7 +32,7 @@ type ciKey struct {
 
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
-	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch, directory: d.Directory}
+	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
 	s.retire = t.given.Retire[s.Name()]
 	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
@@ -51,9 +48,14 @@ func (s ciKey) Scope() provision.Scope {
 
 func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.ci.user, Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeys},
+		Script: s.look(),
 		Ask:    s.ask,
 	}
+}
+
+// look reports authorized_keys, and the keys that have deployed.
+func (s ciKey) look() provision.Script {
+	return provision.Script{User: s.ci.user, Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeys + lookWhoCame}
 }
 
 // What CI needs of the variable: a file, only for protected branches, taken
@@ -74,26 +76,28 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		name := owner.String()
-		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
-			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target {
-				facts.Add("ours", name)
-			}
+		if s.ci.leads(variables, s.ci.variables.Prefix, s.ci.scope) {
+			facts.Add("ours", name)
 		}
 		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
 		if !ok {
 			continue
 		}
 		facts.Add("there", name)
-		if v.Description == s.ci.description() {
-			facts.Add("ours", name)
-		} else {
+		switch {
+		case !s.ci.owns(variables, v):
 			facts.Add("foreign", name)
+		case v.Description != s.ci.description():
+			facts.Add("renamed", name)
+			fallthrough
+		default:
+			facts.Add("ours", name)
 		}
 		text, err := v.Value.Reveal()
 		if err != nil {
 			continue
 		}
-		if public, err := publicHalf(text); err == nil {
+		if public := publicOf(v); public != "" {
 			facts.Add("public "+name, public)
 		}
 		for wants, has := range map[string]bool{
@@ -105,6 +109,19 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			}
 		}
 		slices.Sort(facts["wants "+name])
+	}
+	if _, err := f.Self(ctx); errors.Is(err, forge.ErrUnseen) {
+		facts.Add("partial", "yes") // there may be former variables, and nobody sees them
+	} else {
+		former, err := s.former.ask(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, set := range former {
+			if set.public != "" {
+				facts.Add("former", formerKey{set.place, set.public}.String())
+			}
+		}
 	}
 	err := s.askBranch(ctx, f, facts)
 	if errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden) {
@@ -170,15 +187,26 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			public, from, known = p, owner, letIn
 		}
 	}
+	if old, err := s.oldLine(public); f.Get("partial") != "" && err == nil && slices.Contains(lines, old) {
+		return []provision.Change{provision.Note("this job has an old key of %s, which is to go", s.ci.deployment).WithHint("%s", s.former.renderHint())}, nil
+	}
+	want, err := s.oldLines(f, public)
+	if err != nil {
+		return nil, err
+	}
 	var changes []provision.Change
 	if public == "" {
-		changes = s.planNew(f)
+		changes = s.planNew(f, want)
 	} else {
 		line, err := s.line(public)
 		if err != nil {
 			return nil, err
 		}
-		changes = s.planHeld(f, public, line, from)
+		changes = s.planHeld(f, public, append([]string{line}, want...), from)
+	}
+	if len(want) > 0 && len(f["former"]) == 0 { // else stale-variables tells of it
+		notes = append(notes, provision.Note("an old CI key of %s opens its gate until a deploy has come in by the new one; apply revokes it then", s.ci.deployment).
+			WithHint("%s", s.former.finishHint()))
 	}
 	if loose := f["loose"]; len(loose) > 0 {
 		changes = append([]provision.Change{{
@@ -202,18 +230,37 @@ func (s ciKey) paths(files []string) []string {
 
 // planNew plans a new key. Where CI has one that works, that one works until
 // CI has the new one; and that is tried before CI has it, and once more before
-// the old one goes.
-func (s ciKey) planNew(f provision.Facts) []provision.Change {
-	private, line := s.newPair()
+// the old one goes. So it is with former keys that are to be retired.
+func (s ciKey) planNew(f provision.Facts, old []string) []provision.Change {
+	private, line := s.newPair(s.line)
 	born := func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }
+	lines := []secret.Value{line}
+	for _, line := range old {
+		lines = append(lines, secret.New(line))
+	}
 	var hand []provision.Change
 	for _, owner := range s.ci.owners {
 		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
-	if len(f["there"]) == 0 {
-		return append(hand, s.allow(f, provision.Authorize, "the new CI key for ", "", line, "only"))
+	for _, k := range formerKeys(f) {
+		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(f["line"], func(line string) bool { return hasKey(line, k.public) }) {
+			continue
+		}
+		private, line := s.newPair(s.oldLine)
+		lines = append(lines, line)
+		there := s
+		there.ci.scope, there.ci.variables.Prefix = k.scope, k.prefix
+		hand = append(hand, there.set(f, provision.Set, "to a new key of its own", k.owner, func(context.Context, forge.Forge) (secret.Value, error) { return private, nil }))
 	}
-	changes := []provision.Change{s.allow(f, provision.Authorize, "the new CI key for ", "(the old one stays active)", line, "keep")}
+	all := joinLines(lines)
+	if len(f["there"]) == 0 {
+		remark := ""
+		if len(old) > 0 {
+			remark = "(the old one stays active)"
+		}
+		return append(hand, s.allow(f, provision.Authorize, "the new CI key for ", remark, all, "only"))
+	}
+	changes := []provision.Change{s.allow(f, provision.Authorize, "the new CI key for ", "(the old one stays active)", all, "keep")}
 	if s.login == nil {
 		changes = append(changes, hand...)
 	} else {
@@ -225,7 +272,7 @@ func (s ciKey) planNew(f provision.Facts) []provision.Change {
 		changes = append(changes, hand...)
 		changes = append(changes, s.try("the CI key in GitLab for "+s.ci.deployment, "(SSH login)", held...))
 	}
-	return append(changes, s.allow(f, provision.Revoke, "the old CI key of ", "", line, "only"))
+	return append(changes, s.allow(f, provision.Revoke, "the old CI key of ", "", all, "only"))
 }
 
 // A keyFrom says where the private half of a key comes from.
@@ -233,7 +280,7 @@ type keyFrom func(context.Context, forge.Forge) (secret.Value, error)
 
 // planHeld plans for a key that GitLab holds: what CI lacks comes before
 // another key goes, and what the host lacks before CI gets it.
-func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner) []provision.Change {
+func (s ciKey) planHeld(f provision.Facts, public string, lines []string, from forge.Owner) []provision.Change {
 	var hand []provision.Change
 	for _, owner := range s.ci.owners {
 		wants := f["wants "+owner.String()]
@@ -242,10 +289,12 @@ func (s ciKey) planHeld(f provision.Facts, public, line string, from forge.Owner
 			hand = append(hand, s.set(f, provision.Set, "to the current CI key", owner, s.heldBy(from)))
 		case len(wants) > 0:
 			hand = append(hand, s.set(f, provision.Update, "to be "+joinAnd(wants), owner, s.heldBy(owner)))
+		case f.Has("renamed", owner.String()):
+			hand = append(hand, s.set(f, provision.Update, forItsName, owner, s.heldBy(owner)))
 		}
 	}
-	first, others := s.standing(f, line, public)
-	value := secret.New(line)
+	first, others := s.standing(f, lines)
+	value := secret.New(strings.Join(lines, "\n"))
 	authorize := func(others string) provision.Change {
 		return s.allow(f, provision.Authorize, "the current CI key for ", "", value, others)
 	}
@@ -302,37 +351,12 @@ func (s ciKey) allow(f provision.Facts, verb provision.Verb, object, remark stri
 	}}
 }
 
-// newPair returns the private half of a key that is made when one of the two
-// is first revealed, and the line for its public half.
-func (s ciKey) newPair() (private, line secret.Value) {
-	private = secret.Born(func() (string, error) {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return "", err
-		}
-		block, err := ssh.MarshalPrivateKey(key, s.comment())
-		if err != nil {
-			return "", err
-		}
-		return string(pem.EncodeToMemory(block)), nil
-	})
-	line = secret.Born(func() (string, error) {
-		text, err := private.Reveal()
-		if err != nil {
-			return "", err
-		}
-		public, err := publicHalf(text)
-		if err != nil {
-			return "", err
-		}
-		return s.line(public)
-	})
-	return private, line
-}
-
-// inUse returns the keys that GitLab holds.
+// inUse returns the keys that GitLab holds, those of former variables among them.
 func (s ciKey) inUse(f provision.Facts) []string {
 	var publics []string
+	for _, k := range formerKeys(f) {
+		publics = append(publics, k.public)
+	}
 	for _, owner := range s.ci.owners {
 		publics = append(publics, f["public "+owner.String()]...)
 	}
@@ -341,7 +365,7 @@ func (s ciKey) inUse(f provision.Facts) []string {
 
 // undo revokes every CI key of the deployment.
 func (s ciKey) undo(target) undo {
-	return undo{s.Name(), provision.Probe{Script: s.Probe().Script}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: s.look()}, func(f provision.Facts) ([]provision.Change, error) {
 		if !slices.ContainsFunc(f["line"], func(line string) bool { return s.named(f, line) }) {
 			return nil, nil
 		}

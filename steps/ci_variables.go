@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,18 @@ import (
 // its host has. The CI key is a step of its own, after this one: where
 // GitLab cannot keep a variable to one environment, that shows before any
 // secret is there.
-type ciVariables struct{ ci ci }
+type ciVariables struct {
+	ci      ci
+	project string
+}
 
 // takenHint is for a deployment whose variables belong to another one, or to
 // itself on another host.
 const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
 
-func ciVariablesOf(t target) ciVariables { return ciVariables{ciOf(t.deployment)} }
+func ciVariablesOf(t target) ciVariables {
+	return ciVariables{ciOf(t.deployment), t.deployment.Project}
+}
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
 
@@ -45,7 +51,7 @@ done
 			for _, owner := range s.ci.owners {
 				variables, err := f.Variables(ctx, owner)
 				if err != nil {
-					return nil, err
+					return nil, whereNow(ctx, f, s.project, err)
 				}
 				for _, base := range []string{inventory.DeployTargetVariable, inventory.KnownHostsVariable} {
 					v, ok := s.ci.find(variables, base)
@@ -57,8 +63,11 @@ done
 						return nil, fmt.Errorf("%s is hidden and cannot be compared; delete it", s.ci.where(base, owner))
 					}
 					facts.Add(base+" "+owner.String(), text)
-					if v.Description == s.ci.description() {
+					if s.ci.owns(variables, v) {
 						facts.Add("ours "+base, owner.String())
+						if v.Description != s.ci.description() {
+							facts.Add("renamed "+base, owner.String())
+						}
 					}
 					if v.File {
 						facts.Add("file "+base, owner.String())
@@ -81,7 +90,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 	slices.Sort(known)
 
 	var changes []provision.Change
-	set := func(base, text string, owner forge.Owner, there, ours bool) {
+	set := func(base, remark, text string, owner forge.Owner, there, ours bool) {
 		verb, description := provision.Set, s.ci.description()
 		if there {
 			verb = provision.Update
@@ -90,7 +99,7 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 			description = "" // stays as it is
 		}
 		changes = append(changes, provision.Change{
-			Verb: verb, Object: s.ci.where(base, owner),
+			Verb: verb, Object: s.ci.where(base, owner), Remark: remark,
 			Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 				return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
 					Key: s.ci.variables.Key(base), Value: secret.New(text), Raw: true, Scope: s.ci.scope, Description: description,
@@ -102,11 +111,14 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		targetIsFile, knownIsFile := f.Has("file "+inventory.DeployTargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
 		target, ours := f.Get(inventory.DeployTargetVariable+" "+owner.String()), f.Has("ours "+inventory.DeployTargetVariable, owner.String())
 		switch {
-		case target == s.ci.target && !targetIsFile:
+		case target == s.ci.target && targetIsFile:
+			set(inventory.DeployTargetVariable, "", target, owner, true, ours)
 		case target == s.ci.target:
-			set(inventory.DeployTargetVariable, target, owner, true, ours)
+			if f.Has("renamed "+inventory.DeployTargetVariable, owner.String()) {
+				set(inventory.DeployTargetVariable, forItsName, target, owner, true, true)
+			}
 		case target == "" || ours:
-			set(inventory.DeployTargetVariable, s.ci.target, owner, target != "", true)
+			set(inventory.DeployTargetVariable, "", s.ci.target, owner, target != "", true)
 		default:
 			return nil, hint.Add(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), visible.String(target)), takenHint)
 		}
@@ -116,9 +128,11 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
 		switch ours := there == "" || f.Has("ours "+inventory.KnownHostsVariable, owner.String()); {
 		case ours && (!slices.Equal(lines, known) || knownIsFile):
-			set(inventory.KnownHostsVariable, strings.Join(known, "\n")+"\n", owner, there != "", true)
+			set(inventory.KnownHostsVariable, "", strings.Join(known, "\n")+"\n", owner, there != "", true)
+		case f.Has("renamed "+inventory.KnownHostsVariable, owner.String()):
+			set(inventory.KnownHostsVariable, forItsName, there, owner, true, true)
 		case !ours && (len(missing) > 0 || knownIsFile): // somebody's own lines stay
-			set(inventory.KnownHostsVariable, strings.TrimRight(strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n"), "\n")+"\n", owner, true, false)
+			set(inventory.KnownHostsVariable, "", strings.TrimRight(strings.TrimRight(there, "\n")+"\n"+strings.Join(missing, "\n"), "\n")+"\n", owner, true, false)
 		}
 	}
 	return changes, nil
@@ -143,12 +157,21 @@ func (s ciVariables) undo(target) undo {
 	c := s.ci
 	// Without a scope it is a deployment that the inventory does not name:
 	// then what GitLab has to say about a variable is all there is to go by.
-	ours := func(v forge.Variable) bool {
-		named := c.scope == "" || v.Scope == c.scope && slices.ContainsFunc(ciBases, func(base string) bool { return v.Key == c.variables.Key(base) })
-		return named && v.Description == c.description()
+	ours := func(variables []forge.Variable, v forge.Variable) bool {
+		if c.scope == "" {
+			return v.Description == c.description()
+		}
+		return v.Scope == c.scope && c.isBase(v.Key) && c.owns(variables, v)
 	}
-	choose := func(variables []forge.Variable) []forge.Variable {
-		return slices.DeleteFunc(slices.Clone(variables), func(v forge.Variable) bool { return !ours(v) })
+	// The target is last: by it the others are known.
+	choose := func(variables []forge.Variable) (chosen []forge.Variable) {
+		for _, v := range variables {
+			if ours(variables, v) {
+				chosen = append(chosen, v)
+			}
+		}
+		slices.SortStableFunc(chosen, func(a, b forge.Variable) int { return cmp.Compare(targetLast(a), targetLast(b)) })
+		return chosen
 	}
 	ask := func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 		facts := provision.Facts{}
@@ -165,7 +188,7 @@ func (s ciVariables) undo(target) undo {
 				facts.Add("ours "+owner.String(), keyed(v))
 			}
 			for _, base := range ciBases {
-				if v, ok := c.find(variables, base); ok && !ours(v) {
+				if v, ok := c.find(variables, base); ok && !ours(variables, v) {
 					facts.Add("foreign "+owner.String(), keyed(v))
 				}
 			}
@@ -191,4 +214,12 @@ func (s ciVariables) undo(target) undo {
 		}
 		return append(changes, hidden(f, "variables that say %q", c.description())...), nil
 	}}
+}
+
+// targetLast orders the variables of a deployment.
+func targetLast(v forge.Variable) int {
+	if strings.HasSuffix(v.Key, inventory.DeployTargetVariable) {
+		return 1
+	}
+	return 0
 }

@@ -6,20 +6,33 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
+	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
+	"provision/provision/visible"
 )
 
 // deployKey wants the public key of a user as a read-only deploy key of a project.
 type deployKey struct {
 	user, project, title string
+	shared               bool // the user has another project, which has the same key
 }
 
 func deployKeyOf(t target) deployKey {
 	d := t.deployment
-	return deployKey{d.User, d.Project, d.User + "@" + t.host.Name}
+	s := deployKey{user: d.User, project: d.Project, title: d.User + "@" + t.host.Name}
+	s.shared = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return other.Project != d.Project })
+	return s
+}
+
+// formerly tells whether we have added a key when the host had another name: its title, and
+// its comment, are those of this user.
+func (s deployKey) formerly(k forge.DeployKey) bool {
+	words := strings.Fields(k.Key)
+	return k.Title != s.title && strings.HasPrefix(k.Title, s.user+"@") && len(words) == 3 && strings.HasPrefix(words[2], s.user+"@")
 }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
@@ -35,10 +48,16 @@ func (s deployKey) Probe() provision.Probe {
 				return nil, err
 			}
 			facts := provision.Facts{}
+			if p, err := f.Project(ctx, s.project); err == nil && !strings.EqualFold(p.Path, s.project) {
+				facts.Add("moved", p.Path)
+			}
 			for _, k := range keys {
 				facts.Add("registered", keyOf(k.Key))
 				if k.CanPush {
 					facts.Add("can-push", keyOf(k.Key))
+				}
+				if s.formerly(k) && !s.shared { // GitLab lets only its administrators rename a key that projects share
+					facts.Add("renamed", keyOf(k.Key))
 				}
 				if !k.ExpiresAt.IsZero() {
 					facts.Add("days "+keyOf(k.Key), strconv.Itoa(k.DaysLeft))
@@ -51,11 +70,22 @@ func (s deployKey) Probe() provision.Probe {
 
 func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }
 
+// moved tells that the project has another path in GitLab, which finds it at its old one too,
+// until somebody else gets that.
+func (s deployKey) moved(f provision.Facts) []provision.Change {
+	now := f.Get("moved")
+	if now == "" {
+		return nil
+	}
+	return []provision.Change{provision.Note("GitLab has moved project %s to %s", s.project, visible.String(now)).
+		WithHint("write project = %q in the inventory, and in its variables what has moved with it", now)}
+}
+
 func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("public") == "" {
-		return []provision.Change{provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())}, nil
+		return append(s.moved(f), provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())), nil
 	}
-	var changes []provision.Change
+	changes := s.moved(f)
 	register := func(verb provision.Verb, object, remark, public string) {
 		changes = append(changes, provision.Change{Verb: verb, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
@@ -72,6 +102,11 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			register(provision.Add, s.user+"'s "+key.name+"public key", s.asDeployKey(), public)
 		case f.Has("can-push", public):
 			register(provision.Set, s.user+"'s "+key.name+"deploy key of "+s.project, "to read-only", public)
+		case f.Has("renamed", public):
+			changes = append(changes, provision.Change{
+				Verb: provision.Update, Object: "the title of " + s.user + "'s " + key.name + "deploy key of " + s.project, Remark: "(" + s.title + ")",
+				Do: provision.Call(func(ctx context.Context, g forge.Forge) error { return s.rename(ctx, g, public) }),
+			})
 		}
 	}
 	if public := f.Get("public"); f.Has("registered", public) {
@@ -86,6 +121,20 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		})
 	}
 	return changes, nil
+}
+
+// rename gives a key the title of today.
+func (s deployKey) rename(ctx context.Context, g forge.Forge, public string) error {
+	keys, err := g.DeployKeys(ctx, s.project)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if keyOf(k.Key) == public && s.formerly(k) {
+			return g.RenameDeployKey(ctx, s.project, k.ID, s.title)
+		}
+	}
+	return nil
 }
 
 func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) error {
@@ -113,9 +162,12 @@ func (s deployKey) undo(t target) undo {
 				return facts, nil
 			}
 			for _, k := range keys {
-				if k.Title == s.title {
+				switch {
+				case k.Title == s.title:
 					facts.Add("ours", keyOf(k.Key))
-				} else {
+				case s.formerly(k):
+					facts.Add("formerly", keyOf(k.Key))
+				default:
 					facts.Add("foreign", keyOf(k.Key))
 				}
 			}
@@ -135,7 +187,13 @@ func (s deployKey) undo(t target) undo {
 		}
 		var changes []provision.Change
 		held := []string{f.Get("public"), f.Get("next"), f.Get("retired")}
-		for i, public := range f["ours"] {
+		ours := slices.Clone(f["ours"])
+		for _, public := range f["formerly"] { // of this host only if it holds the key
+			if slices.Contains(held, public) {
+				ours = append(ours, public)
+			}
+		}
+		for i, public := range ours {
 			// A host that has no key any more cannot tell which was its own.
 			if f.Get("public") != "" && !slices.Contains(held, public) {
 				changes = append(changes, provision.Note("%s has another key named %s, which is not the one of this host", s.project, s.title))

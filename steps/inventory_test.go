@@ -28,7 +28,8 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.Named, Username: "robot"}
 		given.Salt = ""
 	},
-	"renew-late": func(_ *inventory.Inventory, given *Given) { given.Renew = 7 },
+	"without-salt": func(_ *inventory.Inventory, given *Given) { given.Salt = "" },
+	"renew-late":   func(_ *inventory.Inventory, given *Given) { given.Renew = 7 },
 	"deploy-token": func(inv *inventory.Inventory, _ *Given) {
 		inv.Registry.Credential = inventory.Credential{Kind: inventory.DeployToken}
 	},
@@ -42,6 +43,9 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 		inv.Deployments[0].Scope = "*"
 		inv.Deployments[0].Branch = "release/1"
 	},
+	"in-project": func(inv *inventory.Inventory, _ *Given) {
+		inv.Deployments[0].Variables = inventory.Variables{Projects: []string{"transmogrify/frobnicator"}}
+	},
 	"ports": func(inv *inventory.Inventory, _ *Given) {
 		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "deploy.example.com", 2222
 		inv.GitLab.SSH.Port = 2022
@@ -50,6 +54,7 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"ipv6": func(inv *inventory.Inventory, _ *Given) {
 		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 22
 	},
+	"finish":  func(_ *inventory.Inventory, given *Given) { given.Finish = true },
 	"as-user": func(_ *inventory.Inventory, given *Given) { given.AsUser = true },
 	"login": func(_ *inventory.Inventory, given *Given) {
 		given.Login = func(context.Context, *inventory.Deployment, secret.Value) error { return nil }
@@ -75,6 +80,11 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	},
 	"app":       func(inv *inventory.Inventory, given *Given) { app(inv, given) },
 	"app-as-ci": func(inv *inventory.Inventory, given *Given) { app(inv, &Given{}); given.Salt, given.AsUser = "", true },
+	"two-hosts": func(inv *inventory.Inventory, _ *Given) {
+		other := *inv.Deployments[0]
+		other.Host, other.Scope = &inventory.Host{Name: "web2", Address: "other-host.example.com"}, "production/web2"
+		inv.Hosts, inv.Deployments = append(inv.Hosts, other.Host), append(inv.Deployments, &other)
+	},
 	"two-deployments": func(inv *inventory.Inventory, _ *Given) {
 		other := *inv.Deployments[0]
 		other.Name, other.Directory, other.Project, other.Scope = "frobnicator-staging", "staging", "transmogrify/other", "staging"
@@ -129,7 +139,7 @@ func stepsOf(t *testing.T, name, retire string) []provision.Step {
 		return steps
 	}
 	for _, s := range steps {
-		given.Retire[s.Name()] = []string{retire}
+		given.Retire[s.Name()] = strings.Split(retire, ",")
 	}
 	return For(inv, host, inv.Deployments, given)
 }

@@ -72,7 +72,7 @@ func (s overriddenVariables) Probe() provision.Probe {
 // overrides tells whether the jobs of the deployment get v in place of ours. What
 // is ours there is left from before, and stale-variables removes it.
 func (s overriddenVariables) overrides(v forge.Variable) bool {
-	if v.Description == s.ci.description() || !inScope(s.ci.scope, v.Scope) {
+	if markedFor(v.Description) == s.ci.deployment || !inScope(s.ci.scope, v.Scope) {
 		return false
 	}
 	switch v.Key {

@@ -21,6 +21,7 @@ import (
 // A login that people made is kept beside ours, and given back when ours goes.
 type registryLogin struct {
 	user      string
+	project   string // of one deployment of the user
 	registry  inventory.Registry
 	needed    bool   // by a deployment of the user
 	directory string // of one deployment of the user, to try a new token in
@@ -29,8 +30,11 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
+	others []string        // titles of the tokens of other hosts
 	renew  int             // days that a token must have left
 	retire []string        // the login that is not to be used any more
+
+	known []string // the hosts of all registries that the inventory names, in the step of that of GitLab
 
 	named  secret.Value // the user name, a newline, the password
 	digest string       // of that, as the host reports it
@@ -55,8 +59,19 @@ func registryLoginsOf(t target) []registryLogin {
 func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	d := t.deployment
 	s := registryLogin{
-		user: d.User, registry: r, title: d.User + "@" + t.host.Name,
+		user: d.User, project: d.Project, registry: r, title: d.User + "@" + t.host.Name,
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
+	}
+	for _, other := range t.inv.Deployments {
+		if other.User == d.User && other.Host.Name != t.host.Name {
+			s.others = append(s.others, d.User+"@"+other.Host.Name)
+		}
+	}
+	if r.Name == "" {
+		s.known = append(s.known, r.Host)
+		for _, other := range t.inv.Registries {
+			s.known = append(s.known, other.Host)
+		}
 	}
 	s.needed = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return pullsFrom(other, r) })
 	s.retire = t.given.Retire[s.Name()]
@@ -119,7 +134,7 @@ func (s registryLogin) look(before string) provision.Script {
 	if s.kind != "" && s.salt != "" { // without a salt it is CI that looks, and what runs beside its deployment is not for CI
 		reads = s.registry.Host + "/" + s.owner.Path
 	}
-	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host, reads}, Text: before + templates.Logins}
+	return provision.Script{User: s.user, Args: []string{s.registry.Key(), s.salt, keptLogins + "/" + s.registry.Host, reads, strings.Join(s.known, " ")}, Text: before + templates.Logins}
 }
 
 func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -139,10 +154,13 @@ func (s registryLogin) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if s.kind != "" {
 		tokens, err := s.planToken(f)
-		return append(changes, tokens...), err
+		return slices.Concat(changes, tokens, s.planElsewhere(f)), err
 	}
 	if f.Get("login") != s.registry.Credential.Username || s.salt != "" && f.Get("digest") != s.digest {
 		changes = append(changes, s.login(f, s.named))
+		if m, ok := s.moved(f); ok {
+			changes = append(changes, m.revokeHeld())
+		}
 	}
 	return changes, nil
 }
@@ -178,9 +196,12 @@ func (s registryLogin) made(f provision.Facts) bool {
 	switch {
 	case s.registry.Name == "" && strings.HasPrefix(login, loginPrefix):
 		return true
+	case len(f["made"]) > 0:
+		return true
 	case s.kind == forge.DeployToken:
 		id, ok := strings.CutPrefix(login, deployTokenPrefix)
-		return ok && (f.Has("dead", id) || slices.ContainsFunc(f["token"], func(token string) bool { return token == id || strings.HasPrefix(token, id+" ") }))
+		known := slices.Concat(f["dead"], f["token"], f["former"])
+		return ok && slices.ContainsFunc(known, func(token string) bool { return token == id || strings.HasPrefix(token, id+" ") })
 	}
 	return s.kind == "" && s.digest != "" && f.Get("digest") == s.digest
 }
@@ -212,7 +233,11 @@ func (s registryLogin) login(f provision.Facts, credential secret.Value) provisi
 		c.Remark += fmt.Sprintf(" (replaces %s, which is kept in ~%s/%s)", theirs, s.user, keptLogins)
 		c.Hint += "; " + s.stayHint()
 	}
-	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep}, Secret: credential, Text: templates.Login}
+	owner := ""
+	if s.kind != "" {
+		owner = s.owner.String()
+	}
+	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep, owner}, Secret: credential, Text: templates.Login}
 	return c
 }
 
@@ -255,7 +280,10 @@ func (s registryLogin) undo(t target) undo {
 		if t.othersNeed(f, s.registry) || !pullsFrom(t.deployment, s.registry) {
 			return nil, nil
 		}
-		var changes []provision.Change
+		changes, revoked, err := s.revokeAll(f)
+		if err != nil {
+			return nil, err
+		}
 		kept := fmt.Sprintf("~%s/%s/%s", s.user, keptLogins, s.registry.Host)
 		switch login := f.Get("login"); {
 		case f.Get("config") == "broken":
@@ -277,7 +305,9 @@ func (s registryLogin) undo(t target) undo {
 				changes = append(changes, provision.Note("%s stays: the login that was there before ours", kept))
 			}
 		}
-		revoked, err := s.revokeAll(f)
-		return append(changes, revoked...), err
+		for _, l := range s.elsewhere(f) {
+			changes = append(changes, s.logout(l, ""))
+		}
+		return append(changes, revoked...), nil
 	}}
 }

@@ -39,7 +39,7 @@ func TestRegistryLogin(t *testing.T) {
 	h := loggedIn("")
 	step := stepOf(t, "", "", "registry-login deploy-frobnicator")
 	done, err := converge(t, step, f, h)
-	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com ")
+	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com  group transmogrify")
 	token := f.Made[group][forge.AccessToken][0]
 	if !slices.Equal(token.Scopes, []string{"read_registry"}) || token.Level != forge.Reporter || token.Description != "Made by provision for "+title+"." {
 		t.Errorf("the token is %+v", token)
@@ -60,7 +60,7 @@ func TestRegistryLoginReplaces(t *testing.T) {
 	h := loggedIn("provision-4")
 	done, err := converge(t, stepOf(t, "", "", "registry-login deploy-frobnicator"), f, h)
 	// The new one is in use before the old ones go.
-	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com ",
+	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com  group transmogrify",
 		"RevokeToken group transmogrify access token 4", "RevokeToken group transmogrify access token 5")
 	for _, token := range f.Made[group][forge.AccessToken][1:3] {
 		if !token.Active {
@@ -74,7 +74,7 @@ func TestRegistryLoginOnceDied(t *testing.T) {
 	f := newFake()
 	f.Made[group] = map[forge.TokenKind][]forge.Token{forge.AccessToken: {made(5, 365)}}
 	done, err := converge(t, stepOf(t, "", "", "registry-login deploy-frobnicator"), f, loggedIn("by-hand"))
-	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com .docker/before-provision", "RevokeToken group transmogrify access token 5")
+	checkDone(t, done, err, "CreateToken group transmogrify access token "+title, "script registry.example.com registry.example.com .docker/before-provision group transmogrify", "RevokeToken group transmogrify access token 5")
 }
 
 func TestDeployTokenLogin(t *testing.T) {
@@ -84,7 +84,7 @@ func TestDeployTokenLogin(t *testing.T) {
 	h := loggedIn("puller")
 	step := stepOf(t, "deploy-token", "", "registry-login deploy-frobnicator")
 	done, err := converge(t, step, f, h)
-	checkDone(t, done, err, "CreateToken group transmogrify deploy token "+title, "script registry.example.com registry.example.com .docker/before-provision")
+	checkDone(t, done, err, "CreateToken group transmogrify deploy token "+title, "script registry.example.com registry.example.com .docker/before-provision group transmogrify")
 	tokens := f.Made[group][forge.DeployToken]
 	if h.facts.Get("login") != tokens[1].Username || tokens[1].Level != 0 || tokens[1].Description != "" {
 		t.Errorf("the login is %v, the token %+v", h.facts, tokens[1])
@@ -127,7 +127,7 @@ func TestNamedLogin(t *testing.T) {
 		h.facts["digest"] = []string{digest}
 	}
 	done, err := converge(t, step, newFake(), h)
-	checkDone(t, done, err, "script registry.example.com registry.example.com ")
+	checkDone(t, done, err, "script registry.example.com registry.example.com  ")
 	if h.facts.Get("login") != "robot" || h.facts.Get("password") != "hunter2" {
 		t.Errorf("the login is %v", h.facts)
 	}

@@ -26,12 +26,15 @@ const (
 // on apply replaces it.
 const WarnDays = 30
 
-// ask reports the tokens that have our name and work: "ID DAYS", or "ID never".
-// Those that we did not make are reported apart, and so are the dead.
+// ask reports our tokens that have our name and work, as "token": "ID DAYS", or "ID never".
+// Those that we did not make are reported apart, and so are the dead. An access token
+// keeps its name for ever, so that one of this user which has the name of another host
+// may be the one that this host holds: as "former", with the name behind that.
 func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 	tokens, err := f.Tokens(ctx, s.owner, s.kind)
 	if err != nil {
 		if errors.Is(err, forge.ErrNotFound) {
+			err = whereNow(ctx, f, s.project, err)
 			err = hint.Add(err, "the token that reads the images belongs to a group: name it as registry.group, or give registry.credential a user name and password")
 		}
 		return nil, err
@@ -39,32 +42,37 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 	facts := provision.Facts{}
 	for _, t := range tokens {
 		id := strconv.FormatInt(t.ID, 10)
-		switch ours := s.ours(t); {
-		case t.Name != s.title:
-		case ours && t.Active:
-			left := "never"
-			if !t.Expires.IsZero() {
-				left = strconv.Itoa(t.DaysLeft)
-			}
+		left := "never"
+		if !t.Expires.IsZero() {
+			left = strconv.Itoa(t.DaysLeft)
+		}
+		switch ours, named := s.ours(t), t.Name == s.title; {
+		case ours && !t.Active:
+			facts.Add("dead", id)
+		case ours && named:
 			facts.Add("token", id+" "+left)
 		case ours:
-			facts.Add("dead", id)
-		case t.Active:
+			facts.Add("former", id+" "+left+" "+t.Name)
+		case named && t.Active:
 			facts.Add("foreign", id)
 		}
 	}
 	return facts, nil
 }
 
-// ours tells whether we made a token that has our name.
+// ours tells whether we made a token for this user, be it under another name of the host.
 func (s registryLogin) ours(t forge.Token) bool {
-	if s.kind == forge.DeployToken { // these have no description
+	switch {
+	case !strings.HasPrefix(t.Name, s.user+"@"):
+		return false
+	case s.kind == forge.DeployToken: // these have no description
 		return t.Username == deployTokenPrefix+strconv.FormatInt(t.ID, 10)
 	}
-	return t.Description == s.description()
+	return t.Description == madeFor(t.Name)
 }
 
-func (s registryLogin) description() string { return "Made by provision for " + s.title + "." }
+// madeFor marks an access token as ours.
+func madeFor(title string) string { return "Made by provision for " + title + "." }
 
 // planToken plans for the token that the host is logged in with.
 func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) {
@@ -76,12 +84,15 @@ func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) 
 		return nil, hint.Add(fmt.Errorf("%s to %s reads what a token of %s could not: %s", theirs, s.registry.Host, s.owner, visible.String(joinAnd(shorten(needs)))), "%s", s.stayHint())
 	}
 	var changes []provision.Change
-	if held.fate != absent && held.fate != dead {
-		changes = append(changes, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner), Ends: held.ends, Days: held.days}))
+	if held.fate == kept || held.fate == retired || held.fate == ending {
+		changes = append(changes, provision.Lasts(provision.Credential{Name: fmt.Sprintf("%s %s of %s", s.kind, held.name, s.owner), Ends: held.ends, Days: held.days}))
 	}
 	switch {
 	case held.fate != kept:
 		changes = append(changes, s.replace(f, held)...)
+		if m, ok := s.moved(f); ok {
+			changes = append(changes, m.revokeHeld())
+		}
 	case held.ends && held.days < WarnDays:
 		changes = append(changes, provision.Note("token %s ends in %d days; apply replaces it", held.id, held.days))
 	}
@@ -108,6 +119,7 @@ type fate int
 const (
 	absent  fate = iota // the host holds none of ours
 	dead                // it holds one that does not work
+	moved               // it holds one of another kind or group than is wanted now
 	kept                // it goes on with the one that it holds
 	retired             // that one is not to be used any more
 	ending              // that one ends soon
@@ -116,30 +128,44 @@ const (
 // A heldToken is the token that the host is logged in with.
 type heldToken struct {
 	id   string // as its login says
+	name string // in GitLab: its title, or what that was when the host had another name
 	fate fate
 	ends bool
 	days int // until then
 }
 
+// loginOf returns the user name with which a host logs in that holds the token of this id.
+func (s registryLogin) loginOf(id string) string {
+	if s.kind == forge.DeployToken {
+		return deployTokenPrefix + id
+	}
+	return loginPrefix + id
+}
+
 // decide returns what becomes of the tokens: of the one that the host holds, and
 // which are of no use to it, at the latest when it holds another.
 func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
-	login, prefix := f.Get("login"), loginPrefix
-	if s.kind == forge.DeployToken {
-		prefix = deployTokenPrefix
-	}
-	if id, ok := strings.CutPrefix(login, prefix); ok && s.made(f) {
+	login := f.Get("login")
+	if _, ok := s.moved(f); ok {
+		held.fate = moved
+	} else if id, ok := strings.CutPrefix(login, s.loginOf("")); ok && s.made(f) {
 		held.id, held.fate = id, dead
 	}
-	for _, token := range f["token"] {
+	for _, token := range slices.Concat(f["token"], f["former"]) {
 		number, left, _ := strings.Cut(token, " ")
+		left, name, former := strings.Cut(left, " ")
 		id, err := tokenID(number)
 		if err != nil {
 			return held, nil, err
 		}
 		if number != held.id {
-			unused = append(unused, id)
+			if !former && !slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }) {
+				unused = append(unused, id)
+			}
 			continue
+		}
+		if held.name = s.title; former {
+			held.name = name
 		}
 		days, err := strconv.Atoi(left)
 		held.ends, held.days = err == nil, days
@@ -152,7 +178,9 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			held.fate = kept
 			continue
 		}
-		unused = append(unused, id)
+		if !slices.Contains(s.others, held.name) {
+			unused = append(unused, id)
+		}
 	}
 	return held, unused, nil
 }
@@ -163,7 +191,13 @@ func (s registryLogin) replace(f provision.Facts, held heldToken) []provision.Ch
 	why := map[fate]string{
 		retired: fmt.Sprintf("(replaces token %s)", held.id),
 		ending:  fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
-		dead:    fmt.Sprintf("(token %s is revoked or expired)", held.id),
+		dead:    fmt.Sprintf("(%s has no token %s that works)", s.owner, held.id),
+	}
+	if f.Has("dead", held.id) {
+		why[dead] = fmt.Sprintf("(token %s is revoked or expired)", held.id)
+	}
+	if m, ok := s.moved(f); ok {
+		why[moved] = fmt.Sprintf("(replaces %s %s of %s)", m.of.kind, m.id, m.of.owner)
 	}
 	credential := secret.Born(nil)
 	changes := []provision.Change{{
@@ -187,7 +221,7 @@ docker compose pull --quiet
 func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
 	ask := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
 	if s.kind == forge.AccessToken {
-		ask.Level, ask.Description = forge.Reporter, s.description()
+		ask.Level, ask.Description = forge.Reporter, madeFor(s.title)
 	}
 	token, err := g.CreateToken(ctx, s.owner, s.kind, ask)
 	if err != nil {
@@ -202,44 +236,45 @@ func (s registryLogin) create(ctx context.Context, g forge.Forge, credential sec
 	}
 	name := token.Username
 	if s.kind == forge.AccessToken {
-		name = loginPrefix + strconv.FormatInt(token.ID, 10)
+		name = s.loginOf(strconv.FormatInt(token.ID, 10))
 	}
 	credential.Fill(name + "\n" + value)
 	return nil
 }
 
-// askAll reports the tokens that we have made: those that work, and the dead.
+// askAll is ask for a removal: what cannot be looked at keeps nothing else from going.
 func (s registryLogin) askAll(ctx context.Context, g forge.Forge) (provision.Facts, error) {
-	facts := provision.Facts{}
-	tokens, err := g.Tokens(ctx, s.owner, s.kind)
+	facts, err := s.ask(ctx, g)
 	if notThere(err) {
-		facts.Add("hidden", s.owner.String())
-		return facts, nil
-	}
-	for _, t := range tokens {
-		id := strconv.FormatInt(t.ID, 10)
-		switch {
-		case t.Name != s.title || !s.ours(t):
-		case t.Active:
-			facts.Add("token", id)
-		default:
-			facts.Add("dead", id)
-		}
+		return provision.Facts{"hidden": {s.owner.String()}}, nil
 	}
 	return facts, err
 }
 
-// revokeAll revokes the tokens that askAll has found.
-func (s registryLogin) revokeAll(f provision.Facts) ([]provision.Change, error) {
-	var changes []provision.Change
-	for _, number := range f["token"] {
+// revokeAll revokes the tokens of this host that ask has found: first the one that has
+// another name, which nobody knows once the host holds it no longer.
+func (s registryLogin) revokeAll(f provision.Facts) (before, after []provision.Change, err error) {
+	for _, token := range f["former"] {
+		number, rest, _ := strings.Cut(token, " ")
+		_, name, _ := strings.Cut(rest, " ")
+		if s.loginOf(number) != f.Get("login") || slices.Contains(s.others, name) {
+			continue
+		}
 		id, err := tokenID(number)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		changes = append(changes, s.revoke("", id))
+		before = append(before, s.revoke("", id))
 	}
-	return append(changes, hidden(f, "a token named %s", s.title)...), nil
+	for _, token := range f["token"] {
+		number, _, _ := strings.Cut(token, " ")
+		id, err := tokenID(number)
+		if err != nil {
+			return nil, nil, err
+		}
+		after = append(after, s.revoke("", id))
+	}
+	return before, append(after, hidden(f, "a token named %s", s.title)...), nil
 }
 
 // tokenID reads the id of a token, which the facts have as text.

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"context"
-	"path"
 	"slices"
 	"strings"
 
@@ -11,90 +10,155 @@ import (
 	"provision/provision/forge"
 )
 
-// staleVariables wants no variables of a deployment where they were before it
-// got another environment or prefix, for which a second host is enough, or before
-// they went from its project to the group or back. It comes after ci-key: CI has
-// the new ones by then.
-type staleVariables struct {
-	ci     ci
-	places []forge.Owner // where variables can have been
-}
+// staleVariables wants no variables of a deployment at former places that nobody needs any
+// more: see former. It comes after ci-key: CI has the new ones by then.
+type staleVariables struct{ key ciKey }
 
-func staleVariablesOf(t target) staleVariables {
-	d := t.deployment
-	s := staleVariables{ci: ciOf(d)}
-	s.places = append(s.places, s.ci.owners...)
-	for _, owner := range []forge.Owner{{Kind: forge.ProjectOwner, Path: d.Project}, {Kind: forge.GroupOwner, Path: path.Dir(d.Project)}} {
-		if !slices.Contains(s.places, owner) && owner.Path != "." {
-			s.places = append(s.places, owner)
-		}
-	}
-	return s
-}
+func staleVariablesOf(t target) staleVariables { return staleVariables{ciKeyOf(t)} }
 
-func (s staleVariables) Name() string { return "stale-variables " + s.ci.deployment }
+func (s staleVariables) Name() string { return "stale-variables " + s.key.ci.deployment }
 
-func (s staleVariables) Scope() provision.Scope {
-	return provision.Scope{User: s.ci.user, Deployment: s.ci.deployment}
-}
+func (s staleVariables) Scope() provision.Scope { return s.key.Scope() }
 
 func (s staleVariables) Probe() provision.Probe {
-	return provision.Probe{Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
-		facts := provision.Facts{}
-		for _, owner := range s.places {
+	return provision.Probe{Script: s.key.look(), Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+		facts, err := s.ask(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, owner := range s.key.ci.owners {
 			variables, err := f.Variables(ctx, owner)
-			if err != nil && notThere(err) && !slices.Contains(s.ci.owners, owner) {
-				continue
-			}
 			if err != nil {
 				return nil, err
 			}
-			for _, v := range s.left(owner)(variables) {
-				facts.Add("left "+owner.String(), keyed(v))
-				if v.Scope != s.ci.scope || !strings.HasPrefix(v.Key, s.ci.variables.Prefix+"SSH_") {
-					facts.Add("jobs", "outdated")
-				}
+			v, _ := s.key.ci.find(variables, inventory.CIKeyVariable)
+			if public := publicOf(v); public != "" {
+				facts.Add("public "+owner.String(), public)
 			}
 		}
 		return facts, nil
 	}}
 }
 
-// left chooses the variables of the deployment that an owner has and should not
-// have. That they are of this one, and not of a namesake in another inventory, is
-// seen by where they lead, so the target is last: an interrupted removal can go on.
+// ask reports what is left at former places, and the keys there.
+func (s staleVariables) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	facts := provision.Facts{}
+	sets, err := s.key.former.ask(ctx, f)
+	for _, set := range sets {
+		for _, v := range set.variables {
+			facts.Add("left "+set.owner.String(), keyed(v))
+		}
+		if set.public != "" {
+			facts.Add("former", formerKey{set.place, set.public}.String())
+		}
+	}
+	return facts, err
+}
+
+// left chooses what an owner has at former places.
 func (s staleVariables) left(owner forge.Owner) func([]forge.Variable) []forge.Variable {
-	wanted := slices.Contains(s.ci.owners, owner)
 	return func(variables []forge.Variable) (left []forge.Variable) {
-		for _, target := range variables {
-			prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
-			if text, err := target.Value.Reveal(); !ok || err != nil || text != s.ci.target || target.Description != s.ci.description() {
-				continue
-			}
-			if wanted && target.Scope == s.ci.scope && prefix == s.ci.variables.Prefix {
-				continue
-			}
-			for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
-				for _, v := range variables {
-					if v.Key == prefix+base && v.Scope == target.Scope && v.Description == s.ci.description() {
-						left = append(left, v)
-					}
-				}
-			}
+		for _, set := range s.key.former.sets(owner, variables) {
+			left = append(left, set.variables...)
 		}
 		return left
 	}
 }
 
 func (s staleVariables) Plan(f provision.Facts) ([]provision.Change, error) {
-	var changes []provision.Change
-	if f.Has("jobs", "outdated") {
-		changes = append(changes, provision.Note("the jobs of %s use an old environment or prefix, and fail until they are what provision render ci prints now, and with --verify", s.ci.deployment))
-	}
-	for _, owner := range s.places {
+	var changes, notes []provision.Change
+	current := s.key.current(f)
+	came := cameIn(f, current)
+	outdated := false
+	for _, owner := range s.key.former.owners {
+		var told []place
 		for _, what := range f["left "+owner.String()] {
+			p := placeOf(owner, what)
+			if s.waits(f, p, current, came) {
+				if !slices.Contains(told, p) {
+					told = append(told, p)
+					notes = append(notes, s.waiting(p))
+				}
+				continue
+			}
+			outdated = outdated || !came && s.changesJobs(p)
 			changes = append(changes, unset(owner, what, s.left(owner)))
 		}
 	}
-	return changes, nil
+	if outdated {
+		notes = append(notes, provision.Note("the jobs of %s use an old environment or prefix, and fail until they are what provision render ci prints now, and with --verify", s.key.ci.deployment).
+			WithHint("%s", s.key.former.renderHint()))
+	}
+	return append(notes, changes...), nil
+}
+
+// placeOf returns the place of a variable that is a fact, see keyed.
+func placeOf(owner forge.Owner, what string) place {
+	key, scope, _ := strings.Cut(what, " ")
+	for _, base := range ciBases {
+		if prefix, ok := strings.CutSuffix(key, base); ok {
+			return place{owner, prefix, scope}
+		}
+	}
+	return place{owner, "", scope}
+}
+
+// waits tells whether the variables of a former place go on working.
+func (s staleVariables) waits(f provision.Facts, p place, current string, came bool) bool {
+	if s.key.finish || came {
+		return false
+	}
+	for _, mine := range s.key.former.own() {
+		if p.hides(mine) {
+			return false
+		}
+	}
+	return slices.ContainsFunc(formerKeys(f), func(k formerKey) bool {
+		return k.place == p && k.public != current && slices.ContainsFunc(f["line"], func(line string) bool { return s.key.named(f, line) && hasKey(line, k.public) })
+	})
+}
+
+// changesJobs tells whether jobs that use a former place have to be rendered anew.
+func (s staleVariables) changesJobs(p place) bool {
+	return !slices.ContainsFunc(s.key.former.own(), func(mine place) bool { return mine.prefix == p.prefix && mine.scope == p.scope })
+}
+
+func (s staleVariables) waiting(p place) provision.Change {
+	note := provision.Note("CI may go on with the former variables of %s (%s) until a deploy has come in by the new ones; apply removes them then", s.key.ci.deployment, p)
+	if s.changesJobs(p) {
+		return note.WithHint("%s; %s", s.key.former.renderHint(), s.key.former.finishHint())
+	}
+	return note.WithHint("%s", s.key.former.finishHint())
+}
+
+// undo removes what is left at former places.
+func (s staleVariables) undo(target) undo {
+	ask := func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
+		facts := provision.Facts{}
+		if s.key.ci.scope == "" { // the inventory does not name it: see ci-variables
+			return facts, nil
+		}
+		for _, owner := range s.key.former.owners {
+			variables, err := g.Variables(ctx, owner)
+			if notThere(err) {
+				continue // ci-variables tells of it
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range s.left(owner)(variables) {
+				facts.Add("left "+owner.String(), keyed(v))
+			}
+		}
+		return facts, nil
+	}
+	return undo{s.Name(), provision.Probe{Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+		var changes []provision.Change
+		for _, owner := range s.key.former.owners {
+			for _, what := range f["left "+owner.String()] {
+				changes = append(changes, unset(owner, what, s.left(owner)))
+			}
+		}
+		return changes, nil
+	}}
 }

@@ -43,7 +43,7 @@ func kinds() []kind {
 		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
-		stays(staleVariablesOf, "it removes, and makes nothing"),
+		undone(staleVariablesOf, accessOfCI),
 		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
 		stays(ciLoginOf, "it makes nothing"),
@@ -83,6 +83,10 @@ type Given struct {
 	// Retire has the credentials that are no longer to be used, by the name
 	// of the step that looks after them: see [Retire].
 	Retire map[string][]string
+
+	// Finish says that nobody uses the variables and keys any more that
+	// deployments had before they got others: see former.
+	Finish bool
 
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool

@@ -49,10 +49,8 @@ func (s unrestrictedKeys) ask(ctx context.Context, f forge.Forge) (provision.Fac
 				return nil, err
 			}
 			v, _ := c.find(variables, inventory.CIKeyVariable)
-			if text, err := v.Value.Reveal(); err == nil {
-				if public, err := publicHalf(text); err == nil {
-					facts.Add("held", public)
-				}
+			if public := publicOf(v); public != "" {
+				facts.Add("held", public)
 			}
 		}
 	}

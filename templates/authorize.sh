@@ -1,5 +1,6 @@
-# $1 is the name of a deployment, and behind it those that it had; the secret is the line that lets its key in.
-# (The line is no secret, but with a new key it is made only when it is sent.)
+# $1 is the name of a deployment, and behind it those that it had; the secret is the line that
+# lets its key in, and below it those of old keys that may still come in. (The lines are no
+# secret, but with a new key they are made only when they are sent.)
 # $2 is only, or keep: then other keys of the deployment stay for now; or none:
 # then there is no line to put there, and those of the deployment go.
 #
@@ -34,21 +35,22 @@ secret | awk -v names="$1" -v others="$2" -v newline="$newline" '
 		text = $0
 		sub(/[ \t\r]+$/, "", text)
 		n = split(text, word, /[ \t]+/)
-		for (i = 1; i <= n; i++) if (blob != "" && word[i] == blob) return 1
+		for (i = 1; i <= n; i++) if (word[i] in blobs) return 1
 		return others != "keep" && word[n] in mine
 	}
 	BEGIN {
 		count = split(names, name, " ")
 		for (k = 1; k <= count; k++) mine["provision:" name[k]] = 1
 	}
-	FILENAME == "-" { line = $0; blob = $(NF - 1); next }
+	FILENAME == "-" && $0 == "" { next }
+	FILENAME == "-" { lines = lines $0 "\n"; blobs[$(NF - 1) == "old" ? $(NF - 2) : $(NF - 1)]; next }
 	$0 == "# provision begin" { ours = 1; next }
 	$0 == "# provision end" { ours = 0; next }
 	$0 !~ /^[ \t]*#/ && same() { next }
 	ours { kept = kept $0 "\n"; next }
 	{ foreign = foreign sep $0; sep = "\n"; some = 1 }
 	END {
-		if (line != "") kept = line "\n" kept
+		kept = lines kept
 		if (kept != "") printf "# provision begin\n%s# provision end\n", kept
 		printf "%s%s", foreign, some && newline == "yes" ? "\n" : ""
 	}' - "$file" >"$new"

@@ -205,3 +205,34 @@ func TestAuthorizeLocks(t *testing.T) {
 		}
 	})
 }
+
+// Old keys of a deployment may come in beside the current one: their lines are made what they
+// are to be, and any other of the deployment goes.
+func TestAuthorizeOldKeys(t *testing.T) {
+	const (
+		old   = `restrict,command="/usr/local/lib/provision/gate web SHA256:y" ssh-ed25519 AAAAolder old provision:web`
+		third = `restrict,command="/usr/local/lib/provision/gate web SHA256:t" ssh-ed25519 AAAAthird provision:web`
+		both  = "# provision begin\n" + ours + "\n" + old + "\n"
+		end   = "# provision end\na\n"
+	)
+	eachShell(t, func(t *testing.T, b *box) {
+		for _, tt := range []struct{ before, others, lines, after string }{
+			{"# provision begin\n" + older + "\n" + sister + "\n" + end, "only", ours + "\n" + old, both + sister + "\n" + end},
+			{both + third + "\n" + sister + "\n" + end, "only", ours + "\n" + old, both + sister + "\n" + end},
+			{both + third + "\n" + end, "keep", ours + "\n" + old, both + third + "\n" + end},
+			{both + end, "only", ours, "# provision begin\n" + ours + "\n" + end},
+			{both + end, "none", "", "a\n"},
+		} {
+			b.clear(t)
+			b.write(t, ".ssh/authorized_keys", tt.before, 0o600)
+			for range 2 {
+				if out, status := b.run(t, Authorize, tt.lines, "web", tt.others); status != 0 || out != "" {
+					t.Fatalf("status %d, said %s", status, out)
+				}
+				if got := b.read(t, ".ssh/authorized_keys"); got != tt.after {
+					t.Fatalf("got  %q\nwant %q", got, tt.after)
+				}
+			}
+		}
+	})
+}

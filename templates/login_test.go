@@ -316,6 +316,50 @@ esac`)
 	})
 }
 
+// Whose token a login of ours is with is told as long as that login is there.
+func TestMadeLogin(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stubDocker(t)
+		if out, status := b.run(t, Login, user+"\n"+password, registry, registry, "", "group a/b"); status != 0 || out != "" {
+			t.Fatalf("status %d, said %s", status, out)
+		}
+		const made = "@mark fact made=group a/b\n"
+		if out, _ := b.run(t, Logins, "", registry, "", "-", "", ""); !strings.Contains(out, made) {
+			t.Errorf("saw %q", out)
+		}
+		b.write(t, ".docker/by-provision/"+registry, "provision-9\ngroup a/b\n", 0o600)
+		if out, _ := b.run(t, Logins, "", registry, "", "-", "", ""); strings.Contains(out, made) {
+			t.Errorf("with another login: saw %q", out)
+		}
+	})
+}
+
+// A login that we have made to a registry with another host name is told, as is what needs it;
+// those that the inventory names are not, nor one that somebody has made anew.
+func TestFormerLogins(t *testing.T) {
+	const old = "old.example.com"
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stub(t, "docker", `printf '%s %s\n' `+old+`/b/two "$HOME/two"`)
+		b.stub(t, "systemctl", "echo active")
+		auth := func(login string) string { return base64.StdEncoding.EncodeToString([]byte(login + ":x")) }
+		b.write(t, ".docker/config.json", `{"auths":{"`+old+`":{"auth":"`+auth("provision-7")+`"},"hub.example.com":{"auth":"`+auth("robot")+`"},"`+registry+`":{"auth":"`+auth("provision-8")+`"},"theirs.example.com":{"auth":"`+auth("alice")+`"}}}`, 0o600)
+		for host, login := range map[string]string{old: "provision-7", "hub.example.com": "robot", registry: "provision-8", "theirs.example.com": "provision-6", "gone.example.com": "provision-5"} {
+			b.write(t, ".docker/by-provision/"+host, login+"\n", 0o600)
+		}
+		known := registry + " hub.example.com"
+		for _, tt := range []struct{ salt, known, want string }{
+			{"salt", known, "@mark fact elsewhere=" + old + " provision-7\n@mark fact needed " + old + "=" + old + "/b/two of " + b.home + "/two\n"},
+			{"", known, "@mark fact elsewhere=" + old + " provision-7\n"},
+			{"salt", "", ""},
+		} {
+			out, status := b.run(t, Logins, "", registry, tt.salt, "-", "", tt.known)
+			if out, _, _ = strings.Cut(out, "@mark fact login="); out != tt.want || status != 0 {
+				t.Errorf("salt %q, known %q: status %d, saw %q, want %q", tt.salt, tt.known, status, out, tt.want)
+			}
+		}
+	})
+}
+
 // The login of Docker Hub stands under another name than the one of its images.
 func TestLoginHub(t *testing.T) {
 	eachShell(t, func(t *testing.T, b *box) {

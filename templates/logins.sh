@@ -1,11 +1,25 @@
 # $1 is what stands for the registry in config.json, $2 a salt, $3 where a login is
 # kept that was there before ours. The password of the login is not reported, but a
-# salted digest of it.
+# salted digest of it. One that we have made says whose token it is with.
 #
 # $4 is what a token of ours can read, REGISTRY/GROUP, or empty. Where there is another
 # login than the one that we have made last, it is reported what runs here and needs
 # that one.
+#
+# $5 are the registries that the inventory names, or empty. Logins that we have made to
+# others are reported, and with a salt what runs here and needs them.
 config=.docker/config.json
+for file in .docker/by-provision/*; do
+	if [ -z "${5-}" ] || ! [ -f "$file" ]; then continue; fi
+	host=${file##*/}
+	case " $5 " in *" $host "*) continue ;; esac
+	read -r name <"$file"
+	[ "$(json look "$host" "$config" 2>/dev/null | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" = "$name" ] || continue
+	fact elsewhere "$host $name"
+	[ -z "$2" ] || pulls "$host" | while read -r image folder; do
+		fact "needed $host" "$image of $folder"
+	done
+done
 ! [ -f "$3" ] || fact kept yes
 [ -f "$config" ] || return 0
 if ! said=$(json look "$1" "$config"); then
@@ -25,6 +39,10 @@ printf '%s\n' "$said" | while read -r word value; do
 		;;
 	esac
 done
+made=.docker/by-provision/$1
+if [ -f "$made" ] && [ "$(sed 1q "$made")" = "$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" ]; then
+	sed -n '2{/./p;}' "$made" | facts made
+fi
 [ -n "$4" ] || return 0
 made=provision-
 ! [ -f ".docker/by-provision/${4%%/*}" ] || read -r made <".docker/by-provision/${4%%/*}"

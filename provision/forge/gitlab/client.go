@@ -48,6 +48,7 @@ type Client struct {
 	token tokenSource
 	memo  memo
 	now   func() time.Time
+	moved moved
 }
 
 var _ forge.Forge = (*Client)(nil)
@@ -85,12 +86,13 @@ func New(o Options) (*Client, error) {
 		// closed meanwhile would cost a POST that must not be repeated.
 		IdleConnTimeout: 30 * time.Second,
 	}
-	lib, err := gl.NewAuthSourceClient(tokenSource(o.Token.Reveal),
+	c := &Client{url: base, token: o.Token.Reveal, now: o.now}
+	c.lib, err = gl.NewAuthSourceClient(tokenSource(o.Token.Reveal),
 		gl.WithBaseURL(base),
 		gl.WithUserAgent(o.UserAgent),
 		gl.WithURLWarningLogger(slog.New(slog.DiscardHandler)),
 		gl.WithHTTPClient(&http.Client{
-			CheckRedirect: refuseRedirect,
+			CheckRedirect: c.moved.follow,
 			Transport: &transport{
 				next:    wire,
 				timeout: o.Timeout,
@@ -108,7 +110,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gitlab.url: %w", err)
 	}
-	return &Client{lib: lib, url: base, token: o.Token.Reveal, now: o.now}, nil
+	return c, nil
 }
 
 // instance checks the URL of a GitLab and returns it without a slash at its end.

@@ -13,6 +13,7 @@ import (
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 func deployKeysOf(project string) string { return "deploy keys of project " + project }
@@ -67,7 +68,7 @@ func (c *Client) AddDeployKey(ctx context.Context, project string, key forge.Dep
 	if !key.ExpiresAt.IsZero() {
 		o.ExpiresAt = &key.ExpiresAt
 	}
-	got, resp, err := c.lib.DeployKeys.AddDeployKey(project, o, gl.WithContext(ctx))
+	got, resp, err := c.lib.DeployKeys.AddDeployKey(c.moved.project(project), o, gl.WithContext(ctx))
 	err = c.explain(asked, resp, err)
 	if errors.Is(err, forge.ErrTaken) {
 		got, err = c.enableDeployKey(ctx, asked, project, key, fingerprint)
@@ -87,7 +88,7 @@ func (c *Client) settleDeployKey(ctx context.Context, asked, project string, the
 		return nil
 	}
 	defer c.memo.forget(deployKeysOf(project))
-	got, resp, err := c.lib.DeployKeys.UpdateDeployKey(project, there.ID, &gl.UpdateDeployKeyOptions{CanPush: &want.CanPush}, gl.WithContext(ctx))
+	got, resp, err := c.lib.DeployKeys.UpdateDeployKey(c.moved.project(project), there.ID, &gl.UpdateDeployKeyOptions{CanPush: &want.CanPush}, gl.WithContext(ctx))
 	if err := c.explain(asked, resp, err); err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (c *Client) enableDeployKey(ctx context.Context, asked, project string, key
 		if i < 0 {
 			continue
 		}
-		got, resp, err := c.lib.DeployKeys.EnableDeployKey(project, found[i].id, gl.WithContext(ctx))
+		got, resp, err := c.lib.DeployKeys.EnableDeployKey(c.moved.project(project), found[i].id, gl.WithContext(ctx))
 		err = c.explain(asked, resp, err)
 		if err == nil {
 			return got, nil
@@ -167,10 +168,25 @@ func (c *Client) allDeployKeys(ctx context.Context) ([]foundKey, error) {
 	return found, err
 }
 
+// RenameDeployKey implements [forge.Forge].
+func (c *Client) RenameDeployKey(ctx context.Context, project string, id int64, title string) error {
+	asked := fmt.Sprintf("rename deploy key %d of project %s to %q", id, project, title)
+	defer c.memo.forget(deployKeysOf(project))
+	got, resp, err := c.lib.DeployKeys.UpdateDeployKey(c.moved.project(project), id, &gl.UpdateDeployKeyOptions{Title: &title}, gl.WithContext(ctx))
+	if err := c.explain(asked, resp, err); err != nil {
+		return err
+	}
+	if got.Title != title {
+		return hint.Add(failed(asked, fmt.Sprintf("GitLab keeps the title %q, as another project has the key too", clean(got.Title)), forge.ErrForbidden),
+			"remove the key from projects that nobody deploys from any more, or let an administrator of GitLab rename it")
+	}
+	return nil
+}
+
 // RemoveDeployKey implements [forge.Forge].
 func (c *Client) RemoveDeployKey(ctx context.Context, project string, id int64) error {
 	defer c.memo.forget(deployKeysOf(project))
-	resp, err := c.lib.DeployKeys.DeleteDeployKey(project, id, gl.WithContext(ctx))
+	resp, err := c.lib.DeployKeys.DeleteDeployKey(c.moved.project(project), id, gl.WithContext(ctx))
 	return c.explain(fmt.Sprintf("remove deploy key %d from project %s", id, project), resp, err)
 }
 

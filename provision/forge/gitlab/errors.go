@@ -229,8 +229,3 @@ func (e *redirectError) Error() string {
 		return fmt.Sprintf("it redirects to %s://%s%s, which is not the API: check gitlab.url", e.to.Scheme, e.to.Host, e.to.EscapedPath())
 	}
 }
-
-func refuseRedirect(req *http.Request, via []*http.Request) error {
-	same := req.URL.Scheme == via[0].URL.Scheme && req.URL.Host == via[0].URL.Host
-	return &redirectError{to: req.URL, moved: same && strings.Contains(req.URL.Path, "/api/v4/")}
-}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -21,9 +19,6 @@ func (c *Client) Project(ctx context.Context, fullPath string) (forge.Project, e
 	question := "project " + fullPath
 	return remember(ctx, &c.memo, question, func(ctx context.Context) (forge.Project, error) {
 		p, resp, err := c.lib.Projects.GetProject(fullPath, nil, gl.WithContext(ctx))
-		if id, ok := movedTo(err); ok {
-			p, resp, err = c.lib.Projects.GetProject(id, nil, gl.WithContext(ctx))
-		}
 		if err := c.explain(question, resp, err); err != nil {
 			return forge.Project{}, c.near(ctx, fullPath, err)
 		}
@@ -42,17 +37,6 @@ func (c *Client) Project(ctx context.Context, fullPath string) (forge.Project, e
 		}
 		return project, nil
 	})
-}
-
-// movedTo returns the id of a project to which GitLab redirects from the old
-// path. Not every GitLab does: most answer the old path as if it were the new.
-func movedTo(err error) (int64, bool) {
-	var redirect *redirectError
-	if !errors.As(err, &redirect) || !redirect.moved {
-		return 0, false
-	}
-	id, err := strconv.ParseInt(path.Base(redirect.to.Path), 10, 64)
-	return id, err == nil
 }
 
 // Group implements [forge.Forge].

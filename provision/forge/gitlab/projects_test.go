@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"provision/provision/forge"
+	"provision/provision/secret"
 )
 
 func TestProject(t *testing.T) {
@@ -231,5 +232,31 @@ func TestSelf(t *testing.T) {
 	if got.ID != 10 || got.Name != "dflt" || got.Description != "d" || !slices.Equal(got.Scopes, []string{"api"}) || !got.Active ||
 		got.DaysLeft != 59 || !got.Expires.Equal(time.Date(2027, 1, 21, 0, 0, 0, 0, time.UTC)) || !got.Value.IsZero() {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What GitLab has moved is read and changed where it is now, and nothing is sent elsewhere.
+func TestMovedProject(t *testing.T) {
+	s := newStub(t)
+	s.on("GET /projects/old%2Fname/variables", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/api/v4/projects/42/variables?"+r.URL.RawQuery, http.StatusMovedPermanently)
+	})
+	s.on("GET /projects/42/variables", list(`{"key":"A","environment_scope":"*","value":"1"}`))
+	s.on("PUT /projects/42/variables/A", reply(200, `{"key":"A","environment_scope":"*","value":"2"}`))
+	c, _ := s.client()
+	owner := forge.Owner{Kind: forge.ProjectOwner, Path: "old/name"}
+	if err := c.SetVariable(t.Context(), owner, forge.Variable{Key: "A", Value: secret.New("2")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.asked("PUT"); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+
+	elsewhere := newStub(t)
+	s.on("GET /projects/old%2Fname/deploy_keys", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+"/api/v4/projects/42/deploy_keys", http.StatusMovedPermanently)
+	})
+	if _, err := c.DeployKeys(t.Context(), "old/name"); err == nil || len(elsewhere.asked()) > 0 {
+		t.Errorf("it was followed elsewhere: %v", err)
 	}
 }

@@ -123,7 +123,7 @@ func (c *Client) updateVariable(ctx context.Context, asked string, owner forge.O
 	var resp *gl.Response
 	var err error
 	if owner.Kind == forge.ProjectOwner {
-		got, resp, err = c.lib.ProjectVariables.UpdateVariable(owner.Path, v.Key, o, gl.WithContext(ctx))
+		got, resp, err = c.lib.ProjectVariables.UpdateVariable(c.moved.project(owner.Path), v.Key, o, gl.WithContext(ctx))
 	} else {
 		var ofGroup *gl.GroupVariable
 		ofGroup, resp, err = c.lib.GroupVariables.UpdateVariable(owner.Path, v.Key, (*gl.UpdateGroupVariableOptions)(o), gl.WithContext(ctx))
@@ -160,7 +160,7 @@ func (c *Client) createVariable(ctx context.Context, asked string, owner forge.O
 	var got *gl.ProjectVariable
 	var resp *gl.Response
 	if owner.Kind == forge.ProjectOwner {
-		got, resp, err = c.lib.ProjectVariables.CreateVariable(owner.Path, o, gl.WithContext(ctx))
+		got, resp, err = c.lib.ProjectVariables.CreateVariable(c.moved.project(owner.Path), o, gl.WithContext(ctx))
 	} else {
 		var ofGroup *gl.GroupVariable
 		ofGroup, resp, err = c.lib.GroupVariables.CreateVariable(owner.Path, (*gl.CreateGroupVariableOptions)(o), gl.WithContext(ctx))
@@ -199,7 +199,7 @@ func (c *Client) removeVariable(ctx context.Context, asked string, owner forge.O
 	var resp *gl.Response
 	var err error
 	if owner.Kind == forge.ProjectOwner {
-		resp, err = c.lib.ProjectVariables.RemoveVariable(owner.Path, key, &gl.RemoveProjectVariableOptions{Filter: filter}, gl.WithContext(ctx))
+		resp, err = c.lib.ProjectVariables.RemoveVariable(c.moved.project(owner.Path), key, &gl.RemoveProjectVariableOptions{Filter: filter}, gl.WithContext(ctx))
 	} else {
 		resp, err = c.lib.GroupVariables.RemoveVariable(owner.Path, key, &gl.RemoveGroupVariableOptions{Filter: filter}, gl.WithContext(ctx))
 	}
