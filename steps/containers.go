@@ -186,10 +186,20 @@ return "$status"
 `}}
 }
 
+// dockerOfUser has docker_of USER, by which root asks the Docker that the gate asks as
+// this user: another one than that of the host where the user has chosen it.
+const dockerOfUser = `
+docker_of() {
+	getent passwd "$1" >/dev/null && command -v docker >/dev/null || return 0
+	_socket=$(as "$1" "timeout 30 docker context inspect --format '{{.Endpoints.docker.Host}}'" 2>/dev/null) || return 0
+	[ -z "$_socket" ] || DOCKER_HOST=$_socket
+}
+`
+
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
 func (s containers) undo(t target) undo {
-	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Health + `
+	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Health + dockerOfUser + `
 command -v docker >/dev/null || return 0
 # Behind a socket docker starts when it is asked, and a look starts nothing.
 case $(systemctl is-active docker.service 2>/dev/null) in
@@ -200,6 +210,14 @@ inactive | failed)
 esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
+docker_of "$1"
+case $DOCKER_HOST in
+unix://*) ;;
+*)
+	fact elsewhere "$DOCKER_HOST"
+	return 0
+	;;
+esac
 label=com.docker.compose.project
 mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | in_clone "$folder" | cut -d ' ' -f 1)
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
@@ -220,12 +238,16 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 		if f.Get("down") != "" {
 			return nil, hint.Add(fmt.Errorf("docker does not run, so nobody can tell what %s has there", s.deployment), "systemctl start docker")
 		}
+		if at := f.Get("elsewhere"); at != "" {
+			return nil, hint.Add(fmt.Errorf("the docker of %s is at %s, and not on this host: what %s has there is not removed", s.user, visible.String(at), s.deployment), "as %s: docker context use default", s.user)
+		}
 		if other := f.Get("other"); other != "" {
 			return nil, hint.Add(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
 		}
 		var changes []provision.Change
 		down := func(besides, flags string) {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, dockerOfUser+`
+docker_of "$1"
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 lock=$home/.provision/$4/lock
@@ -250,11 +272,13 @@ done
 			down("", "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, dockerOfUser+`
+docker_of "$1"
+shift
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done
-`, kept...))
+`, append([]string{s.user}, kept...)...))
 		}
 		if volumes != "" && !t.given.Volumes {
 			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", volumesLeft(f["volume"]), s.deployment))
