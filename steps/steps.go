@@ -50,6 +50,7 @@ func kinds() []kind {
 		// An image may be missing until CI has pushed one.
 		undone(containersOf, running),
 		stays(recallOf, "it makes nothing"),
+		stays(holdsOf, "it makes nothing"),
 		stays(journalOf, "it makes nothing"),
 		stays(statusOf, "it makes nothing"),
 	}

@@ -36,6 +36,7 @@ type Verification struct {
 	errs     map[string]error     // by host: what could not be looked at
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
 	statuses map[*inventory.Deployment]output.Line
+	left     []string // hosts that the inventory does not name, and GitLab does
 }
 
 // New reads the key that the mode names, and looks at nothing yet.
@@ -65,6 +66,11 @@ func (v *Verification) Run(ctx context.Context, f *fleet.Fleet) error {
 	errs, err := f.Each(ctx, fleet.ThenClose, look)
 	if err != nil {
 		return err
+	}
+	if v.mode.Left {
+		if err := v.leftBehind(ctx, f); err != nil {
+			return err
+		}
 	}
 	var cost output.Cost
 	cost.Connections, cost.Trips = f.Cost()
@@ -110,6 +116,22 @@ func (s Shard) Of(parts []fleet.Part) []fleet.Part {
 		}
 	}
 	return mine
+}
+
+// leftBehind looks what GitLab has of hosts that the inventory does not name.
+func (v *Verification) leftBehind(ctx context.Context, f *fleet.Fleet) error {
+	left, held, err := f.LeftBehind(ctx, v.mode.As == Admin)
+	for _, l := range left {
+		if l = l.Without(held); l.Empty() {
+			continue
+		}
+		plan := l.Found()
+		found := verdict{step: plan.Step}
+		found.tell(plan.Notes)
+		v.add(l.Host, found)
+		v.left = append(v.left, l.Host)
+	}
+	return err
 }
 
 // asAdmin looks at a host with all rights.
