@@ -18,7 +18,7 @@ func gone(host, deployment string, held *steps.Held) removal {
 		what = "what " + deployment + " on " + host + " has in GitLab"
 	}
 	return removal{
-		what: what, gone: true, parts: []fleet.Part{{Host: &inventory.Host{Name: host}}},
+		what: what, gone: true, held: held, parts: []fleet.Part{{Host: &inventory.Host{Name: host}}},
 		look: func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
 			return lookFor(ctx, s, steps.ForgetHost(f.Inventory, host, deployment, held))
 		},

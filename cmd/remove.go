@@ -42,7 +42,9 @@ func removeCommand(env Env) *cli.Command {
 			"it is a clone of and in the group of that, and nowhere else.\n\n" +
 			"Of a host that is gone for good, or cannot be trusted any more, --gone takes away\n" +
 			"what all its deployments have in GitLab: variables, deploy keys, registry tokens.\n" +
-			"It does not connect to that host.",
+			"It does not connect to that host. One that the inventory does not name is found by the\n" +
+			"marks on what apply has made for it, also with --deployment NAME --limit HOST; what\n" +
+			"the inventory wants or its hosts hold stays.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
 			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "`DEPLOYMENT`: remove this one"},
 			&cli.StringFlag{Name: "gone", Usage: "`HOST`: remove what a host that is gone has in GitLab"},
@@ -83,7 +85,7 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	var what removal
 	switch {
 	case host != "" && r.inv.Host(host) == nil:
-		what, err = r.removalOfUnnamed(ctx, host, o.deployment)
+		what = gone(host, o.deployment, &steps.Held{})
 	case o.gone != "":
 		what, err = r.removalOfGone(o.gone)
 	default:
@@ -96,6 +98,11 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	}
 	if !o.yes && !r.ask.terminal() {
 		return hint.Add(usagef("there is no terminal to ask whether to remove %s", what.what), "with --yes it is removed without a question")
+	}
+	if what.held != nil {
+		if err := r.askHolders(ctx, host, what.held); err != nil {
+			return err
+		}
 	}
 	what.volumes = o.volumes
 	confirm := func(ctx context.Context) (bool, error) {
@@ -183,27 +190,30 @@ type removal struct {
 	named string // what the inventory names of it; "": nothing
 	gone  bool   // the hosts are: nobody connects to them
 
-	volumes bool // of its containers, and the data in them
+	volumes bool        // of its containers, and the data in them
+	held    *steps.Held // of a host that the inventory does not name: what stays
 	parts   []fleet.Part
 	look    func(context.Context, *fleet.Fleet, *fleet.Site) (look, error)
 }
 
-// removalOfUnnamed selects what a host that the inventory does not name has in GitLab.
-func (r *run) removalOfUnnamed(ctx context.Context, host, deployment string) (removal, error) {
+// askHolders looks what hosts of the inventory hold of what one has in GitLab that it does
+// not name.
+func (r *run) askHolders(ctx context.Context, host string, into *steps.Held) error {
 	f, err := r.everywhere(ctx, "api")
 	if err != nil {
-		return removal{}, err
+		return err
 	}
 	defer f.Close()
 	left, held, err := f.LeftBehind(ctx, true)
 	if err != nil {
-		return removal{}, err
+		return err
 	}
+	*into = *held
 	if !slices.ContainsFunc(left, func(l steps.Left) bool { return l.Host == host }) {
 		fmt.Fprintf(r.env.Stderr, "provision: GitLab has nothing of %s where %s names groups and projects%s\n",
 			visible.String(host), visible.Lines(r.inventory), didYouMean(host, hostNames(r.inv)))
 	}
-	return gone(host, deployment, held), nil
+	return nil
 }
 
 // removalOfGone selects a host that is gone, and that the inventory names.

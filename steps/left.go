@@ -46,6 +46,34 @@ type Left struct {
 	inv  *inventory.Inventory
 }
 
+// An inventoryIndex finds in an inventory what something in GitLab speaks of.
+type inventoryIndex struct {
+	inv    *inventory.Inventory
+	hosts  map[string]bool
+	wanted map[string]bool            // variables, see wantedKey
+	leads  map[string]*inventory.Host // by what stands behind the user of a target
+}
+
+func indexOf(inv *inventory.Inventory) inventoryIndex {
+	x := inventoryIndex{inv, map[string]bool{}, map[string]bool{}, map[string]*inventory.Host{}}
+	for _, h := range inv.Hosts {
+		x.hosts[h.Name] = true
+		_, at, _ := strings.Cut(DeployTarget(&inventory.Deployment{Host: h}), "@")
+		x.leads[at] = h
+	}
+	for _, d := range inv.Deployments {
+		c := ciOf(d)
+		for _, owner := range c.owners {
+			x.wanted[wantedKey(owner, c.variables.Prefix, c.scope)] = true
+		}
+	}
+	return x
+}
+
+func wantedKey(owner forge.Owner, prefix, scope string) string {
+	return owner.String() + " " + prefix + " " + scope
+}
+
 // A leftover is one thing with our mark.
 type leftover struct {
 	kind       leftKind
@@ -53,7 +81,8 @@ type leftover struct {
 	host, user string // the user is "" where a variable does not tell
 	id         string // what tells it from others of its kind and owner: see keyed, and [Held]
 
-	deployment, prefix, scope, target string // of a variable
+	deployment, prefix, scope string          // of a variable
+	leads                     *inventory.Host // the one of the inventory to which a variable leads, if it does
 }
 
 type leftKind string
@@ -126,7 +155,7 @@ func LeftBehind(ctx context.Context, g forge.Forge, inv *inventory.Inventory) ([
 }
 
 func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all []leftover, hidden []string, err error) {
-	p := placesOf(inv)
+	p, index := placesOf(inv), indexOf(inv)
 	skip := func(owner string, err error) (bool, error) {
 		if notThere(err) {
 			hidden = append(hidden, owner)
@@ -135,7 +164,7 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 		return err != nil, err
 	}
 	add := func(l leftover) {
-		if inv.Host(l.host) == nil {
+		if !index.hosts[l.host] {
 			all = append(all, l)
 		}
 	}
@@ -178,7 +207,7 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 			}
 			continue
 		}
-		for _, l := range leftVariables(inv, owner, variables) {
+		for _, l := range index.leftVariables(owner, variables) {
 			add(l)
 		}
 	}
@@ -188,22 +217,20 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 // leftVariables chooses the variables of an owner that are marked, and that no deployment
 // of the inventory wants. The one that says where the deployment is comes last: it tells
 // whose the others are, should a removal end early.
-func leftVariables(inv *inventory.Inventory, owner forge.Owner, variables []forge.Variable) (left []leftover) {
+func (x inventoryIndex) leftVariables(owner forge.Owner, variables []forge.Variable) (left []leftover) {
 	for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 		for _, v := range variables {
 			m := variableMark.FindStringSubmatch(v.Description)
 			prefix, ok := strings.CutSuffix(v.Key, base)
-			if m == nil || !ok || slices.ContainsFunc(inv.Deployments, func(d *inventory.Deployment) bool {
-				c := ciOf(d)
-				return slices.Contains(c.owners, owner) && v.Scope == c.scope && prefix == c.variables.Prefix
-			}) {
+			if m == nil || !ok || x.wanted[wantedKey(owner, prefix, v.Scope)] {
 				continue
 			}
 			l := leftover{kind: leftVariable, owner: owner, host: m[2], id: keyed(v), deployment: m[1], prefix: prefix, scope: v.Scope}
 			for _, t := range variables {
 				if t.Key == prefix+inventory.DeployTargetVariable && t.Scope == v.Scope && t.Description == v.Description {
-					l.target, _ = t.Value.Reveal() // it is no secret
-					l.user, _, _ = strings.Cut(strings.TrimPrefix(l.target, "ssh://"), "@")
+					target, _ := t.Value.Reveal() // it is no secret
+					user, at, _ := strings.Cut(strings.TrimPrefix(target, "ssh://"), "@")
+					l.user, l.leads = user, x.leads[at]
 				}
 			}
 			left = append(left, l)
@@ -212,25 +239,21 @@ func leftVariables(inv *inventory.Inventory, owner forge.Owner, variables []forg
 	return left
 }
 
-// leadsTo returns the host of the inventory to which a variable leads, or nil.
-func (l leftover) leadsTo(inv *inventory.Inventory) *inventory.Host {
-	i := slices.IndexFunc(inv.Hosts, func(h *inventory.Host) bool {
-		return l.target != "" && DeployTarget(&inventory.Deployment{User: l.user, Host: h}) == l.target
-	})
-	if i < 0 {
-		return nil
-	}
-	return inv.Hosts[i]
-}
-
 // Asks returns the hosts of the inventory that may hold what is left: those to which
 // it leads, and those that have one of its users.
 func (l Left) Asks() (hosts []*inventory.Host) {
-	for _, h := range l.inv.Hosts {
-		if slices.ContainsFunc(l.all, func(one leftover) bool {
-			return one.leadsTo(l.inv) == h || one.kind != leftVariable && slices.ContainsFunc(l.inv.On(h), func(d *inventory.Deployment) bool { return d.User == one.user })
-		}) {
-			hosts = append(hosts, h)
+	users := map[string]bool{}
+	for _, one := range l.all {
+		if one.leads != nil && !slices.Contains(hosts, one.leads) {
+			hosts = append(hosts, one.leads)
+		}
+		if one.kind != leftVariable {
+			users[one.user] = true
+		}
+	}
+	for _, d := range l.inv.Deployments {
+		if users[d.User] && !slices.Contains(hosts, d.Host) {
+			hosts = append(hosts, d.Host)
 		}
 	}
 	return hosts
@@ -247,7 +270,7 @@ func (l Left) Certain(held *Held) bool {
 		}
 	}
 	return len(users) > 0 && !slices.ContainsFunc(l.all, func(one leftover) bool {
-		return !users[one.user] || held.keeps(one, l.inv) != "" || one.kind == leftVariable && one.leadsTo(l.inv) == nil
+		return !users[one.user] || held.keeps(one, l.inv) != "" || one.kind == leftVariable && one.leads == nil
 	})
 }
 

@@ -90,7 +90,7 @@ func (h *Held) keeps(l leftover, inv *inventory.Inventory) string {
 			return asked.Name + " could not be asked whether it holds it"
 		}
 	}
-	if to := l.leadsTo(inv); to != nil && slices.ContainsFunc(h.carried[to.Name], func(carries string) bool {
+	if to := l.leads; to != nil && slices.ContainsFunc(h.carried[to.Name], func(carries string) bool {
 		name, user, _ := strings.Cut(carries, " ")
 		return name == l.deployment || user == l.user
 	}) {
@@ -145,7 +145,7 @@ func forgotten(all []leftover, host, deployment string) []leftover {
 }
 
 func planForget(inv *inventory.Inventory, host string, f provision.Facts) (changes []provision.Change, err error) {
-	p := placesOf(inv)
+	p, index := placesOf(inv), indexOf(inv)
 	each := func(kind leftKind, owner forge.Owner, change func(user, id string) (provision.Change, error)) {
 		seen := map[string]int{}
 		for _, what := range f[string(kind)+" "+owner.String()] {
@@ -184,7 +184,7 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 		each(leftVariable, owner, func(_, id string) (provision.Change, error) {
 			return unset(owner, id, func(variables []forge.Variable) []forge.Variable {
 				return slices.DeleteFunc(slices.Clone(variables), func(v forge.Variable) bool {
-					return !slices.ContainsFunc(leftVariables(inv, owner, variables), func(l leftover) bool { return l.host == host && l.id == keyed(v) })
+					return !slices.ContainsFunc(index.leftVariables(owner, variables), func(l leftover) bool { return l.host == host && l.id == keyed(v) })
 				})
 			}), nil
 		})

@@ -193,7 +193,7 @@ var revealers = map[string]string{
 	"steps: ciKey.ask":                     "to compare the public half of CI's key with what the host lets in",
 	"steps: ciKey.heldBy":                  "to copy or mend CI's key within GitLab",
 	"steps: ciKey.newPair":                 "to derive the public half of a new key",
-	"steps: leftVariables":                 "to see where a target leads, which is no secret",
+	"steps: inventoryIndex.leftVariables":  "to see where a target leads, which is no secret",
 	"steps: staleVariables.left":           "to compare the target, which is no secret",
 	"steps: ciVariables.Probe":             "to compare known hosts and target, which are no secrets",
 	"steps: unrestrictedKeys.ask":          "to know CI's key among those of people, by its public half",
