@@ -124,7 +124,7 @@ func runClean(ctx context.Context, env Env, o cleanOptions) error {
 
 // named asks for the name of a host that is to go, which may be in another inventory.
 func (r *run) named(ctx context.Context, host string) (bool, error) {
-	answer, err := r.ask.line(ctx, fmt.Sprintf("%s may be in another inventory. To remove what it has in GitLab, type its name; without one, it stays: ", host))
+	answer, err := r.ask.line(ctx, fmt.Sprintf("%s may be in another inventory. To remove what it has in GitLab, type its name (without it, that stays) ", host))
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}

@@ -136,7 +136,7 @@ func TestRemoveWithoutATerminal(t *testing.T) {
 	}{
 		{[]string{"--deployment", "app"}, "there is no terminal to ask whether to remove app from h0, h1\n  hint: with --yes"},
 		{[]string{"--gone", "h1"}, "there is no terminal to ask whether to remove what h1 has in GitLab\n"},
-		{[]string{"--deployment", "old", "--yes"}, "hint: one that only a host still carries is removed with --limit HOST"},
+		{[]string{"--deployment", "old", "--yes"}, "hint: one that only a host still carries is removed with its name: provision remove --deployment old --limit HOST "},
 		{[]string{"--deployment", "old", "--limit", "h*", "--yes"}, "--limit wants the name of one host, to remove old there"},
 	} {
 		hosts := &fleettest.Hosts{}

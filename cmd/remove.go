@@ -269,7 +269,7 @@ func (r *run) carrier(name string) (*inventory.Host, error) {
 		if err == nil {
 			err = fmt.Errorf("%q is no deployment", name)
 		}
-		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with --limit HOST")
+		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with its name: provision remove --deployment %s --limit HOST %s", hint.Quote(name), hint.Quote(r.inventory))
 	case len(hosts) != 1:
 		return nil, usagef("--limit wants the name of one host, to remove %s there", name)
 	default:

@@ -17,6 +17,7 @@ import (
 // for CI to deploy.
 type containers struct {
 	deployment, user, directory string
+	only                        string   // see target.only
 	version                     string   // the variable of the version, if CI chooses one
 	asUser                      bool     // CI looks
 	override                    string   // the digest of it; "" without one
@@ -30,7 +31,7 @@ func containersOf(t target) containers {
 	d := t.deployment
 	s := containers{
 		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
-		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose,
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose, only: t.only(),
 	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()

@@ -11,6 +11,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -128,6 +129,11 @@ func (t target) ofUser() []*inventory.Deployment {
 		}
 	}
 	return all
+}
+
+// only ends the command line of a hint that is about this deployment alone.
+func (t target) only() string {
+	return "--limit " + t.deployment.Name + " " + hint.Quote(t.inv.Path)
 }
 
 // targets returns a target for each deployment.

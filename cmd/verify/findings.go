@@ -8,6 +8,7 @@ import (
 	"provision/cmd/fleet"
 	"provision/cmd/output"
 	"provision/inventory"
+	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -139,7 +140,7 @@ func (v *Verification) tellVerdicts(host string, counts *verdictCounts) (gaps []
 		for i, b := range verdict.breaches {
 			f := finding{text: breachText + b}
 			if i == len(verdict.breaches)-1 {
-				f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + host}
+				f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + host + " " + hint.Quote(v.path)}
 			}
 			v.tell("breach", at, f)
 		}

@@ -36,6 +36,7 @@ type Verification struct {
 	errs     map[string]error     // by host: what could not be looked at
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
 	statuses map[*inventory.Deployment]output.Line
+	path     string   // of the inventory
 	left     []string // hosts that the inventory does not name, and GitLab does
 }
 
@@ -63,6 +64,7 @@ func (v *Verification) Run(ctx context.Context, f *fleet.Fleet) error {
 	if v.mode.As == Admin {
 		look = func(ctx context.Context, s *fleet.Site) error { return v.asAdmin(ctx, f, s) }
 	}
+	v.path = f.Inventory.Path
 	errs, err := f.Each(ctx, fleet.ThenClose, look)
 	if err != nil {
 		return err
