@@ -102,7 +102,17 @@ func TestLeftBehind(t *testing.T) {
 // A host got another name: what it still holds is its own, whatever that is called.
 func TestLeftRenamed(t *testing.T) {
 	inv, _ := inventoryOf(t, "")
+	same := on(inv, "app2", inv.Hosts[0].Address)
+	same.Scope = inv.Deployments[0].Scope
 	f := newFake()
+	setLeft(t, f, same)
+	for _, l := range leftOf(t, f, inv) {
+		if text := l.Found().Notes[0].Text; strings.Contains(text, "variable") {
+			t.Errorf("variables that the inventory wants are left: %s", text)
+		}
+	}
+
+	f = newFake()
 	old := on(inv, "app3", inv.Hosts[0].Address)
 	setLeft(t, f, old)
 	l := leftOf(t, f, inv)[0]
