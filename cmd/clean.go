@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
+	"provision/cmd/fleet"
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/steps"
 )
 
 type cleanOptions struct {
@@ -72,32 +75,24 @@ func runClean(ctx context.Context, env Env, o cleanOptions) error {
 		return err
 	}
 	f.Close()
-	failed, stays, found := false, false, false
-	report := r.report()
+	left = slices.DeleteFunc(left, func(l steps.Left) bool { return l.Without(held).Empty() })
+	if len(left) == 0 {
+		fmt.Fprintln(env.Stderr, "provision: GitLab has nothing of hosts that the inventory does not name")
+		return nil
+	}
+	if o.yes {
+		return r.cleanCertain(ctx, f, left, held)
+	}
+	failed, stays := false, false
 	for _, l := range left {
-		l = l.Without(held)
-		if l.Empty() {
-			continue
-		}
-		found = true
-		certain := l.Certain(held)
-		if o.yes && !certain {
-			stays = true
-			report.PlanPart(l.Host, provision.Plan{l.Found()})
-			continue
-		}
-		what := gone(l.Host, "", held)
+		what := gone([]string{l.Host}, "", held)
 		confirm := func(ctx context.Context) (bool, error) {
 			return r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
 		}
-		switch {
-		case o.yes:
-			confirm = nil
-		case !certain:
+		if !l.Certain(held) {
 			confirm = func(ctx context.Context) (bool, error) { return r.named(ctx, l.Host) }
 		}
-		done, err := r.carryOut(ctx, what, confirm)
-		switch {
+		switch done, err := r.carryOut(ctx, what, confirm); {
 		case errors.Is(err, errNotConfirmed):
 			stays = true
 		case errors.Is(err, errReported):
@@ -108,18 +103,35 @@ func runClean(ctx context.Context, env Env, o cleanOptions) error {
 			stays = stays || !done
 		}
 	}
-	if report.Tally.Notes > 0 {
-		report.Summary("to make", cost(f))
-	}
 	switch {
-	case !found:
-		fmt.Fprintln(env.Stderr, "provision: GitLab has nothing of hosts that the inventory does not name")
 	case failed:
 		return errReported
 	case stays:
 		return errMissing
 	}
 	return nil
+}
+
+// cleanCertain removes what is certain, and tells of the rest.
+func (r *run) cleanCertain(ctx context.Context, f *fleet.Fleet, left []steps.Left, held *steps.Held) error {
+	report := r.report()
+	var certain []string
+	for _, l := range left {
+		if l.Certain(held) {
+			certain = append(certain, l.Host)
+		} else {
+			report.PlanPart(l.Host, provision.Plan{l.Without(held).Found()})
+		}
+	}
+	if len(certain) == 0 {
+		report.Summary("made", cost(f))
+		return errMissing
+	}
+	_, err := r.carryOut(ctx, gone(certain, "", held), nil)
+	if err == nil && len(certain) < len(left) {
+		err = errMissing
+	}
+	return err
 }
 
 // named asks for the name of a host that is to go, which may be in another inventory.

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"strings"
 
 	"provision/cmd/fleet"
 	"provision/cmd/output"
@@ -10,19 +11,20 @@ import (
 	"provision/steps"
 )
 
-// gone is a removal of what a host has in GitLab that the inventory does not name: of
-// one of its deployments, or of all with "".
-func gone(host, deployment string, held *steps.Held) removal {
-	what := "what " + host + " has in GitLab"
+// gone is a removal of what hosts have in GitLab that the inventory does not name: of
+// one of their deployments, or of all with "".
+func gone(hosts []string, deployment string, held *steps.Held) removal {
+	what := removal{what: "what " + strings.Join(hosts, ", ") + " has in GitLab", gone: true, held: held}
 	if deployment != "" {
-		what = "what " + deployment + " on " + host + " has in GitLab"
+		what.what = "what " + deployment + " on " + strings.Join(hosts, ", ") + " has in GitLab"
 	}
-	return removal{
-		what: what, gone: true, held: held, parts: []fleet.Part{{Host: &inventory.Host{Name: host}}},
-		look: func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
-			return lookFor(ctx, s, steps.ForgetHost(f.Inventory, host, deployment, held))
-		},
+	for _, host := range hosts {
+		what.parts = append(what.parts, fleet.Part{Host: &inventory.Host{Name: host}})
 	}
+	what.look = func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
+		return lookFor(ctx, s, steps.ForgetHost(f.Inventory, s.Host.Name, deployment, held))
+	}
+	return what
 }
 
 // everywhere opens a fleet of all hosts of the inventory, whatever --limit selects, in

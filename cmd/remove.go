@@ -85,7 +85,7 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	var what removal
 	switch {
 	case host != "" && r.inv.Host(host) == nil:
-		what = gone(host, o.deployment, &steps.Held{})
+		what = gone([]string{host}, o.deployment, &steps.Held{})
 	case o.gone != "":
 		what, err = r.removalOfGone(o.gone)
 	default:
