@@ -40,9 +40,16 @@ for user in $users; do
 	as "$user" 'cd && for file in .ssh/*.pub; do
 	! [ -f "$file" ] || cut -d " " -f 1,2 "$file"
 done' | facts key
-	as "$user" 'cd && [ -f .docker/config.json ] && tr -d " \t\r\n" <.docker/config.json | tr , "\n" |
-	sed -n "s/.*\"auth\":\"\([A-Za-z0-9+\/=]*\)\".*/\1/p" | while read -r auth; do
-	printf %s "$auth" | base64 -d | cut -d : -f 1 | grep -E "^[a-z+-]+-[0-9]+\$"
+	as "$user" 'cd && for file in .docker/config.json .docker/by-provision/*; do
+	[ -f "$file" ] || continue
+	case $file in
+	*.json)
+		tr -d " \t\r\n" <"$file" | tr , "\n" | sed -n "s/.*\"auth\":\"\([A-Za-z0-9+\/=]*\)\".*/\1/p" | while read -r auth || [ -n "$auth" ]; do
+			printf %s "$auth" | base64 -d | cut -d : -f 1
+		done
+		;;
+	*) cat "$file" ;;
+	esac
 done' | while IFS= read -r login; do
 		case $login in
 		"$1"*) fact token "${login#"$1"}" ;;

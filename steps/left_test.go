@@ -1,11 +1,16 @@
 package steps
 
 import (
+	"encoding/base64"
 	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"provision/e2e/needs"
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
@@ -228,4 +233,30 @@ func TestForgetHostSharedUser(t *testing.T) {
 	done, err := converge(t, ForgetHost(inv, "web2", "second", &Held{})[0], f, &host{})
 	checkDone(t, done, err,
 		"RemoveVariable group transmogrify SSH_AUTH second", "RemoveVariable group transmogrify SSH_KNOWN_HOSTS second", "RemoveVariable group transmogrify SSH_DEPLOY_TARGET second")
+}
+
+// What a host holds is seen in whatever form docker(1) writes it, and nothing secret is.
+func TestHolds(t *testing.T) {
+	needs.Root(t)
+	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		settings := filepath.Join(s.dir, "etc/provision/deployments")
+		if err := os.MkdirAll(settings, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(settings, "shop"), []byte("user=deploy-frobnicator\ndirectory=shop\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s.write(t, ".ssh/id_ed25519.pub", "ssh-ed25519 AAAAone provision:x\n", 0o644)
+		login := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+		s.write(t, ".docker/config.json", fmt.Sprintf("{\n\t\"auths\": {\n\t\t\"a\": {\"auth\": %q},\n\t\t\"b\": { \"auth\" : %q, \"email\": \"\" }, \"c\": {\n\t\t\t\"auth\": %q\n\t\t}\n\t}\n}", login("provision-17:hunter2"), login("gitlab+deploy-token-3:hunter2"), login("bob:hunter2")), 0o600)
+		s.write(t, ".docker/by-provision/d", "provision-18\n", 0o600)
+		seen, err := provision.Look(t.Context(), s.target(newFake()), []provision.Step{Holds()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := provision.Facts{"carries": {"shop deploy-frobnicator"}, "key": {"ssh-ed25519 AAAAone"}, "token": {"17", "3", "18"}}
+		if got := seen.Of("holds"); !reflect.DeepEqual(got, want) {
+			t.Errorf("saw %v, want %v", got, want)
+		}
+	})
 }

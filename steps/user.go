@@ -286,12 +286,19 @@ signal() {
 	done
 }
 
-# ends SECONDS [SIGNAL]: waits until the user runs nothing, and tells what is left so.
+# ends SECONDS [SIGNAL]: waits until the user runs nothing, and nothing that is started
+# anew either, and signals what there is. It fails where something is left so long.
 ends() {
-	until=$(($(date +%s) + $1))
-	while processes=$(left) && [ -n "$processes" ]; do
-		[ $# -lt 2 ] || signal "$2"
-		[ "$(date +%s)" -lt "$until" ] || return 1
+	until=$(($(date +%s) + $1)) quiet=0
+	while processes=$(left); do
+		if [ -z "$processes" ]; then
+			quiet=$((quiet + 1))
+			[ "$quiet" -lt 4 ] || return 0
+		else
+			quiet=0
+			[ "$(date +%s)" -lt "$until" ] || return 1
+			[ $# -lt 2 ] || signal "$2"
+		fi
 		sleep 0.1
 	done
 }
@@ -302,7 +309,7 @@ ends() {
 processes=$(left)
 signal TERM
 closed="$1 is out of the group docker and can no longer log in, but is not removed"
-ends 10 || ends 10 KILL || {
+[ -z "$processes" ] || ends 10 || ends 10 KILL || {
 	process=${processes%%[!0-9]*}
 	unit=$(sed -n 's|.*/\(.*\.service\)$|, of \1|p' "/proc/$process/cgroup" 2>/dev/null | head -n 1)
 	fail "$closed, as its process $process ($(cat "/proc/$process/comm" 2>/dev/null)$unit) does not end: end it, and run remove again"
