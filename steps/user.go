@@ -231,14 +231,15 @@ func (s user) undo(t target) undo {
 			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(names))}, nil
 		}
 		if strings.TrimRight(passwd[4], ",") != madeBy {
+			stays := provision.Note("%s stays, as somebody else has made it", s.name)
 			if len(f["before"]) == 0 {
-				return nil, nil
+				return []provision.Change{stays}, nil
 			}
 			var words []string
 			for _, what := range f["before"] {
 				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
 			}
-			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name)}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name), stays}, nil
 		}
 		used := slices.Clone(f["used"])
 		for _, entry := range f["entry"] {
