@@ -94,15 +94,13 @@ func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt 
 			report.Fine(name, lists[name], plans[name])
 		}
 	})
+	err = nil // of an interrupt each host tells
 	if more != nil && report.Tally.Hosts > 0 { // else nothing can be told at all
 		err = more(ctx, f, report)
 	}
 	report.Summary("to make", cost(f))
-	if err != nil {
-		return missing, err
-	}
 	if failed {
 		return missing, errReported
 	}
-	return missing, nil
+	return missing, err
 }

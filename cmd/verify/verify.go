@@ -70,14 +70,15 @@ func (v *Verification) Run(ctx context.Context, f *fleet.Fleet) error {
 		return err
 	}
 	if v.mode.Left {
-		if err := v.leftBehind(ctx, f); err != nil {
-			return err
-		}
+		err = v.leftBehind(ctx, f)
 	}
 	var cost output.Cost
 	cost.Connections, cost.Trips = f.Cost()
 	v.print(f.Sites, errs, cost)
-	return nil
+	if v.Failed() { // which GitLab may be the reason of, too
+		return nil
+	}
+	return err
 }
 
 // Failed reports whether something could not be looked at.
