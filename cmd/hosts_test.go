@@ -123,6 +123,27 @@ func TestRemoveGone(t *testing.T) {
 	}
 }
 
+// A deployment goes from the one host that is named, though the inventory does not name
+// it; a slip of the pen is none.
+func TestRemoveFromUnnamed(t *testing.T) {
+	f := newFleet(t, 1, bareHost, "")
+	f.leaves("web9", "ssh://deploy-user@web9.example.com")
+	hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare()(program) }}
+	for _, tt := range []struct {
+		deployment, host string
+		code             int
+		want             string
+	}{
+		{"app", "web8", exitUsage, `no host or deployment is called "web8"`},
+		{"shop", "web9", exitOK, "web9: nothing to do"},
+		{"app", "web9", exitOK, "3 changes made"},
+	} {
+		if code, printed := f.runs(t, hosts, nil, "remove", "--deployment", tt.deployment, "--limit", tt.host, "--yes"); code != tt.code || !strings.Contains(printed, tt.want) {
+			t.Errorf("%s on %s: exit code %d\n%s", tt.deployment, tt.host, code, printed)
+		}
+	}
+}
+
 // What nobody can be asked about is not removed, and before that is known neither
 // a secret is read nor anybody connected to.
 func TestRemoveWithoutATerminal(t *testing.T) {

@@ -94,7 +94,7 @@ func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt 
 			report.Fine(name, lists[name], plans[name])
 		}
 	})
-	err = nil // of an interrupt each host tells
+	err = nil                                  // of an interrupt each host tells
 	if more != nil && report.Tally.Hosts > 0 { // else nothing can be told at all
 		err = more(ctx, f, report)
 	}

@@ -100,7 +100,11 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 		return hint.Add(usagef("there is no terminal to ask whether to remove %s", what.what), "with --yes it is removed without a question")
 	}
 	if what.held != nil {
-		if err := r.askHolders(ctx, host, what.held); err != nil {
+		found, err := r.askHolders(ctx, host, what.held)
+		if err == nil && !found && o.gone == "" {
+			err = r.limitTo(limit) // it is a slip of the pen
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -197,23 +201,23 @@ type removal struct {
 }
 
 // askHolders looks what hosts of the inventory hold of what one has in GitLab that it does
-// not name.
-func (r *run) askHolders(ctx context.Context, host string, into *steps.Held) error {
+// not name, and whether that is anything.
+func (r *run) askHolders(ctx context.Context, host string, into *steps.Held) (found bool, err error) {
 	f, err := r.everywhere(ctx, "api")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	left, held, err := f.LeftBehind(ctx, true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	*into = *held
-	if !slices.ContainsFunc(left, func(l steps.Left) bool { return l.Host == host }) {
+	if found = slices.ContainsFunc(left, func(l steps.Left) bool { return l.Host == host }); !found {
 		fmt.Fprintf(r.env.Stderr, "provision: GitLab has nothing of %s where %s names groups and projects%s\n",
 			visible.String(host), visible.Lines(r.inventory), didYouMean(host, hostNames(r.inv)))
 	}
-	return nil
+	return found, nil
 }
 
 // removalOfGone selects a host that is gone, and that the inventory names.
