@@ -138,6 +138,7 @@ func newApp(env Env) *cli.App {
 				updateCommand(env),
 				rotateCommand(env),
 				removeCommand(env),
+				cleanCommand(env),
 				statusCommand(env),
 				logCommand(env),
 			),

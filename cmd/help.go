@@ -28,7 +28,8 @@ var examples = map[string][]string{
 	"verify":     {"provision verify inventory.toml", "provision verify --junit verify.xml --shard 1/3 inventory.toml"},
 	"update":     {"provision update --limit frobnicator-staging inventory.toml", "provision update --commit 1a2b3c4 --limit frobnicator-production inventory.toml"},
 	"rotate-key": {"provision rotate-key inventory.toml", "provision rotate-key --only ci-key --limit web2 inventory.toml"},
-	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml"},
+	"remove":     {"provision remove --deployment frobnicator-staging inventory.toml", "provision remove --gone web3 inventory.toml"},
+	"clean":      {"provision clean inventory.toml"},
 	"status":     {"provision status inventory.toml", "provision status --limit web1 --output json inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
 	"deploy":     {"provision deploy frobnicator-production inventory.toml", "provision deploy --limit web1 --tag 1.4.2 frobnicator-production inventory.toml"},
@@ -46,6 +47,7 @@ var examples = map[string][]string{
 var exits = map[string]string{
 	"plan":   "3  changes are needed, with --exit-code",
 	"verify": "3  drift was found",
+	"clean":  "3  something is left that nobody has named",
 	"update": "3  there is something to update, nobody to ask, and no --yes",
 }
 

@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -97,5 +100,38 @@ func shellSays(said string) func(t *testing.T, format string) string {
 		var out bytes.Buffer
 		Run(t.Context(), Env{Args: []string{"provision", "plan", "--output", format, "--ssh-config", f.config, f.file}, Stdout: &out, Stderr: &out})
 		return out.String()
+	}
+}
+
+// A hint that has a command of ours has one that can be typed: it is there, so are its
+// flags, and it names the inventory.
+func TestHintsAreCommands(t *testing.T) {
+	files, err := filepath.Glob("../steps/testdata/*/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	form := regexp.MustCompile(`(?m)^hint: .*?provision ((?:plan|apply|verify|update|rotate-key|remove|clean)\b.*)$`)
+	app := newApp(Env{})
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, hint := range form.FindAllStringSubmatch(string(text), -1) {
+			found++
+			words := strings.Fields(hint[1])
+			if !slices.Contains(words, "fleet/inventory.toml") {
+				t.Errorf("%s: %q names no inventory", file, hint[1])
+			}
+			for _, word := range words {
+				if strings.HasPrefix(word, "--") && flagNamed(app.Command(words[0]), word) == nil {
+					t.Errorf("%s: there is no %s %s", file, words[0], word)
+				}
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("found %d commands", found)
 	}
 }

@@ -116,9 +116,30 @@ func TestRemoveGone(t *testing.T) {
 	if code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "SSH_AUTH (group transmogrify, environment production/h0)") {
 		t.Errorf("exit code %d, %d logins\n%s", code, len(hosts.Logins()), printed)
 	}
-	for host, want := range map[string]string{"h1": `names no host "h1"; did you mean h0?`, "nowhere": `names no host "nowhere"`} {
-		if code, printed := f.runs(t, hosts, nil, "remove", "--gone", host, "--yes"); code != exitUsage || !strings.Contains(printed, want) {
+	for host, want := range map[string]string{"h1": `GitLab has nothing of h1 where `, "nowhere": `nowhere: nothing to do`} {
+		if code, printed := f.runs(t, hosts, nil, "remove", "--gone", host, "--yes"); code != exitOK || !strings.Contains(printed, want) {
 			t.Errorf("%s: exit code %d\n%s", host, code, printed)
+		}
+	}
+}
+
+// A deployment goes from the one host that is named, though the inventory does not name
+// it; a slip of the pen is none.
+func TestRemoveFromUnnamed(t *testing.T) {
+	f := newFleet(t, 1, bareHost, "")
+	f.leaves("web9", "ssh://deploy-user@web9.example.com")
+	hosts := &fleettest.Hosts{Program: func(_ string, program []byte) []byte { return sshtest.Bare()(program) }}
+	for _, tt := range []struct {
+		deployment, host string
+		code             int
+		want             string
+	}{
+		{"app", "web8", exitUsage, `no host or deployment is called "web8"`},
+		{"shop", "web9", exitOK, "web9: nothing to do"},
+		{"app", "web9", exitOK, "3 changes made"},
+	} {
+		if code, printed := f.runs(t, hosts, nil, "remove", "--deployment", tt.deployment, "--limit", tt.host, "--yes"); code != tt.code || !strings.Contains(printed, tt.want) {
+			t.Errorf("%s on %s: exit code %d\n%s", tt.deployment, tt.host, code, printed)
 		}
 	}
 }
@@ -136,7 +157,7 @@ func TestRemoveWithoutATerminal(t *testing.T) {
 	}{
 		{[]string{"--deployment", "app"}, "there is no terminal to ask whether to remove app from h0, h1\n  hint: with --yes"},
 		{[]string{"--gone", "h1"}, "there is no terminal to ask whether to remove what h1 has in GitLab\n"},
-		{[]string{"--deployment", "old", "--yes"}, "hint: one that only a host still carries is removed with --limit HOST"},
+		{[]string{"--deployment", "old", "--yes"}, "hint: one that only a host still carries is removed with its name: provision remove --deployment old --limit HOST "},
 		{[]string{"--deployment", "old", "--limit", "h*", "--yes"}, "--limit wants the name of one host, to remove old there"},
 	} {
 		hosts := &fleettest.Hosts{}

@@ -77,7 +77,7 @@ func initCommand(env Env) *cli.Command {
 				}
 			}
 			if _, err := os.Lstat(o.file); err == nil {
-				return hint.Add(usagef("%s already exists and was not overwritten", o.file), "name another file, or add to it by hand: provision check %s says what is wrong with it", o.file)
+				return hint.Add(usagef("%s already exists and was not overwritten", o.file), "name another file, or add to it by hand: provision check %s says what is wrong with it", hint.Quote(o.file))
 			}
 			return runInit(c.Context, env, o)
 		},

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"provision/cmd/fleet"
+	"provision/cmd/output"
 	"provision/provision"
 )
 
@@ -49,15 +50,20 @@ func runPlan(ctx context.Context, env Env, o planOptions) error {
 	}
 	defer f.Close()
 	logsIn(f)
-	missing, err := r.plan(ctx, f, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
+	var more func(context.Context, *fleet.Fleet, *output.Report) error
+	if len(r.limit) == 0 {
+		more = tellLeft
+	}
+	missing, err := r.plan(ctx, f, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) }, more)
 	if err == nil && missing > 0 && o.exitCode {
 		return errMissing
 	}
 	return err
 }
 
-// plan prints what is missing on every host, and counts it.
-func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt func(context.Context, *fleet.Site) (look, error)) (missing int, err error) {
+// plan prints what is missing on every host, and counts it. More prints what else there
+// is to tell; it may be nil.
+func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt func(context.Context, *fleet.Site) (look, error), more func(context.Context, *fleet.Fleet, *output.Report) error) (missing int, err error) {
 	report := r.report()
 	plans, lists := make(map[string]provision.Plan, len(f.Sites)), make(map[string][]provision.Step, len(f.Sites))
 	var mu sync.Mutex
@@ -88,9 +94,13 @@ func (r *run) plan(ctx context.Context, f *fleet.Fleet, then fleet.Then, lookAt 
 			report.Fine(name, lists[name], plans[name])
 		}
 	})
+	err = nil                                  // of an interrupt each host tells
+	if more != nil && report.Tally.Hosts > 0 { // else nothing can be told at all
+		err = more(ctx, f, report)
+	}
 	report.Summary("to make", cost(f))
 	if failed {
 		return missing, errReported
 	}
-	return missing, nil
+	return missing, err
 }

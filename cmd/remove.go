@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,9 @@ func removeCommand(env Env) *cli.Command {
 			"it is a clone of and in the group of that, and nowhere else.\n\n" +
 			"Of a host that is gone for good, or cannot be trusted any more, --gone takes away\n" +
 			"what all its deployments have in GitLab: variables, deploy keys, registry tokens.\n" +
-			"It does not connect to that host.",
+			"It does not connect to that host. One that the inventory does not name is found by the\n" +
+			"marks on what apply has made for it, also with --deployment NAME --limit HOST; what\n" +
+			"the inventory wants or its hosts hold stays.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
 			&cli.StringFlag{Name: "deployment", Aliases: []string{"d"}, Usage: "`DEPLOYMENT`: remove this one"},
 			&cli.StringFlag{Name: "gone", Usage: "`HOST`: remove what a host that is gone has in GitLab"},
@@ -72,15 +75,23 @@ func removeCommand(env Env) *cli.Command {
 }
 
 func runRemove(ctx context.Context, env Env, o removeOptions) error {
+	limit := o.limit
+	o.limit = nil
 	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
+	host := cmp.Or(o.gone, unnamed(r.inv, limit))
 	var what removal
-	if o.gone != "" {
+	switch {
+	case host != "" && r.inv.Host(host) == nil:
+		what = gone([]string{host}, o.deployment, &steps.Held{})
+	case o.gone != "":
 		what, err = r.removalOfGone(o.gone)
-	} else {
-		what, err = r.removalOf(o.deployment)
+	default:
+		if err = r.limitTo(limit); err == nil {
+			what, err = r.removalOf(o.deployment)
+		}
 	}
 	if err != nil {
 		return err
@@ -88,36 +99,70 @@ func runRemove(ctx context.Context, env Env, o removeOptions) error {
 	if !o.yes && !r.ask.terminal() {
 		return hint.Add(usagef("there is no terminal to ask whether to remove %s", what.what), "with --yes it is removed without a question")
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: what.parts, Gone: o.gone != "", Changes: true, Registry: true, Scopes: []string{"api"}})
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	f.Given.Volumes = o.volumes
-	lookAt := lookOnce(func(ctx context.Context, s *fleet.Site) (look, error) { return what.look(ctx, f, s) })
-	if !o.yes {
-		missing, err := r.plan(ctx, f, fleet.ThenKeep, lookAt)
-		if err != nil || missing == 0 {
-			return err
-		}
-		confirmed, err := r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
-		if ctx.Err() != nil {
-			return errors.New("interrupted; nothing is removed")
+	if what.held != nil {
+		found, err := r.askHolders(ctx, host, what.held)
+		if err == nil && !found && o.gone == "" {
+			err = r.limitTo(limit) // it is a slip of the pen
 		}
 		if err != nil {
 			return err
 		}
-		if !confirmed {
-			return fmt.Errorf("nothing is removed")
+	}
+	what.volumes = o.volumes
+	confirm := func(ctx context.Context) (bool, error) {
+		return r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
+	}
+	if o.yes {
+		confirm = nil
+	}
+	done, err := r.carryOut(ctx, what, confirm)
+	if err == nil && done && what.named != "" {
+		fmt.Fprintf(env.Stderr, "provision: %s still names %s, and apply would make it again: take it out\n", visible.Lines(o.inventory), what.named)
+	}
+	return err
+}
+
+// unnamed returns the one host that --limit names and the inventory does not, or "".
+func unnamed(inv *inventory.Inventory, limit []string) string {
+	if len(limit) != 1 || strings.ContainsAny(limit[0], `*?[\`) {
+		return ""
+	}
+	if part, err := inv.Select(limit); err == nil && part != nil {
+		return ""
+	}
+	return limit[0]
+}
+
+// errNotConfirmed is the answer no.
+var errNotConfirmed = errors.New("nothing is removed")
+
+// carryOut shows what a removal does and has it confirmed, unless confirm is nil, and
+// then does it, and reports whether it has.
+func (r *run) carryOut(ctx context.Context, what removal, confirm func(context.Context) (bool, error)) (done bool, err error) {
+	f, err := r.open(ctx, fleet.Options{Parts: what.parts, Gone: what.gone, Changes: true, Registry: true, Scopes: []string{"api"}})
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	f.Given.Volumes = what.volumes
+	lookAt := lookOnce(func(ctx context.Context, s *fleet.Site) (look, error) { return what.look(ctx, f, s) })
+	if confirm != nil {
+		missing, err := r.plan(ctx, f, fleet.ThenKeep, lookAt, nil)
+		if err != nil || missing == 0 {
+			return false, err
+		}
+		confirmed, err := confirm(ctx)
+		if ctx.Err() != nil {
+			return false, errors.New("interrupted; nothing is removed")
+		}
+		if err == nil && !confirmed {
+			err = errNotConfirmed
+		}
+		if err != nil {
+			return false, err
 		}
 	}
-	if err := r.apply(ctx, f, lookAt); err != nil {
-		return err
-	}
-	if what.named != "" {
-		fmt.Fprintf(env.Stderr, "provision: %s still names %s, and apply would make it again: take it out\n", o.inventory, what.named)
-	}
-	return nil
+	return true, r.apply(ctx, f, lookAt)
 }
 
 // lookOnce looks at each host once, however often that is asked for: what is shown
@@ -147,26 +192,44 @@ func lookOnce(lookAt func(context.Context, *fleet.Site) (look, error)) func(cont
 type removal struct {
 	what  string // as in a question
 	named string // what the inventory names of it; "": nothing
-	parts []fleet.Part
-	look  func(context.Context, *fleet.Fleet, *fleet.Site) (look, error)
+	gone  bool   // the hosts are: nobody connects to them
+
+	volumes bool        // of its containers, and the data in them
+	held    *steps.Held // of a host that the inventory does not name: what stays
+	parts   []fleet.Part
+	look    func(context.Context, *fleet.Fleet, *fleet.Site) (look, error)
 }
 
-// backHint is for a host that was taken out too early: by the names of its
-// deployments is found what is theirs.
-const backHint = "put the host back, also into the hosts of its deployments, until what it has in GitLab is removed"
+// askHolders looks what hosts of the inventory hold of what one has in GitLab that it does
+// not name, and whether that is anything.
+func (r *run) askHolders(ctx context.Context, host string, into *steps.Held) (found bool, err error) {
+	f, err := r.everywhere(ctx, "api")
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	left, held, err := f.LeftBehind(ctx, true)
+	if err != nil {
+		return false, err
+	}
+	*into = *held
+	if found = slices.ContainsFunc(left, func(l steps.Left) bool { return l.Host == host }); !found {
+		fmt.Fprintf(r.env.Stderr, "provision: GitLab has nothing of %s where %s names groups and projects%s\n",
+			visible.String(host), visible.Lines(r.inventory), didYouMean(host, hostNames(r.inv)))
+	}
+	return found, nil
+}
 
-// removalOfGone selects a host that is gone.
+// removalOfGone selects a host that is gone, and that the inventory names.
 func (r *run) removalOfGone(host string) (removal, error) {
 	h := r.inv.Host(host)
-	if h == nil {
-		return removal{}, hint.Add(usagef("%s names no host %q%s", r.inventory, host, didYouMean(host, hostNames(r.inv))), backHint)
-	}
 	deployments := r.inv.On(h)
 	if len(deployments) == 0 {
-		return removal{}, hint.Add(usagef("%s deploys nothing on %s", r.inventory, h.Name), backHint)
+		return removal{}, hint.Add(usagef("%s deploys nothing on %s", r.inventory, h.Name),
+			"take [hosts.%s] out of it, too: then what this host has in GitLab is found by its name", h.Name)
 	}
 	return removal{
-		what: "what " + h.Name + " has in GitLab", named: h.Name,
+		what: "what " + h.Name + " has in GitLab", named: h.Name, gone: true,
 		parts: []fleet.Part{{Host: h, Deployments: deployments}},
 		look: func(ctx context.Context, f *fleet.Fleet, s *fleet.Site) (look, error) {
 			return lookFor(ctx, s, steps.Forget(f.Inventory, s.Host, s.Deployments, f.Given))
@@ -210,7 +273,7 @@ func (r *run) carrier(name string) (*inventory.Host, error) {
 		if err == nil {
 			err = fmt.Errorf("%q is no deployment", name)
 		}
-		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with --limit HOST")
+		return nil, hint.Add(usage.Error{Err: err}, "one that only a host still carries is removed with its name: provision remove --deployment %s --limit HOST %s", hint.Quote(name), hint.Quote(r.inventory))
 	case len(hosts) != 1:
 		return nil, usagef("--limit wants the name of one host, to remove %s there", name)
 	default:

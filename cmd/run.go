@@ -109,10 +109,16 @@ func begin(env Env, o fleetOptions) (r *run, err error) {
 	if r.inv, err = inventory.Load(o.inventory); err != nil {
 		return nil, usage.Error{Err: err}
 	}
-	if r.selected, err = r.inv.Select(o.limit); err != nil {
-		return nil, usage.Error{Err: err}
+	return r, r.limitTo(o.limit)
+}
+
+// limitTo selects what the run is about, by the patterns of --limit.
+func (r *run) limitTo(patterns []string) (err error) {
+	r.limit = patterns
+	if r.selected, err = r.inv.Select(patterns); err != nil {
+		return usage.Error{Err: err}
 	}
-	return r, nil
+	return nil
 }
 
 // all returns what --limit selects, which is something.

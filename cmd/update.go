@@ -87,7 +87,7 @@ func runUpdate(ctx context.Context, env Env, o updateOptions) error {
 			shown[s] = l
 		}
 		return l, err
-	})
+	}, nil)
 	if ctx.Err() != nil {
 		return errors.New("interrupted; nothing is updated")
 	}

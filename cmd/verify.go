@@ -86,7 +86,7 @@ func runVerify(ctx context.Context, env Env, o verifyOptions) error {
 		return err
 	}
 	mode, err := verify.ModeOf(verify.Setting{
-		As: o.as, Key: o.key, Limited: len(o.limit) > 0, Strict: o.strict, Page: o.html != "", Terminal: r.ask.terminal(),
+		As: o.as, Key: o.key, Limited: len(o.limit) > 0, Strict: o.strict, Page: o.html != "", Shard: o.shard, Terminal: r.ask.terminal(),
 		SSHAuth: os.Getenv(inventory.CIKeyVariable), Environment: os.Getenv("CI_ENVIRONMENT_NAME"), Token: verify.HasToken(r.inv.GitLab.Token, os.Getenv),
 	})
 	if err != nil {

@@ -37,13 +37,13 @@ func TestHostGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(t, "remove", "--gone", "web2").exits(t, 2).says(t, "there is no terminal to ask whether to remove what web2 has in GitLab")
-	w.run(t, "remove", "--gone", "web3", "--yes").exits(t, 2).says(t, "names no host \"web3\"; did you mean web")
+	w.run(t, "remove", "--gone", "web3", "--yes").exits(t, 0).says(t, "GitLab has nothing of web3 where ", "; did you mean web", "web3: nothing to do")
 	w.run(t, "remove", "--gone", "web2", "--deployment", "app", "--yes").exits(t, 2)
 	if got := names(); !slices.Equal(got, together) {
 		t.Fatalf("GitLab had %q and has %q", together, got)
 	}
 	w.Inventory.Deployments = deployments[:1]
-	w.run(t, "remove", "--gone", "web2", "--yes").exits(t, 2).says(t, "deploys nothing on web2\n  hint: put the host back")
+	w.run(t, "remove", "--gone", "web2", "--yes").exits(t, 2).says(t, "deploys nothing on web2\n  hint: take [hosts.web2] out of it, too")
 	w.Inventory.Deployments = deployments
 	r := w.run(t, "remove", "--gone", "web2", "--yes", "--output", "json").exits(t, 0)
 	r.says(t, "still names web2")

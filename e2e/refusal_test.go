@@ -25,7 +25,7 @@ func TestRefusals(t *testing.T) {
 		{name: "a clone of another project",
 			host: `git config --file frobnicator/.git/config remote.origin.url git@git.example.com:elsewhere/other.git`,
 			undo: `git config --file frobnicator/.git/config remote.origin.url "$(cat /run/origin)"`,
-			says: []string{"checkout app: ~deploy-user/frobnicator is a clone of ", "elsewhere/other", "hint: choose another directory, or set its origin: git remote set-url origin ssh://git@"}},
+			says: []string{"checkout app: ~deploy-user/frobnicator is a clone of ", "elsewhere/other", "hint: choose another directory, or set its origin, as deploy-user: git -C frobnicator remote set-url origin ssh://git@"}},
 		{name: "no clone", host: `mv frobnicator/.git aside`, undo: `mv aside frobnicator/.git`,
 			says: []string{"checkout app: ~deploy-user/frobnicator is there, but is no clone", "hint: move it away"}},
 		{name: "config.json is broken", host: `cp -p .docker/config.json aside; echo '{"auths":' >.docker/config.json`, undo: `mv aside .docker/config.json`,

@@ -355,6 +355,7 @@ func TestRemoveAdopted(t *testing.T) {
 	r := w.remove(t, "app")
 	r.says(t,
 		"checkout app: note: ~deploy-user/frobnicator stays, as somebody else has made it",
+		"user deploy-user: note: deploy-user stays, as somebody else has made it",
 		"CI variable SSH_AUTH (group transmogrify, environment production) stays, as somebody else has set it; its key is revoked for app on web1",
 		"deploy-user's key stays a deploy key of transmogrify/frobnicator: somebody else has added it")
 	w.remove(t, "app").says(t, "web1: nothing to do\n")

@@ -59,8 +59,8 @@ volumes:
 	}
 }
 
-// A deployer deploys new versions of a deployment without a pause, until it is stopped.
-type deployer struct {
+// A pusher pushes and deploys new versions of a deployment without a pause, until it is stopped.
+type pusher struct {
 	world *world
 	d     inventory.Deployment // where its jobs find their variables
 	quit  chan struct{}
@@ -68,9 +68,9 @@ type deployer struct {
 	n     int
 }
 
-func (w *world) startDeployer(t *testing.T, d *inventory.Deployment, first int) *deployer {
+func (w *world) startPusher(t *testing.T, d *inventory.Deployment, first int) *pusher {
 	t.Helper()
-	p := &deployer{world: w, d: *d, quit: make(chan struct{}), n: first}
+	p := &pusher{world: w, d: *d, quit: make(chan struct{}), n: first}
 	begun := make(chan struct{})
 	p.done.Go(func() {
 		for i := 0; ; i++ {
@@ -96,7 +96,7 @@ func (w *world) startDeployer(t *testing.T, d *inventory.Deployment, first int) 
 }
 
 // stop lets the last deploy end, and returns the version that runs by then.
-func (p *deployer) stop() string {
+func (p *pusher) stop() string {
 	close(p.quit)
 	p.done.Wait()
 	return strconv.Itoa(p.n - 1)
@@ -163,7 +163,7 @@ func TestRename(t *testing.T) {
 	w.runs(t, "store", "2")
 
 	// Once more, while it is deployed. The new name was that of another one once.
-	p, q := w.startDeployer(t, d, 10), w.startDeployer(t, w.deployment(t, "blog"), 10)
+	p, q := w.startPusher(t, d, 10), w.startPusher(t, w.deployment(t, "blog"), 10)
 	d.Name = "shop"
 	w.apply(t)
 	d.Name = "web"
@@ -199,7 +199,7 @@ func TestSwap(t *testing.T) {
 	if got := w.plan(t); !slices.Equal(got, []string{"names blog: rename shop to blog", "names shop: rename blog to shop"}) {
 		t.Errorf("the plan is %q", got)
 	}
-	p, q := w.startDeployer(t, shop, 10), w.startDeployer(t, blog, 20)
+	p, q := w.startPusher(t, shop, 10), w.startPusher(t, blog, 20)
 	w.apply(t)
 	one, two := p.stop(), q.stop()
 	w.runs(t, shop.Name, one)
@@ -255,7 +255,7 @@ func TestOtherDirectory(t *testing.T) {
 	d.Directory = "store"
 	planned(t, w.plan(t), "names shop: rename shop to shop.OLD (~deploy-user/shop is left behind)", "names shop: rename shop.NEXT to shop", "ci-key shop: authorize the current CI key for shop")
 	w.run(t, "remove", "--deployment", "shop", "--yes").exits(t, 1).says(t, "the host has shop in ~deploy-user/shop, and the inventory in ~deploy-user/store: nothing is removed")
-	p := w.startDeployer(t, d, 10)
+	p := w.startPusher(t, d, 10)
 	w.apply(t)
 	p.stop()
 	const last = "99"
@@ -299,7 +299,7 @@ func TestOtherUser(t *testing.T) {
 	d.User = "deploy-shop"
 	const why = "~deploy-user/shop is left behind, and runs as the Compose project shop, which this one would be, too"
 	w.run(t, "plan").exits(t, 1).says(t, why, "once apply has renamed it, provision remove --deployment shop.OLD --limit web1 ")
-	p := w.startDeployer(t, d, 10)
+	p := w.startPusher(t, d, 10)
 	w.run(t, "apply").exits(t, 1).says(t, why)
 	w.run(t, "apply").exits(t, 1).says(t, why)
 	version := p.stop()

@@ -237,7 +237,7 @@ func TestSubmodules(t *testing.T) {
 
 	// The clone stays, though a submodule cannot be had, and it is said which and why.
 	w.run(t, "apply").exits(t, 1).says(t, "provision: web1: checkout app: clone ", "the clone is there, but not its submodule lib, from ssh://git@git.", "/transmogrify/lib.git: ", "The project you were looking for could not be found")
-	w.run(t, "apply").exits(t, 1).says(t, "note: ~deploy-user/frobnicator has 1 submodule that is not cloned: lib\n", "hint: a submodule is not cloned; provision update --limit app clones it")
+	w.run(t, "apply").exits(t, 1).says(t, "note: ~deploy-user/frobnicator has 1 submodule that is not cloned: lib\n", "hint: a submodule is not cloned; provision update --limit app ", " clones it")
 	w.run(t, "update", "--yes").exits(t, 1).says(t, "update app: clone the submodules of ~deploy-user/frobnicator (lib): ", "hint: the key of deploy-user has to be a deploy key of ")
 	var keys []struct{ ID int64 }
 	if err := json.Unmarshal(w.api(t, "GET", "/projects/transmogrify%2Ffrobnicator/deploy_keys", ""), &keys); err != nil || len(keys) != 1 {

@@ -233,7 +233,7 @@ runuser -u deploy-user -- ssh-keygen -q -t rsa -b 2048 -N '' -f /home/deploy-use
 	was := d.Branch
 	d.Branch = "release"
 	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "web1: checkout app: DRIFT: ~deploy-user/frobnicator is at the branch main, and not at release\n",
-		"hint: provision update --limit app brings it there; then deploy")
+		"hint: provision update --limit app ", " brings it there; then deploy")
 	w.run(t, "apply").exits(t, 0).says(t, "note: ~deploy-user/frobnicator is at the branch main, and not at release")
 	d.Branch = was
 	w.run(t, "verify", "--as", "admin").exits(t, 0)

@@ -95,6 +95,15 @@ func (p *program) send(trace func(sent bool, line string)) {
 	}
 }
 
+// ownDocker has root ask the Docker of this host, and have Compose read no file but what
+// it is told to, whatever its environment or the context of its docker(1) says. Others ask
+// in an environment of their own, see as in the prelude.
+const ownDocker = `unset DOCKER_CONTEXT DOCKER_CONFIG DOCKER_API_VERSION DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH DOCKER_DEFAULT_PLATFORM
+unset COMPOSE_FILE COMPOSE_PROJECT_NAME COMPOSE_PROFILES COMPOSE_ENV_FILES COMPOSE_DISABLE_ENV_FILE COMPOSE_REMOVE_ORPHANS COMPOSE_DRY_RUN
+DOCKER_HOST=unix:///var/run/docker.sock
+export DOCKER_HOST
+`
+
 // write writes the program of one user; jobs are numbered from first on, and
 // mark is a word of the shell.
 func (p *program) write(jobs []job, first int, user, mark string, before ...Script) ([]byte, error) {
@@ -146,6 +155,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 	if user == "" {
 		b.WriteString("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\n")
 		b.WriteString("export PATH LC_ALL\nunset IFS ENV BASH_ENV CDPATH\numask 022\ncd / || exit\n")
+		b.WriteString(ownDocker)
 	} else {
 		b.WriteString("umask 022\nif ! cd 2>/dev/null; then\n")
 		writeSkip(&b, jobs, first, `"the home $HOME cannot be entered"`)

@@ -186,3 +186,17 @@ func TestProbeThatFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Whatever Docker and Compose project the environment of root names, scripts are about
+// those of the host.
+func TestRootAsksTheDockerOfTheHost(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "tcp://elsewhere.example.com")
+	t.Setenv("DOCKER_CONTEXT", "elsewhere")
+	t.Setenv("COMPOSE_FILE", "/elsewhere.yaml")
+	eachShell(t, func(t *testing.T, h *shellHost) {
+		events, err := run1(t, h, Script{Text: `sh -c 'echo "$DOCKER_HOST ${DOCKER_CONTEXT-} ${COMPOSE_FILE-}."'`})
+		if want := "unix:///var/run/docker.sock  ."; err != nil || !slices.ContainsFunc(events, func(e string) bool { return strings.Contains(e, want) }) {
+			t.Errorf("%v, %q", err, events)
+		}
+	})
+}

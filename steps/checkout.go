@@ -20,11 +20,12 @@ type checkout struct {
 	deployment, user, directory string
 	project, url, branch        string
 	web                         string // where the pages of GitLab are
+	only                        string // see target.only
 }
 
 func checkoutOf(t target) checkout {
 	d := t.deployment
-	return checkout{d.Name, d.User, d.Directory, d.Project, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch, strings.TrimSuffix(t.inv.GitLab.URL, "/") + "/"}
+	return checkout{d.Name, d.User, d.Directory, d.Project, gitURL(t.inv.GitLab.SSH, d.Project), d.Branch, strings.TrimSuffix(t.inv.GitLab.URL, "/") + "/", t.only()}
 }
 
 func gitURL(server inventory.SSHServer, project string) string {
@@ -119,7 +120,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
 	}
 	if missing := f["missing"]; len(missing) > 0 {
-		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), visible.String(joinAnd(shorten(missing)))).WithHint("provision update --limit %s", s.deployment))
+		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), visible.String(joinAnd(shorten(missing)))).WithHint("provision update %s", s.only))
 	}
 	if f.Get("lfs") != "" {
 		changes = append(changes, provision.Note("the project keeps files in Git LFS, and %s has only pointers to them, as git-lfs is not installed", home).
@@ -135,7 +136,7 @@ func (s checkout) foreign(home string, f provision.Facts) error {
 		return hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
 	case !sameOrigin(origin, s.url) && !s.known(f):
 		return hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
-			"choose another directory, or set its origin: git remote set-url origin %s", s.url)
+			"choose another directory, or set its origin, as %s: git -C %s remote set-url origin %s", s.user, s.directory, hint.Quote(s.url))
 	}
 	return nil
 }
@@ -174,13 +175,13 @@ func (s checkout) behind(home string, f provision.Facts) []provision.Change {
 	default:
 		return nil
 	}
-	return []provision.Change{provision.Note("%s", text).WithHint("provision update --limit %s shows what is new, and brings it forward", s.deployment)}
+	return []provision.Change{provision.Note("%s", text).WithHint("provision update %s shows what is new, and brings it forward", s.only)}
 }
 
 // otherBranch tells that the clone is not where the inventory wants it. What runs
 // follows from it, so that apply does not move it.
 func (s checkout) otherBranch(what string) provision.Change {
-	return provision.Drift("%s", what).WithHint("provision update --limit %s brings it there; then deploy", s.deployment)
+	return provision.Drift("%s", what).WithHint("provision update %s brings it there; then deploy", s.only)
 }
 
 // lookAtCheckout reports a clone, whether we made it, and what would be lost

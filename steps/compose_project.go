@@ -66,6 +66,11 @@ type unreadable struct {
 func (u *unreadable) Error() string { return u.error.Error() + "; and service " + u.ill }
 func (u *unreadable) Unwrap() error { return u.error }
 
+// mainFile names the first Compose file, as far as that is known.
+func (s containers) mainFile(f provision.Facts) string {
+	return visible.String(slices.Concat(f["compose"], s.compose, []string{"compose.yaml"})[0])
+}
+
 // unreadable is why nothing can be started in the clone as it is.
 func (s containers) unreadable(home string, f provision.Facts) error {
 	switch {
@@ -78,7 +83,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		err := fmt.Errorf("docker compose cannot read %s: %s", home, reason)
 		switch {
 		case f.Get("submodules") != "":
-			return hint.Add(err, "a submodule is not cloned; provision update --limit %s clones it", s.deployment)
+			return hint.Add(err, "a submodule is not cloned; provision update %s clones it", s.only)
 		case strings.Contains(reason, "no configuration file"):
 			return hint.Add(err, noComposeFile)
 		case strings.Contains(reason, "/.env: "):
@@ -88,24 +93,24 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 		case strings.Contains(reason, "env file") && strings.Contains(reason, "not found"):
 			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")
 		}
-		return hint.Add(err, "mend it in the project, and bring the clone forward: provision update --limit %s", s.deployment)
+		return hint.Add(err, "mend it in the project, and bring the clone forward: provision update %s", s.only)
 	case f.Get("instead") != "":
 		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
 			"take that out of the project, or out of .env; or take the override out of the inventory")
 	case len(f["unset"]) > 0:
-		return hint.Add(fmt.Errorf("compose.yaml of %s needs variables that are not set: %s", home, visible.String(joinAnd(f["unset"]))),
-			"set them in the inventory: env = { %s = … }; or give them a default in compose.yaml: ${NAME:-}", visible.String(f.Get("unset")))
+		return hint.Add(fmt.Errorf("%s of %s needs variables that are not set: %s", s.mainFile(f), home, visible.String(joinAnd(f["unset"]))),
+			"set them in the inventory: env = { %s = … }; or give them a default in %s: ${NAME:-}", visible.String(f.Get("unset")), s.mainFile(f))
 	case f.Get("taken") != "":
 		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
-			"give each a name of its own: name: in compose.yaml, or another directory")
+			"give each a name of its own: name: in %s, or another directory", s.mainFile(f))
 	case len(f["name"]) > 0:
 		name, service, by := collision(f.Get("name"))
 		return hint.Add(fmt.Errorf("the container name %s, which service %s of %s is to have, is taken%s", name, service, home, by),
-			"take container_name out of compose.yaml, or remove that container")
+			"take container_name out of %s, or remove that container", s.mainFile(f))
 	case len(f["port"]) > 0:
 		port, service, by := collision(f.Get("port"))
 		return hint.Add(fmt.Errorf("port %s, which service %s of %s publishes, is taken%s", port, service, home, by),
-			"publish another one, in compose.yaml or in the override; or end what has it")
+			"publish another one, in %s or in the override; or end what has it", s.mainFile(f))
 	}
 	return nil
 }

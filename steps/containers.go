@@ -17,6 +17,7 @@ import (
 // for CI to deploy.
 type containers struct {
 	deployment, user, directory string
+	only                        string   // see target.only
 	version                     string   // the variable of the version, if CI chooses one
 	asUser                      bool     // CI looks
 	override                    string   // the digest of it; "" without one
@@ -30,7 +31,7 @@ func containersOf(t target) containers {
 	d := t.deployment
 	s := containers{
 		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
-		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose,
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose, only: t.only(),
 	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()
@@ -186,10 +187,20 @@ return "$status"
 `}}
 }
 
+// dockerOfUser has docker_of USER, by which root asks the Docker that the gate asks as
+// this user: another one than that of the host where the user has chosen it.
+const dockerOfUser = `
+docker_of() {
+	getent passwd "$1" >/dev/null && command -v docker >/dev/null || return 0
+	_socket=$(as "$1" "timeout 30 docker context inspect --format '{{.Endpoints.docker.Host}}'" 2>/dev/null) || return 0
+	[ -z "$_socket" ] || DOCKER_HOST=$_socket
+}
+`
+
 // undo stops and removes what Compose has started. It goes by the labels of
 // Compose, as the checkout may be half gone.
 func (s containers) undo(t target) undo {
-	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Settings + templates.Health + `
+	script := provision.Script{Args: []string{s.user, s.directory, s.deployment}, Text: templates.Settings + templates.Health + dockerOfUser + `
 carried "$3" "$1" "$2"
 kept=$label
 [ -z "$kept" ] || fact label "$kept"
@@ -203,6 +214,14 @@ inactive | failed)
 esac
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
+docker_of "$1"
+case $DOCKER_HOST in
+unix://*) ;;
+*)
+	fact elsewhere "$DOCKER_HOST"
+	return 0
+	;;
+esac
 label=com.docker.compose.project
 mine=$(within 30 docker ps --all --filter "label=$working_dir" --format "{{.Label \"$label\"}} {{.Label \"$working_dir\"}}" | in_clone "$folder" | cut -d ' ' -f 1)
 for project in $(printf '%s\n' "$mine" "$2" | sort -u); do
@@ -223,12 +242,16 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 		if f.Get("down") != "" {
 			return nil, hint.Add(fmt.Errorf("docker does not run, so nobody can tell what %s has there", s.deployment), "systemctl start docker")
 		}
+		if at := f.Get("elsewhere"); at != "" {
+			return nil, hint.Add(fmt.Errorf("the docker of %s is at %s, and not on this host: what %s has there is not removed", s.user, visible.String(at), s.deployment), "as %s: docker context use default", s.user)
+		}
 		if other := f.Get("other"); other != "" {
 			return nil, hint.Add(fmt.Errorf("the containers of %s belong to one Compose project with those of %s", s.deployment, other), "remove them by hand")
 		}
 		var changes []provision.Change
 		down := func(besides, flags string) {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: "the containers and networks of " + s.deployment + besides}, dockerOfUser+`
+docker_of "$1"
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
 lock=$home/.provision/$4/lock
@@ -253,11 +276,13 @@ done
 			down("", "")
 		}
 		if kept := f["kept"]; len(kept) > 0 {
-			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, `
+			changes = append(changes, asRoot(provision.Change{Verb: provision.Remove, Object: plural(len(kept), "kept image") + " of " + s.deployment}, dockerOfUser+`
+docker_of "$1"
+shift
 for tag; do
 	docker image rm "provision/kept:$tag" || :
 done
-`, kept...))
+`, append([]string{s.user}, kept...)...))
 		}
 		if volumes != "" && !t.given.Volumes {
 			changes = append(changes, provision.Note("%s with data of %s: --volumes removes it", volumesLeft(f["volume"]), s.deployment))

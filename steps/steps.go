@@ -11,6 +11,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/hint"
 	"provision/provision/secret"
 )
 
@@ -52,6 +53,7 @@ func kinds() []kind {
 		// An image may be missing until CI has pushed one.
 		undone(containersOf, running),
 		stays(recallOf, "it makes nothing"),
+		stays(holdsOf, "it makes nothing"),
 		stays(journalOf, "it makes nothing"),
 		stays(statusOf, "it makes nothing"),
 	}
@@ -133,6 +135,11 @@ func (t target) ofUser() []*inventory.Deployment {
 		}
 	}
 	return all
+}
+
+// only ends the command line of a hint that is about this deployment alone.
+func (t target) only() string {
+	return "--limit " + t.deployment.Name + " " + hint.Quote(t.inv.Path)
 }
 
 // targets returns a target for each deployment.

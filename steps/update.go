@@ -95,7 +95,7 @@ func (s clones) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	home := "~" + s.clone.user + "/" + s.clone.directory
 	if f.Get("there") == "" {
-		return []provision.Change{provision.Note("%s is not there yet", home).WithHint("provision apply --limit %s clones it", s.clone.deployment)}, nil
+		return []provision.Change{provision.Note("%s is not there yet", home).WithHint("provision apply %s clones it", s.clone.only)}, nil
 	}
 	if err := s.clone.foreign(home, f); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (s clones) unknown(home string, f provision.Facts) error {
 		}
 		return hint.Add(err, "try it as %s: GitLab has to let its key in, which stands under Deploy keys in the settings of the project, and whose user must not be blocked", s.clone.user)
 	case f.Get("unknown") != "":
-		return hint.Add(fmt.Errorf("%s has no commit %s", s.clone.project, visible.String(s.commit)), "as %s: git -C %s log --oneline origin/%s shows those of %[3]s", s.clone.user, s.clone.directory, branch)
+		return hint.Add(fmt.Errorf("%s has no commit %s", s.clone.project, visible.String(s.commit)), "as %s: git -C %s log --oneline %s shows those of %s", s.clone.user, s.clone.directory, hint.Quote("origin/"+branch), branch)
 	}
 	return nil
 }

@@ -50,6 +50,8 @@ if ! entry=$(getent shadow "$1") || [ -z "$entry" ]; then
 	fact password elsewhere # of a directory service, say
 	return 0
 fi
+days=$(printf '%s\n' "$entry" | cut -d : -f 8)
+[ -z "$days" ] || [ "$days" -gt "$(($(date +%s) / 86400))" ] || fact expired yes
 case $(printf '%s\n' "$entry" | cut -d : -f 2) in
 '*') fact password '*' ;;
 '!' | '!!' | '!*') fact password '!' ;;
@@ -85,7 +87,8 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, fmt.Errorf("%s is root under another name; a deployment needs a user without rights", s.name)
 	}
 	var changes []provision.Change
-	switch made := passwd[4] == madeBy; {
+	made := passwd[4] == madeBy
+	switch {
 	case f.Get("home") == "" && made: // useradd was stopped half way, or the disk was full
 		changes = append(changes, script(provision.Create, "home directory "+home, "", `install -d -m 700 -o "$1" -g "$(id -g "$1")" "$2"`, home))
 	case f.Get("home") == "":
@@ -105,6 +108,12 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, script(provision.Set, "login shell of "+s.name,
 			fmt.Sprintf("to /bin/sh (sshd runs a forced command with it, and %s refuses)", shell),
 			keepBefore+`usermod --shell /bin/sh "$1"`, "shell", shell))
+	}
+	switch expired := f.Get("expired") != ""; {
+	case expired && made: // by a removal that somebody has cut short
+		changes = append(changes, script(provision.Set, "account of "+s.name, "not to expire", `usermod --expiredate '' "$1"`))
+	case expired:
+		return nil, hint.Add(fmt.Errorf("the account of the existing user %s has expired", s.name), "chage --expiredate -1 %s, if it may log in again; or choose another user", s.name)
 	}
 	switch f.Get("password") {
 	case "!":
@@ -222,14 +231,15 @@ func (s user) undo(t target) undo {
 			return []provision.Change{provision.Note("%s stays, for %s", s.name, joinAnd(names))}, nil
 		}
 		if strings.TrimRight(passwd[4], ",") != madeBy {
+			stays := provision.Note("%s stays, as somebody else has made it", s.name)
 			if len(f["before"]) == 0 {
-				return nil, nil
+				return []provision.Change{stays}, nil
 			}
 			var words []string
 			for _, what := range f["before"] {
 				words = append(words, map[string]string{"docker": "groups", "shell": "shell", "password": "locked account"}[what])
 			}
-			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name)}, nil
+			return []provision.Change{asRoot(provision.Change{Verb: provision.Restore, Object: joinAnd(words) + " of " + s.name}, giveBack, s.name), stays}, nil
 		}
 		used := slices.Clone(f["used"])
 		for _, entry := range f["entry"] {
@@ -251,13 +261,61 @@ func (s user) undo(t target) undo {
 	}}
 }
 
-// userdel(8) refuses while a process of the user runs. The one that systemd
-// keeps for a while after the last login is none that anybody misses.
+// Nobody gets in any more before what the user still runs is ended: an expired account
+// is refused by sshd(8) and by PAM alike, whatever key or session there may be. The number
+// of the user may mean another one in a container, whose processes have another root;
+// userdel(8), which refuses while a process of the user runs, tells them apart by that, too.
 const removeUser = `
 rm -rf "/etc/provision/made/$1"
 rmdir /etc/provision/made 2>/dev/null || :
-systemctl stop "user@$(id -u "$1").service" 2>/dev/null || :
-userdel --remove "$1"
+uid=$(id -u "$1")
+usermod --expiredate 1 --lock "$1"
+! id -nG "$1" | tr ' ' '\n' | grep -qx docker || gpasswd --delete "$1" docker >/dev/null
+
+# left prints the processes of the user; those that are dead have no root.
+left() {
+	root=$(stat -L -c %d:%i /proc/self/root/)
+	grep -lE "^Uid:([[:space:]]+[0-9]+)*[[:space:]]+$uid([[:space:]]|\$)" /proc/[0-9]*/status 2>/dev/null | while IFS=/ read -r _ _ process _; do
+		[ "$(stat -L -c %d:%i "/proc/$process/root/" 2>/dev/null)" != "$root" ] || echo "$process"
+	done
+}
+
+# signal NAME: signals what left has printed into processes.
+signal() {
+	for process in $processes; do
+		kill -s "$1" "$process" 2>/dev/null || :
+	done
+}
+
+# ends SECONDS [SIGNAL]: waits until the user runs nothing, and nothing that is started
+# anew either, and signals what there is. It fails where something is left so long.
+ends() {
+	until=$(($(date +%s) + $1)) quiet=0
+	while processes=$(left); do
+		if [ -z "$processes" ]; then
+			quiet=$((quiet + 1))
+			[ "$quiet" -lt 4 ] || return 0
+		else
+			quiet=0
+			[ "$(date +%s)" -lt "$until" ] || return 1
+			[ $# -lt 2 ] || signal "$2"
+		fi
+		sleep 0.1
+	done
+}
+
+# Each of the two asks systemd, and neither waits.
+! command -v loginctl >/dev/null || within 10 loginctl terminate-user "$1" >/dev/null 2>&1 || :
+! command -v systemctl >/dev/null || within 10 systemctl stop --no-block "user@$uid.service" 2>/dev/null || :
+processes=$(left)
+signal TERM
+closed="$1 is out of the group docker and can no longer log in, but is not removed"
+[ -z "$processes" ] || ends 10 || ends 10 KILL || {
+	process=${processes%%[!0-9]*}
+	unit=$(sed -n 's|.*/\(.*\.service\)$|, of \1|p' "/proc/$process/cgroup" 2>/dev/null | head -n 1)
+	fail "$closed, as its process $process ($(cat "/proc/$process/comm" 2>/dev/null)$unit) does not end: end it, and run remove again"
+}
+said=$(userdel --remove "$1" 2>&1) || fail "$closed: $(printf '%s\n' "$said" | tail -n 1); run remove again when that is mended"
 `
 
 const giveBack = `

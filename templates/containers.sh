@@ -3,6 +3,7 @@
 # $6 is that of the names and of what Compose reads itself among our lines in .env,
 # and then come the files that are wanted. What the facts mean:
 #
+#   compose                  where something is unset: the Compose file, if it is called otherwise
 #   failed, unset, instead   what is wrong with the project, see wants.sh. What
 #                            Compose says of it may quote a file, so CI is not told
 #   wanted                   a service, and how many containers it is to have
@@ -135,7 +136,11 @@ case $wanted in
 	! [ -f "$override" ] || ours=$(git config --local --get provision.override) || :
 	printf '%s\n' "$wanted" | while read -r kind rest; do
 		case $kind in
-		/unset) fact unset "$rest" ;;
+		/unset)
+			fact unset "$rest"
+			main=$(main_file)
+			[ "$main" = compose.yaml ] || fact compose "$main"
+			;;
 		/instead) [ -z "$ours" ] || fact instead "$rest" ;;
 		/*) ;;
 		*) fact wanted "$kind ${rest##* }" ;;

@@ -226,8 +226,8 @@ deploy() {
 hint: take that out of the project, or out of .env; or take the override out of the inventory"
 	fi
 	unset_=$(said_of_wants unset | sort | paste -s -d ' ' -)
-	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
-hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a default in compose.yaml: \${NAME:-}"
+	[ -z "$unset_" ] || end 1 failed "nothing was changed, as $(main_file) needs variables that are not set: $unset_
+hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a default in $(main_file): \${NAME:-}"
 	[ "$pulled" = 0 ] || pull_each "$wanted"
 	digest=$(said_of_wants digest)
 	if nothing_new; then

@@ -109,7 +109,7 @@ own_project() {
 	_folders=$(docker ps --all --filter "label=com.docker.compose.project=$_project" --format "- {{.Label \"$working_dir\"}}") || no_docker
 	_other=$(printf '%s\n' "$_folders" | not_in_clone "$here" | cut -d ' ' -f 2- | head -n 1)
 	[ -z "$_other" ] || end 1 failed "nothing was changed, as $here and $_other are one Compose project, $_project, and would replace each other's containers
-hint: give each a name of its own: name: in compose.yaml, or another directory"
+hint: give each a name of its own: name: in $(main_file), or another directory"
 	_names=$(docker ps --all --filter "label=$working_dir" --filter label=com.docker.compose.oneoff=False \
 		--format "{{.Label \"com.docker.compose.project\"}} {{.Label \"$working_dir\"}}") || no_docker
 	_base=$(project_folder)
@@ -118,10 +118,12 @@ hint: give each a name of its own: name: in compose.yaml, or another directory"
 		at == here || at == base || $1 == last { print $1 }')
 	! printf '%s\n' "$_names" | grep -qxF "$_project" || return 0
 	_had=$(printf '%s\n' "$_names" | head -n 1)
-	_advice="put \"name: $_had\" into compose.yaml"
+	_advice="put \"name: $_had\" into $(main_file)"
 	! grep -qs '^COMPOSE_PROJECT_NAME=' .env || _advice='take COMPOSE_PROJECT_NAME out of .env, which the inventory writes with its key compose'
+	_end="docker compose --project-name $_had down"
+	case $_had in *[!a-z0-9_-]* | -*) _end='remove its containers' ;; esac # a label can be anything
 	[ -z "$_had" ] || end 1 failed "nothing was changed, as the containers here are those of the Compose project $_had, and $_project would start beside it, with volumes of its own
-hint: $_advice; or move the data, and end the old one first: docker compose --project-name $_had down"
+hint: $_advice; or move the data, and end the old one first: $_end"
 }
 
 # run_before runs the service that comes before the switch to its end.

@@ -75,6 +75,17 @@ project_folder() {
 	set_files | sed -n '1s,[^/]*$,,p'
 }
 
+# main_file prints the name of the first Compose file, for somebody to find it.
+main_file() {
+	for _file in "$(set_files | head -n 1)" compose.yaml compose.yml docker-compose.yml docker-compose.yaml; do
+		if [ -n "$_file" ] && [ -e "$_file" ]; then
+			printf '%s\n' "$_file"
+			return
+		fi
+	done
+	echo compose.yaml
+}
+
 # compose_in FOLDER: compose for a project in FOLDER whose files are named with
 # --file. Then Compose reads no other .env than that one's; when COMPOSE_FILE in
 # the .env of this folder leads there, it reads both, and this one wins.

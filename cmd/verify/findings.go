@@ -8,6 +8,7 @@ import (
 	"provision/cmd/fleet"
 	"provision/cmd/output"
 	"provision/inventory"
+	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -88,39 +89,16 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 	var gaps []gap
 	for _, s := range sites {
 		h := s.Host
-		for _, verdict := range v.verdicts[h.Name] {
-			at := output.Line{Host: h.Name, Deployment: verdict.deployment, Step: verdict.step}
-			for i, b := range verdict.breaches {
-				f := finding{text: breachText + b}
-				if i == len(verdict.breaches)-1 {
-					f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + h.Name}
-				}
-				v.tell("breach", at, f)
-			}
-			v.wrong(at, verdict.wrong)
-			if missed := verdict.missed(); missed != "" {
-				gaps = append(gaps, gap{at, missed})
-			}
-			for _, n := range verdict.notes {
-				tally.Notes++
-				v.tell("note", at, n)
-			}
-			if v.report.Verbose {
-				for _, name := range verdict.refused {
-					v.tell("refused", at, finding{text: name})
-				}
-				if verdict.ok() && verdict.missed() == "" {
-					v.tell("fine", at, finding{})
-				}
-			}
-			counts.add(verdict)
-		}
+		gaps = append(gaps, v.tellVerdicts(h.Name, &counts)...)
 		if err := errs[h]; err != nil {
 			v.report.Fail(h.Name, err)
 			v.errs[h.Name] = err
 			continue
 		}
 		tally.Hosts++
+	}
+	for _, host := range v.left {
+		v.tellVerdicts(host, &counts)
 	}
 	v.gaps(gaps)
 	text := fmt.Sprintf("%s, %s ok", output.Count(tally.Hosts+tally.Failed, "host"), output.Count(counts.ok, "step"))
@@ -152,6 +130,39 @@ func (v *Verification) print(sites []*fleet.Site, errs map[*inventory.Host]error
 		text += fmt.Sprintf(", %s UNREACHABLE", lost)
 	}
 	v.report.Last(text, cost)
+}
+
+// tellVerdicts prints those about a host and counts them, and returns what could not be
+// looked at.
+func (v *Verification) tellVerdicts(host string, counts *verdictCounts) (gaps []gap) {
+	for _, verdict := range v.verdicts[host] {
+		at := output.Line{Host: host, Deployment: verdict.deployment, Step: verdict.step}
+		for i, b := range verdict.breaches {
+			f := finding{text: breachText + b}
+			if i == len(verdict.breaches)-1 {
+				f.hints = []string{"apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit " + host + " " + hint.Quote(v.path)}
+			}
+			v.tell("breach", at, f)
+		}
+		v.wrong(at, verdict.wrong)
+		if missed := verdict.missed(); missed != "" {
+			gaps = append(gaps, gap{at, missed})
+		}
+		for _, n := range verdict.notes {
+			v.report.Tally.Notes++
+			v.tell("note", at, n)
+		}
+		if v.report.Verbose {
+			for _, name := range verdict.refused {
+				v.tell("refused", at, finding{text: name})
+			}
+			if verdict.ok() && verdict.missed() == "" {
+				v.tell("fine", at, finding{})
+			}
+		}
+		counts.add(verdict)
+	}
+	return gaps
 }
 
 // wrong prints what is not as it should be at one step. A line of text begins it

@@ -17,6 +17,7 @@ type Mode struct {
 	Token  bool   // GitLab is asked, with the token of the inventory
 	Strict bool   // a note is drift
 	Page   bool   // a page is written, which tells what runs
+	Left   bool   // GitLab is asked what hosts have left there that the inventory does not name
 	Scope  string // only deployments of this environment, if there are any; "": all
 
 	// Unasked says that nobody has asked for the rights of an admin: there is
@@ -49,6 +50,7 @@ type Setting struct {
 	Limited bool   // there is a --limit
 	Strict  bool   // --strict
 	Page    bool   // --html
+	Shard   Shard  // --shard
 
 	SSHAuth     string // $SSH_AUTH
 	Environment string // $CI_ENVIRONMENT_NAME
@@ -59,6 +61,7 @@ type Setting struct {
 // ModeOf decides how to look.
 func ModeOf(s Setting) (Mode, error) {
 	m := Mode{As: s.As, Key: NoKey, Token: s.Token, Strict: s.Strict, Page: s.Page}
+	m.Left = s.Token && !s.Limited && s.Shard.K <= 1
 	if m.As == CI {
 		switch {
 		case s.Key != "":

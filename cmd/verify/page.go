@@ -220,17 +220,23 @@ func (v *Verification) page(f *fleet.Fleet, about About, now time.Time, own ...p
 	var deployments []*inventory.Deployment
 	lost := v.lost(f.Sites)
 	drift, notes := 0, 0
-	for _, s := range f.Sites {
-		deployments = append(deployments, s.Deployments...)
-		host := v.pageHost(f.Inventory, s.Host, s.Deployments, about.Inventory)
+	add := func(h *inventory.Host, on []*inventory.Deployment) {
+		host := v.pageHost(f.Inventory, h, on, about.Inventory)
 		p.Hosts = append(p.Hosts, host)
-		for _, verdict := range v.verdicts[s.Host.Name] {
+		for _, verdict := range v.verdicts[h.Name] {
 			counts.add(verdict)
 		}
 		if host.drift {
 			drift++
 		}
 		notes += host.notes
+	}
+	for _, s := range f.Sites {
+		deployments = append(deployments, s.Deployments...)
+		add(s.Host, s.Deployments)
+	}
+	for _, name := range v.left {
+		add(&inventory.Host{Name: name}, nil)
 	}
 	slices.SortStableFunc(p.Hosts, func(a, b pageHost) int {
 		return cmp.Compare(slices.Index(badness, a.State), slices.Index(badness, b.State))

@@ -70,7 +70,7 @@ func commandsFor(f pageFinding, file string, hosts ...string) (all []string) {
 }
 
 // commandForm is a command in a hint, from its name to where the sentence goes on.
-var commandForm = regexp.MustCompile(`\b(?:provision (?:plan|apply|verify|remove|rotate-key)|git -C|docker compose|systemctl|usermod|groupdel|dpkg|snap)\b(?: [^\s;,]*[^\s;,.])*`)
+var commandForm = regexp.MustCompile(`\b(?:provision (?:plan|apply|verify|remove|clean|rotate-key)|git -C|docker compose|systemctl|usermod|groupdel|dpkg|snap)\b(?: [^\s;,]*[^\s;,.])*`)
 
 // pageHint tells the commands of a hint from its words.
 func pageHint(text string) (parts []pagePart) {

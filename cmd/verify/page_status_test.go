@@ -86,6 +86,21 @@ func TestPageGathers(t *testing.T) {
 	}
 }
 
+// What GitLab has of a host that the inventory does not name is on the page, too.
+func TestPageOfWhatIsLeft(t *testing.T) {
+	f := anExample(t, "web1")
+	v := newVerification(Mode{As: CI}, output.New(output.Options{Out: io.Discard, Errs: io.Discard}))
+	v.add("web2", verdict{step: "left-in-gitlab", wrong: []finding{{"GitLab still has 1 token of it", []string{"if it is in no other inventory: provision remove --gone web2 i.toml"}}}})
+	v.left = []string{"web2"}
+	p := v.page(f, About{Inventory: "i.toml"}, time.Now())
+	if len(p.Hosts) != 2 || p.Hosts[0].Name != "web2" || p.Hosts[0].State != "drift" {
+		t.Errorf("the hosts are %+v", p.Hosts)
+	}
+	if text := written(t, p); !strings.Contains(text, "GitLab still has 1 token of it") || !strings.Contains(text, ">provision remove --gone web2 i.toml<") {
+		t.Errorf("the page is\n%s", text)
+	}
+}
+
 // The commands of hints are told from their words.
 func TestPageHint(t *testing.T) {
 	for text, want := range map[string]string{

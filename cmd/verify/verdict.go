@@ -70,6 +70,21 @@ func firstLine(text string) string {
 	return output.Cut(visible.String(text), 200)
 }
 
+// tell takes notes, and what is drift among them.
+func (v *verdict) tell(notes []provision.StepNote) {
+	for _, n := range notes {
+		note := finding{text: visible.String(n.Text)}
+		if n.Hint != "" {
+			note.hints = []string{n.Hint}
+		}
+		if n.Drift {
+			v.wrong = append(v.wrong, note)
+		} else {
+			v.notes = append(v.notes, note)
+		}
+	}
+}
+
 // verdictCounts count verdicts, and attempts.
 type verdictCounts struct{ ok, wrong, unchecked, unseen, refused, breaches int }
 
@@ -142,17 +157,7 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 		if err := unmet[s.Name()]; err != nil {
 			v.wrong = append(v.wrong, findingOf(err))
 		}
-		for _, n := range p.Notes {
-			note := finding{text: visible.String(n.Text)}
-			if n.Hint != "" {
-				note.hints = []string{n.Hint}
-			}
-			if n.Drift {
-				v.wrong = append(v.wrong, note)
-			} else {
-				v.notes = append(v.notes, note)
-			}
-		}
+		v.tell(p.Notes)
 		verdicts = append(verdicts, v)
 	}
 	return verdicts, errors.Join(errs...)

@@ -36,6 +36,8 @@ type Verification struct {
 	errs     map[string]error     // by host: what could not be looked at
 	partly   map[string][]string  // by host: the deployments that this is about, if not all
 	statuses map[*inventory.Deployment]output.Line
+	path     string   // of the inventory
+	left     []string // hosts that the inventory does not name, and GitLab does
 }
 
 // New reads the key that the mode names, and looks at nothing yet.
@@ -62,14 +64,21 @@ func (v *Verification) Run(ctx context.Context, f *fleet.Fleet) error {
 	if v.mode.As == Admin {
 		look = func(ctx context.Context, s *fleet.Site) error { return v.asAdmin(ctx, f, s) }
 	}
+	v.path = f.Inventory.Path
 	errs, err := f.Each(ctx, fleet.ThenClose, look)
 	if err != nil {
 		return err
 	}
+	if v.mode.Left {
+		err = v.leftBehind(ctx, f)
+	}
 	var cost output.Cost
 	cost.Connections, cost.Trips = f.Cost()
 	v.print(f.Sites, errs, cost)
-	return nil
+	if v.Failed() { // which GitLab may be the reason of, too
+		return nil
+	}
+	return err
 }
 
 // Failed reports whether something could not be looked at.
@@ -110,6 +119,22 @@ func (s Shard) Of(parts []fleet.Part) []fleet.Part {
 		}
 	}
 	return mine
+}
+
+// leftBehind looks what GitLab has of hosts that the inventory does not name.
+func (v *Verification) leftBehind(ctx context.Context, f *fleet.Fleet) error {
+	left, held, err := f.LeftBehind(ctx, v.mode.As == Admin)
+	for _, l := range left {
+		if l = l.Without(held); l.Empty() {
+			continue
+		}
+		plan := l.Found()
+		found := verdict{step: plan.Step}
+		found.tell(plan.Notes)
+		v.add(l.Host, found)
+		v.left = append(v.left, l.Host)
+	}
+	return err
 }
 
 // asAdmin looks at a host with all rights.

@@ -167,6 +167,7 @@ func TestVerdicts(t *testing.T) {
 	build := func(format string) (*Verification, *bytes.Buffer, *bytes.Buffer) {
 		var out, errs bytes.Buffer
 		v := newVerification(Mode{As: CI}, output.New(output.Options{Out: &out, Errs: &errs, JSON: format == "json"}))
+		v.path = "my inventory.toml"
 		v.add("web1",
 			verdict{deployment: "app", step: "gate"},
 			verdict{deployment: "app", step: "user u", unchecked: []string{"its password", "its shell"}},
@@ -188,7 +189,7 @@ func TestVerdicts(t *testing.T) {
 web1:     apply would tell
 web1: app: ci-key app: note: mind this
 web1: app: restriction app: BREACH: the CI key can do what it must not: a shell: uid=0
-  hint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit web1
+  hint: apply puts authorized_keys right, and sshd_config is yours; then the key is to be replaced: provision rotate-key --only ci-key --limit web1 'my inventory.toml'
 not checked: 2 steps of 2 hosts: its password; its shell
 web3: gate: not checked: who else writes there
 3 hosts, 4 steps ok, 1 DRIFT, 1 BREACH, 2 not fully checked, 1 needs admin, 1 note, 19 attempts refused, 1 host UNREACHABLE`

@@ -196,6 +196,7 @@ var revealers = map[string]string{
 	"steps: ciKey.newPair":                 "to derive the public half of a new key",
 	"steps: joinLines":                     "to join lines of authorized_keys, which are no secrets",
 	"steps: ci.leads":                      "to compare the target, which is no secret",
+	"steps: inventoryIndex.leftVariables":  "to see where a target leads, which is no secret",
 	"steps: ciVariables.Probe":             "to compare known hosts and target, which are no secrets",
 	"steps: registryLogin.create":          "to join a new token to its user name",
 	"steps: registryLoginOf":               "to join a named password to its user name",
