@@ -9,7 +9,13 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/provision"
+	"provision/provision/hint"
 )
+
+type applyOptions struct {
+	fleetOptions
+	interrupt bool
+}
 
 func applyCommand(env Env) *cli.Command {
 	return &cli.Command{
@@ -17,8 +23,12 @@ func applyCommand(env Env) *cli.Command {
 		Usage:     "create or update whatever differs from the inventory",
 		UsageText: "provision apply [flags] [INVENTORY]",
 		Description: "Looks first and changes only what is missing; a second run changes nothing.\n" +
-			"If it ends early, what was made stays, and running it again finishes the rest.",
-		Flags:           append(fleetFlags(), lockWaitFlag()),
+			"If it ends early, what was made stays, and running it again finishes the rest.\n\n" +
+			"A change that interrupts what runs says so in the plan. It is left out, and told,\n" +
+			"unless --interrupt is given.",
+		Flags: append(fleetFlags(), lockWaitFlag(),
+			&cli.BoolFlag{Name: "interrupt", Usage: "make changes that interrupt what runs, too"},
+		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
@@ -26,13 +36,13 @@ func applyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return runApply(c.Context, env, o)
+			return runApply(c.Context, env, applyOptions{o, c.Bool("interrupt")})
 		},
 	}
 }
 
-func runApply(ctx context.Context, env Env, o fleetOptions) error {
-	r, err := begin(env, o)
+func runApply(ctx context.Context, env Env, o applyOptions) error {
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
@@ -40,7 +50,7 @@ func runApply(ctx context.Context, env Env, o fleetOptions) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, App: true, Scopes: []string{"api"}})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Interrupt: o.interrupt, Registry: true, App: true, Scopes: []string{"api"}})
 	if err != nil {
 		return err
 	}
@@ -66,22 +76,29 @@ func lookFor(ctx context.Context, s *fleet.Site, steps []provision.Step) (look, 
 	return look{t, steps, seen}, err
 }
 
-// apply makes what is missing on every host, and prints it.
+// apply makes what is missing on every host, and prints it. The error is errMissing
+// where that is less than all, as it would interrupt what runs.
 func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Context, *fleet.Site) (look, error)) error {
 	report := r.report()
 	var mu sync.Mutex
-	changes := map[string]int{}
+	changes, left := map[string]int{}, map[string]int{}
 	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
 		l, err := lookAt(ctx, s)
 		if err != nil {
 			return err
 		}
 		return provision.ApplySeen(ctx, l.target, l.steps, l.seen, func(e provision.Event) {
-			if e.Kind == provision.Done {
-				mu.Lock()
+			mu.Lock()
+			switch e.Kind {
+			case provision.Done:
 				changes[e.Host]++
-				mu.Unlock()
+			case provision.LeftOut:
+				left[e.Host]++
+				if e.Change.Interrupts.What != "" {
+					e.Hint = fmt.Sprintf("provision apply --interrupt --limit %s %s", hint.Quote(e.Host), hint.Quote(r.inventory))
+				}
 			}
+			mu.Unlock()
 			report.Event(e)
 		})
 	})
@@ -90,7 +107,7 @@ func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Con
 	}
 	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site, err error) {
 		if err == nil {
-			report.Applied(s.Host.Name, changes[s.Host.Name])
+			report.Applied(s.Host.Name, changes[s.Host.Name]+left[s.Host.Name])
 		}
 	})
 	report.Summary("made", cost(f))
@@ -99,6 +116,9 @@ func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Con
 	}
 	if failed {
 		return errReported
+	}
+	if len(left) > 0 {
+		return errMissing
 	}
 	return nil
 }

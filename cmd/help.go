@@ -45,6 +45,7 @@ var examples = map[string][]string{
 // exits are the exit codes of the commands that have more than the usual ones.
 var exits = map[string]string{
 	"plan":   "3  changes are needed, with --exit-code",
+	"apply":  "3  something is left out, as it interrupts what runs",
 	"verify": "3  drift was found",
 	"update": "3  there is something to update, nobody to ask, and no --yes",
 }

@@ -15,6 +15,9 @@ type Change struct {
 	Detail string // more to show in a plan, such as a diff
 	Hint   string // what the reader can do where it fails, or about a note; may be empty
 	Do     Action // a Script or a Call; nil: see [Later]
+
+	Interrupts Interruption // made only where that may be: see [Target]
+	Needs      string       // a step without whose changes this one is not made; "": none
 }
 
 // String returns the change as a lower-case imperative sentence, in one line
@@ -25,6 +28,9 @@ func (c Change) String() string {
 		if word != "" {
 			words = append(words, word)
 		}
+	}
+	if c.Interrupts.What != "" {
+		words = append(words, "(interrupts "+c.Interrupts.String()+")")
 	}
 	return strings.Join(words, " ")
 }

@@ -30,6 +30,7 @@ func (s *Site) Target(ctx context.Context) (provision.Target, error) {
 	o := s.fleet.options
 	t := provision.Target{Name: s.Host.Name, Forge: s.fleet.Forge, Trace: s.fleet.conversation(s.Host)}
 	if o.Changes {
+		t.Interrupt = o.Interrupt
 		t.By = admin() + " with provision " + o.Version
 	}
 	if !o.Gone {
