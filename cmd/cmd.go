@@ -143,6 +143,7 @@ func newApp(env Env) *cli.App {
 			),
 			group("One deployment",
 				deployCommand(env),
+				moveCommand(env),
 				logsCommand(env),
 			),
 			group("What it prints",

@@ -44,6 +44,7 @@ const (
 	Authorize    Verb = "authorize"
 	Chmod        Verb = "chmod"
 	Clone        Verb = "clone"
+	Copy         Verb = "copy"
 	Create       Verb = "create"
 	Delete       Verb = "delete"
 	DockerLogin  Verb = "docker login"
@@ -57,6 +58,7 @@ const (
 	Revoke       Verb = "revoke"
 	Set          Verb = "set"
 	Start        Verb = "start"
+	Stop         Verb = "stop"
 	Switch       Verb = "switch"
 	Test         Verb = "test"
 	Update       Verb = "update"
@@ -66,8 +68,8 @@ const (
 // Verbs returns all verbs that a change of this program may have.
 func Verbs() []Verb {
 	return []Verb{
-		Add, Authorize, Chmod, Clone, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
-		Install, Remove, Restart, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
+		Add, Authorize, Chmod, Clone, Copy, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
+		Install, Remove, Restart, Restore, Revoke, Set, Start, Stop, Switch, Test, Update, Write,
 	}
 }
 

@@ -3,14 +3,13 @@ package provision
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // An Interruption is what stops for a while because of a change. The zero one is
 // none.
 type Interruption struct {
-	What  string        // "frobnicator-production", "2 containers"; never a secret, and CI may read it
-	About time.Duration // a guess, for people
+	What    string // "frobnicator-production", "2 containers"; never a secret, and CI may read it
+	Seconds int    // a guess
 }
 
 // String returns what stops, and for how long: "2 containers, about 15 s"; "" for none.
@@ -18,10 +17,10 @@ func (i Interruption) String() string {
 	switch {
 	case i.What == "":
 		return ""
-	case i.About < 2*time.Minute:
-		return fmt.Sprintf("%s, about %.0f s", i.What, i.About.Seconds())
+	case i.Seconds < 120:
+		return fmt.Sprintf("%s, about %d s", i.What, i.Seconds)
 	}
-	return fmt.Sprintf("%s, about %.0f min", i.What, i.About.Minutes())
+	return fmt.Sprintf("%s, about %d min", i.What, (i.Seconds+30)/60)
 }
 
 // WithoutInterruptions returns what [Apply] makes of a plan where nothing may be

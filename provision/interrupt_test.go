@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // interrupting has one change of a step interrupt, and one need another step.
@@ -17,7 +16,7 @@ func (s interrupting) Plan(f Facts) ([]Change, error) {
 	changes, err := s.Step.Plan(f)
 	for i := range changes {
 		if changes[i].Object == s.change {
-			changes[i].Interrupts = Interruption{"app", 5 * time.Second}
+			changes[i].Interrupts = Interruption{"app", 5}
 		}
 		changes[i].Needs = s.needs
 	}

@@ -22,6 +22,32 @@ type ci struct {
 	scope            string
 	owners           []forge.Owner
 	variables        inventory.Variables
+
+	from *ci // of the host that the deployment moves away from; nil: it does not move
+}
+
+// movingCI is ciOf, where it is known from which host the deployment moves.
+func movingCI(t target) ci {
+	c := ciOf(t.deployment)
+	if t.given.From != nil {
+		before := *t.deployment
+		before.Host = t.given.From
+		from := ciOf(&before)
+		c.from = &from
+	}
+	return c
+}
+
+// made tells whether we have set a variable for this deployment, here or on the host
+// that it moves away from.
+func (c ci) made(v forge.Variable) bool {
+	return v.Description == c.description() || c.moved(v)
+}
+
+// moved tells whether a variable was set for the host that the deployment moves away
+// from.
+func (c ci) moved(v forge.Variable) bool {
+	return c.from != nil && v.Description == c.from.description()
 }
 
 func ciOf(d *inventory.Deployment) ci {

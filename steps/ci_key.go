@@ -34,7 +34,7 @@ type ciKey struct {
 
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
-	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch}
+	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch}
 	s.retire = t.given.Retire[s.Name()]
 	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
@@ -63,6 +63,7 @@ const (
 	wantsProtected = "protected"
 	wantsRaw       = "raw"
 	wantsNewline   = "ended by a newline"
+	wantsHost      = "described anew" // once the target is that of another host
 )
 
 func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
@@ -73,9 +74,11 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		name := owner.String()
+		leadsHere := false
 		if v, ok := s.ci.find(variables, inventory.DeployTargetVariable); ok {
 			if text, err := v.Value.Reveal(); err == nil && text == s.ci.target {
 				facts.Add("ours", name)
+				leadsHere = true
 			}
 		}
 		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
@@ -83,7 +86,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			continue
 		}
 		facts.Add("there", name)
-		if v.Description == s.ci.description() {
+		if s.ci.made(v) {
 			facts.Add("ours", name)
 		} else {
 			facts.Add("foreign", name)
@@ -98,6 +101,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		for wants, has := range map[string]bool{
 			wantsFile: v.File, wantsProtected: v.Protected, wantsRaw: v.Raw,
 			wantsNewline: strings.HasSuffix(text, "\n") && !strings.Contains(text, "\r"),
+			wantsHost:    !leadsHere || !s.ci.moved(v),
 		} {
 			if !has {
 				facts.Add("wants "+name, wants)

@@ -3,7 +3,6 @@ package steps
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"provision/inventory"
 	"provision/provision"
@@ -126,7 +125,7 @@ func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {
 	case n > 0:
 		changes = append(changes, provision.Change{
 			Verb: provision.Restart, Object: "docker.service", Remark: "(until then it does not trust the CA for tokens, and can pull nothing)",
-			Interrupts: provision.Interruption{What: plural(n, "container"), About: 15 * time.Second},
+			Interrupts: provision.Interruption{What: plural(n, "container"), Seconds: 15},
 			Do:         provision.Script{Text: restartDockerAnyway},
 		})
 	default:

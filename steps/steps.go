@@ -18,6 +18,7 @@ import (
 // All that this package returns is read off here.
 func kinds() []kind {
 	return []kind{
+		undone(moveOf, memory),
 		stays(osOf, "it makes nothing"),
 		stays(engineOf, "other programs may need the packages"),
 		stays(serviceOf, "other containers may need Docker"),
@@ -81,6 +82,9 @@ type Given struct {
 	// Retire has the credentials that are no longer to be used, by the name
 	// of the step that looks after them: see [Retire].
 	Retire map[string][]string
+
+	// From is the host that a deployment moves away from: see [MoveIn].
+	From *inventory.Host
 
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool

@@ -40,6 +40,8 @@ func TestLint(t *testing.T) {
 				script = Deploy
 			case "prelude.sh", "json.sh", "clone.sh":
 				script = program(script+"\n:", "")
+			case "move.sh":
+				script = program(Move, "", "1", "2", "3", "4")
 			case "containers.sh":
 				script = program(Health+Wants+Clone+script, "", "1", "2")
 			case "env.sh", "envs.sh", "file.sh", "files.sh", "unfile.sh":

@@ -57,6 +57,7 @@ type Options struct {
 	Out, Errs io.Writer
 	JSON      bool
 	Verbose   bool
+	Interrupt bool   // what interrupts is made
 	Live      *Live  // nil: nothing is shown
 	Trace     *Trace // nil: nothing is kept
 }
@@ -123,15 +124,15 @@ type Line struct {
 
 // An Interruption is what stops for a while because of a change.
 type Interruption struct {
-	What    string  `json:"what"`
-	Seconds float64 `json:"seconds"`
+	What    string `json:"what"`
+	Seconds int    `json:"seconds"`
 }
 
 // lineOf returns a line that is about a change.
 func lineOf(c provision.Change, l Line) Line {
 	l.Change, l.ID, l.Verb, l.Object = c.String(), c.ID(l.Step).String(), string(c.Verb), c.Object
 	if i := c.Interrupts; i.What != "" {
-		l.Interrupts = &Interruption{visible.String(i.What), i.About.Seconds()}
+		l.Interrupts = &Interruption{visible.String(i.What), i.Seconds}
 	}
 	return l
 }
@@ -165,8 +166,9 @@ func (r *Report) PlanPart(host string, plan provision.Plan) {
 }
 
 func (r *Report) plan(host string, plan provision.Plan) {
-	_, left := plan.WithoutInterruptions()
-	r.Tally.LeftOut += left.Missing()
+	if _, left := plan.WithoutInterruptions(); !r.Interrupt {
+		r.Tally.LeftOut += left.Missing()
+	}
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			event := "change"
