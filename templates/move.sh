@@ -162,6 +162,7 @@ look)
 		esac
 		fact bind "$source"
 	done
+	tar -c -f /dev/null --no-recursion -T /dev/null 2>/dev/null || fact odd 'its tar takes no list of names; GNU tar does'
 	{
 		printf '%s\n' "$mounts" | awk -F '\t' '$1 == "volume" { print $2 }'
 		printf '%s\n' "$all" | cut -f 11 | sort -u | while read -r project; do
