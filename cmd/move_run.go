@@ -237,11 +237,20 @@ func (m *moving) change(ctx context.Context) error {
 	if err := m.start(ctx); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// From here on nothing is interrupted: the less time there is between the two, the better.
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), goingBack)
+	defer stop()
 	if _, err := m.do(ctx, m.oldSite, "gone", m.new.Host.Name, m.by(ctx, m.oldSite)); err != nil {
 		if errors.Is(err, provision.ErrUnknown) {
 			return decision{err}
 		}
 		return err
+	}
+	if _, err := m.do(ctx, m.newSite, "here", m.by(ctx, m.newSite)); err != nil {
+		return decision{err}
 	}
 	m.tell(m.newSite, "%s runs here, after %s", m.new.Name, output.Seconds(time.Since(began)))
 	return nil

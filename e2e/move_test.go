@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"bufio"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -117,4 +119,98 @@ find . ! -name lines ! -name 'of a moment*' ! -name . | sort | while IFS= read -
 		t.Errorf("web1 still has %s", got)
 	}
 	w.run(t, "move", "--to", "web2", "--volumes", "--yes", "app").exits(t, 0).says(t, "nothing to do")
+}
+
+// whole fails the test unless the lines on a host are all there, without a gap.
+func (w *world) whole(t *testing.T, host string) {
+	t.Helper()
+	all := w.numbered(t, host)
+	for i, n := range all {
+		if n != i+1 {
+			t.Fatalf("%s: line %d is %d", host, i+1, n)
+		}
+	}
+	if len(all) == 0 {
+		t.Errorf("%s has no lines", host)
+	}
+}
+
+// What is not well on the new host goes on where it was, and the next try moves it.
+func TestMoveGoesBack(t *testing.T) {
+	w := moving(t)
+	if err := w.PushBroken(t.Context(), "transmogrify/frobnicator", "bad"); err != nil {
+		t.Fatal(err)
+	}
+	w.sh(t, "web1", `docker ps --format '{{.ID}}' | sort >/run/ran`)
+	w.run(t, "move", "--to", "web2", "--volumes", "--yes", "app").exits(t, 1).
+		says(t, "web is unhealthy", "app runs on web1 as before")
+	if got := w.sides(t); got != "web1 2, web2 0" {
+		t.Errorf("there run: %s", got)
+	}
+	if got := w.sh(t, "web1", `docker ps --format '{{.ID}}' | sort | cmp - /run/ran; docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' "$(docker ps --quiet --filter label=com.docker.compose.service=db)"; ls -A /var/lib/provision 2>/dev/null || :`); got != "always" {
+		t.Errorf("web1 is not as it was: %s", got)
+	}
+	w.whole(t, "web1")
+	// CI still leads there, and deploys.
+	w.push(t, "app", "2")
+	if out, err := w.CI(t.Context(), w.deployment(t, "app"), ""); err != nil {
+		t.Errorf("a deploy fails: %v\n%s", err, out)
+	}
+	w.run(t, "move", "--to", "web2", "--volumes", "--yes", "app").exits(t, 0)
+	if got := w.sides(t); got != "web1 0, web2 2" {
+		t.Errorf("there run: %s", got)
+	}
+	w.whole(t, "web2")
+	w.converged(t)
+}
+
+// Whenever the program is killed, one side runs before long, and run again it is done.
+func TestMoveIsKilled(t *testing.T) {
+	w := moving(t)
+	for _, tt := range []struct{ at, then string }{
+		{"while app runs", "web1 2, web2 0"},
+		{"app is stopped", "web1 2, web2 0"},
+		{"the copy is like it", "web1 2, web2 0"},
+		{"app runs here, after", "web1 0, web2 2"},
+	} {
+		command, out, errors := w.process(t, "move", "--to", "web2", "--volumes", "--yes", "app")
+		r, pipe, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		command.Stdout = pipe
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pipe.Close()
+		lines := bufio.NewScanner(r)
+		for lines.Scan() {
+			out.WriteString(lines.Text() + "\n")
+			if strings.Contains(lines.Text(), tt.at) {
+				command.Process.Kill()
+				break
+			}
+		}
+		if err := command.Wait(); err == nil {
+			t.Fatalf("it was over before %q:\n%s%s", tt.at, out, errors)
+		}
+		r.Close()
+		got := ""
+		for range 120 {
+			if got = w.sides(t); got == tt.then {
+				break
+			}
+			w.sh(t, "web1", "sleep 1") // for the leases
+		}
+		if got != tt.then {
+			t.Fatalf("killed at %q there run: %s, want %s\n%s%s", tt.at, got, tt.then, out, errors)
+		}
+	}
+	w.run(t, "move", "--to", "web2", "--volumes", "--yes", "app").exits(t, 0)
+	if got := w.sides(t); got != "web1 0, web2 2" {
+		t.Errorf("there run: %s", got)
+	}
+	w.whole(t, "web2")
+	w.converged(t)
+	w.run(t, "verify", "--as", "admin").exits(t, 0)
 }

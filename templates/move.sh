@@ -74,7 +74,12 @@ go_back() {
 	done <"$move/ran"
 	cut -d ' ' -f 1 "$move/ran" | xargs -r docker start >/dev/null || echo "not all containers of $name start again"
 	log "$name: stays here, as its move has failed"
+	forget
+}
+
+forget() {
 	rm -rf "$move"
+	rmdir /var/lib/provision/moves /var/lib/provision 2>/dev/null || :
 }
 
 # give_up ends what was started on the new host. Its containers are new, and their
@@ -150,6 +155,9 @@ look)
 		fact version "$(sed -n "s/^$1=//p" "$folder/.env" | tail -n 1)"
 	fi
 	command -v docker >/dev/null || return 0
+	case $(systemctl is-active docker.service 2>/dev/null) in
+	inactive | failed) return 0 ;; # a look starts nothing
+	esac
 	fact free "$(df -Pk "$(docker info --format '{{.DockerRootDir}}')" | awk 'NR == 2 { print $4 }')"
 	all=$(containers "$folder")
 	[ -n "$all" ] || return 0
@@ -251,7 +259,7 @@ back)
 	decide
 	case $(state) in
 	'held '*) go_back ;;
-	'') rm -rf "$move" ;;
+	'') forget ;;
 	*) fail "$name is not here: $(state)" ;;
 	esac
 	;;
@@ -401,7 +409,7 @@ leave)
 here)
 	[ -d "$move" ] || return 0
 	decide
-	rm -rf "$move"
+	forget
 	log "$name: has come here (by $1)"
 	;;
 esac
