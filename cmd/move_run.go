@@ -134,6 +134,9 @@ func (m *moving) bring(ctx context.Context) error {
 		m.tell(m.oldSite, "%s runs here again: it was stopped by a move that has not ended", m.new.Name)
 	}
 	if err := m.prepare(ctx); err != nil {
+		last, stop := context.WithTimeout(context.WithoutCancel(ctx), goingBack)
+		defer stop()
+		_, _ = m.do(last, m.oldSite, "back") // it has noted what is in its volumes, and the next try does so anew
 		return err
 	}
 	beats, stop := m.beats(ctx)
@@ -168,10 +171,10 @@ func (m *moving) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, v := range m.volumes {
-		if _, err := m.do(ctx, m.newSite, "volume", append([]string{v.name}, v.labels...)...); err != nil {
+		if _, err := m.follow(ctx, m.newSite, "create "+v.name, steps.MoveCopy(m.new, "create", v.name, v.labels...)); err != nil {
 			return err
 		}
-		if _, err := m.do(ctx, m.oldSite, "first", v.name); err != nil {
+		if _, err := m.follow(ctx, m.oldSite, "look at "+v.name, steps.MoveCopy(m.old, "first", v.name)); err != nil {
 			return err
 		}
 		n, err := m.pipe(ctx, v, "send", "receive")
@@ -194,7 +197,7 @@ func (m *moving) pipe(ctx context.Context, v volume, send, receive string) (int6
 		return 0, err
 	}
 	m.report.Live.Doing(m.oldSite.Host.Name, "move "+m.new.Name+": "+send+" "+v.name)
-	n, _, err := provision.Pipe(ctx, from, steps.Move(m.old, send, v.name), to, steps.Move(m.new, receive, v.name))
+	n, _, err := provision.Pipe(ctx, from, steps.MoveCopy(m.old, send, v.name), to, steps.MoveCopy(m.new, receive, v.name))
 	return n, err
 }
 
@@ -220,7 +223,7 @@ func (m *moving) change(ctx context.Context) error {
 		}
 		var sums []string
 		for _, s := range []*fleet.Site{m.oldSite, m.newSite} {
-			facts, err := m.do(ctx, s, "summary", v.name)
+			facts, err := m.follow(ctx, s, "compare "+v.name, steps.MoveCopy(m.new, "summary", v.name))
 			if err != nil {
 				return err
 			}

@@ -66,6 +66,12 @@ func Move(d *inventory.Deployment, what string, args ...string) provision.Script
 	return provision.Script{Text: templates.Move, Args: append([]string{what, d.Name, d.User, d.Directory}, args...)}
 }
 
+// MoveCopy returns a script that does on one host what the copy of a volume takes there:
+// see templates/move_copy.sh.
+func MoveCopy(d *inventory.Deployment, what, volume string, args ...string) provision.Script {
+	return provision.Script{Text: templates.MoveCopy, Args: append([]string{what, d.Name, volume}, args...)}
+}
+
 // MoveProgram is an argument of some scripts of [Move].
 func MoveProgram() string { return templates.MoveProgram }
 

@@ -40,6 +40,8 @@ func TestLint(t *testing.T) {
 				script = Deploy
 			case "prelude.sh", "json.sh", "clone.sh":
 				script = program(script+"\n:", "")
+			case "move_copy.sh":
+				script = program(script, "", "1", "2", "3")
 			case "move.sh":
 				script = program(Move, "", "1", "2", "3", "4")
 			case "containers.sh":

@@ -11,8 +11,7 @@
 #   lease    when the program that moves was last heard of, in seconds since the boot
 #   lock     held by whoever writes the state
 #   watch    this program; it goes back when the lease is over
-#   V.first, V.since, V.paths, V.changed    what is in the volume V, when that was,
-#            its paths, and what has changed since
+#   V.…      what is in the volume V, see move_copy.sh
 #
 # Held for longer than its lease, the old host starts again; the new one has by then
 # ended what it has started, as its lease is shorter. After gone there is no way back.
@@ -96,46 +95,6 @@ give_up() {
 
 place() {
 	docker volume inspect --format '{{.Mountpoint}}' "$1"
-}
-
-# enter_volume V
-enter_volume() {
-	_place=$(place "$1")
-	cd "$_place"
-}
-
-# tar_with ARGUMENTS: tar that keeps as much as the one of this host can.
-tar_with() {
-	_flags=''
-	if tar --version 2>/dev/null | grep -q 'GNU tar'; then
-		_flags='--numeric-owner --sparse --no-unquote --xattrs --xattrs-include=*'
-		! tar --acls --create --file=/dev/null --files-from=/dev/null 2>/dev/null || _flags="$_flags --acls"
-	fi
-	set -f
-	# shellcheck disable=SC2086 # words
-	tar $_flags "$@"
-}
-
-# entries: all in the folder here, sorted. A socket is of no use to anybody else.
-entries() {
-	find . -xdev ! -type s -exec stat -c '%f %u %g %s %Y %Z %i %h %n' {} + | sort
-}
-
-# paths: the kind of each entry, and its path.
-paths() {
-	sed 's/^\(.\)\([^ ]* \)\{8\}/\1 /' | sort
-}
-
-# summary V: what is in the volume, but for what no tar keeps; and what is in the
-# files that came last.
-summary() {
-	find . -xdev ! -type s ! -type d ! -type l -exec stat -c '%f %u %g %s %Y %h %n' {} +
-	find . -xdev -type d -exec stat -c '%f %u %g %n' {} +
-	# shellcheck disable=SC2016 # the shell that find starts expands it
-	find . -xdev -type l -exec sh -c 'for link; do printf "%s %s -> %s\n" "$(stat -c "%u %g" "$link")" "$link" "$(readlink "$link")"; done' sh {} +
-	while IFS= read -r file; do
-		[ ! -f "$file" ] || [ -L "$file" ] || printf '%s\000' "$file"
-	done <"$move/$1.changed" | xargs -0 -r sha256sum
 }
 
 mode=$1
@@ -277,42 +236,6 @@ gone)
 	log "$name: has moved to $1 (by $2)"
 	;;
 
-# first V: notes what is in the volume. What is dirty in memory is written, as a file
-# shows a change only when its pages were clean before.
-first)
-	mkdir -p "$move"
-	umask 077
-	sync
-	date +%s >"$move/$1.since"
-	enter_volume "$1"
-	entries >"$move/$1.first"
-	;;
-
-# send V: all of it, while it may change.
-send)
-	enter_volume "$1"
-	tar_with -c -f - . || [ "$?" = 1 ]
-	;;
-
-# lists V: what is there, by its paths, and what has changed since.
-lists)
-	enter_volume "$1"
-	umask 077
-	entries >"$move/$1.second"
-	{
-		comm -13 "$move/$1.first" "$move/$1.second"
-		awk -v since="$(cat "$move/$1.since")" '$6 >= since - 2' "$move/$1.second"
-	} | sed 's/^\([^ ]* \)\{8\}//' | sort -u >"$move/$1.changed"
-	paths <"$move/$1.second" | sed 's/^/=/'
-	sed 's/^/+/' "$move/$1.changed"
-	;;
-
-# changes V: that, as an archive.
-changes)
-	enter_volume "$1"
-	tar_with -c -f - --no-recursion -T "$move/$1.changed"
-	;;
-
 # --- The new host -------------------------------------------------------------
 
 # arrive HOST VOLUME…: it is to come here. What is here already is never overwritten.
@@ -333,18 +256,6 @@ arrive)
 	become "arriving $peer"
 	;;
 
-# volume V LABEL…
-volume)
-	volume=$1
-	shift
-	! docker volume inspect "$volume" >/dev/null 2>&1 || return 0
-	for label; do
-		set -- "$@" --label "$label"
-		shift
-	done
-	docker volume create "$@" "$volume" >/dev/null
-	;;
-
 # pull [VARIABLE VERSION]: the images, so that nothing waits for them later.
 pull)
 	chosen=''
@@ -353,37 +264,6 @@ pull)
 	*[!A-Za-z0-9_.:-]*) fail 'the version is no tag and no digest' ;;
 	esac
 	as "$user" "cd && cd '$directory' && $chosen docker compose pull --quiet" || echo 'not all images can be pulled ahead'
-	;;
-
-# receive V: all of it.
-receive)
-	enter_volume "$1"
-	find . ! -name . -prune -exec rm -rf {} +
-	tar_with -x -p -f - <&3
-	cat <&3 >/dev/null
-	;;
-
-# keep_lists V: what the old host does not have goes.
-keep_lists)
-	umask 077
-	cat <&3 >"$move/$1.lists"
-	sed -n 's/^+//p' "$move/$1.lists" >"$move/$1.changed"
-	sed -n 's/^=//p' "$move/$1.lists" >"$move/$1.paths"
-	enter_volume "$1"
-	entries | paths | comm -23 - "$move/$1.paths" | cut -c 3- | tr '\n' '\000' | xargs -0 -r rm -rf --
-	;;
-
-# renewed V: what has changed of it.
-renewed)
-	enter_volume "$1"
-	tar_with -x -p -f - <&3
-	cat <&3 >/dev/null
-	;;
-
-# summary V
-summary)
-	enter_volume "$1"
-	fact summary "$(summary "$1" | sort | sha256sum | cut -c 1-64)"
 	;;
 
 # trial PROGRAM: it is about to be started here, and ends with the lease.

@@ -34,8 +34,8 @@ func newMover(t *testing.T, b *box) mover {
 // do runs a part of a move, which may read something, and returns what it prints.
 func (m mover) do(t *testing.T, what, in string, args ...string) string {
 	t.Helper()
-	text := strings.ReplaceAll(Move, "/var/lib/provision/moves", m.dir+"/moves")
-	cmd := exec.Command(m.shell[0], append(slices.Clone(m.shell[1:]), "-c", m.preferStubs(t)+program(text, "", append([]string{what, "app", "nobody-there", "app"}, args...)...))...)
+	text := strings.ReplaceAll(MoveCopy, "/var/lib/provision/moves", m.dir+"/moves")
+	cmd := exec.Command(m.shell[0], append(slices.Clone(m.shell[1:]), "-c", m.preferStubs(t)+program(text, "", append([]string{what, "app"}, args...)...))...)
 	cmd.Env = []string{"HOME=" + m.home, "PATH=" + m.bin + ":" + real, "LC_ALL=C"}
 	file := filepath.Join(m.dir, "in")
 	if err := os.WriteFile(file, []byte(in), 0o600); err != nil {
