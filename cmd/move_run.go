@@ -85,7 +85,7 @@ func (m *moving) run(ctx context.Context) error {
 
 // tell prints what happens on a host.
 func (m *moving) tell(s *fleet.Site, format string, args ...any) {
-	m.report.Say(output.Line{Event: "progress", Host: s.Host.Name, Deployment: m.new.Name, Text: fmt.Sprintf(format, args...)})
+	m.report.Say(m.r.lineOf(s, output.Line{Event: "progress", Text: fmt.Sprintf(format, args...)}))
 }
 
 // do runs a script on a host.
