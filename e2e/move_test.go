@@ -14,6 +14,9 @@ import (
 // database is a project with a service that numbers lines, each on disk before the
 // next one, and makes and removes files all the time; one that serves; and a job.
 func database(project, image string) map[string]string {
+	if project != "transmogrify/frobnicator" {
+		return nil
+	}
 	return map[string]string{"compose.yaml": strings.ReplaceAll(`services:
   migrate:
     image: IMAGE
@@ -51,6 +54,14 @@ func moving(t *testing.T) *world {
 	t.Helper()
 	t.Setenv("MOVE_PASSWORD", "it is long enough for a password")
 	w := newWorld(t, head+web1+web2+app+`env = { PASSWORD = { env = "MOVE_PASSWORD" } }
+
+[deployments.neighbour]
+host = "web2"
+project = "transmogrify/neighbour"
+user = "deploy-neighbour"
+directory = "neighbour"
+environment = "neighbour"
+variables = { group = "transmogrify" }
 `, func(o *rehearsal.Options) { o.Files = database })
 	w.apply(t)
 	w.sh(t, "web1", `

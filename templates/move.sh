@@ -25,9 +25,9 @@ state() {
 	! [ -e "$move/state" ] || cat "$move/state"
 }
 
-# decide lets nobody else write the state, until this ends.
+# decide lets nobody else write the state, until this ends. It ends at once where
+# there is none.
 decide() {
-	mkdir -p "$move"
 	exec 8>>"$move/lock"
 	flock 8
 }
@@ -76,8 +76,11 @@ go_back() {
 	forget
 }
 
+# forget moves it all away first: a watch may be about to write there.
 forget() {
-	rm -rf "$move"
+	_old=${move%/*}/.$name.$$
+	mv "$move" "$_old"
+	rm -rf "$_old"
 	rmdir /var/lib/provision/moves /var/lib/provision 2>/dev/null || :
 }
 
@@ -189,6 +192,7 @@ watch)
 # hold HOST PROGRAM: nothing runs of the deployment from here on, and no deploy
 # begins. The watch inherits the lock of deploys.
 hold)
+	mkdir -p "$move"
 	decide
 	case $(state) in
 	'held '*) ! alive "$held" || fail "another program moves $name" ;;
@@ -240,6 +244,7 @@ gone)
 
 # arrive HOST VOLUME…: it is to come here. What is here already is never overwritten.
 arrive)
+	mkdir -p "$move"
 	decide
 	peer=$1
 	shift
@@ -268,6 +273,7 @@ pull)
 
 # trial PROGRAM: it is about to be started here, and ends with the lease.
 trial)
+	[ -d "$move" ] || fail "$name does not arrive here"
 	decide
 	case $(state) in
 	'arriving '*) ;;
