@@ -83,7 +83,7 @@ func runMove(ctx context.Context, env Env, o moveOptions) error {
 	}
 	f, err := r.open(ctx, fleet.Options{
 		Parts:   []fleet.Part{{Host: m.from, Deployments: []*inventory.Deployment{m.old}}, {Host: d.Host, Deployments: []*inventory.Deployment{d}}},
-		Changes: true, Interrupt: true, Registry: true, App: true, Scopes: []string{"api"},
+		Changes: true, Registry: true, App: true, Scopes: []string{"api"},
 	})
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func runMove(ctx context.Context, env Env, o moveOptions) error {
 	}
 	m.report = r.report()
 	if err := m.run(ctx); err != nil {
-		m.report.Fail(d.Name, err)
+		m.report.Fail(d.Host.Name, err)
 		m.report.Summary("made", cost(f))
 		return errReported
 	}

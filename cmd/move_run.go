@@ -118,11 +118,18 @@ func (m *moving) make(ctx context.Context, s *fleet.Site, list []provision.Step)
 	if err != nil {
 		return err
 	}
-	return provision.ApplySeen(ctx, l.target, l.steps, l.seen, func(e provision.Event) {
-		if e.Kind != provision.Noted || s == m.newSite {
+	var left error
+	err = provision.ApplySeen(ctx, l.target, l.steps, l.seen, func(e provision.Event) {
+		switch {
+		case e.Kind == provision.LeftOut && left == nil:
+			left = hint.Add(fmt.Errorf("%s: %s: left out, as it interrupts what else runs there: %s", e.Host, e.Step, e.Change),
+				"provision apply --interrupt --limit %s %s", hint.Quote(e.Host), hint.Quote(m.r.inventory))
+		case e.Kind == provision.Noted && s == m.oldSite && e.Step == "containers "+m.new.Name: // the volumes, of which the last line tells
+		default:
 			m.report.Event(e)
 		}
 	})
+	return errors.Join(err, left)
 }
 
 // bring has the new host be the one, or goes back.

@@ -126,7 +126,7 @@ find . ! -name lines ! -name 'of a moment*' ! -name . | sort | while IFS= read -
 	w.converged(t)
 	w.run(t, "verify", "--as", "admin").exits(t, 0)
 	w.deploy(t, "app", "2")
-	if got := w.sh(t, "web1", `ls -A /etc/provision /var/lib/provision /usr/local/lib/provision 2>/dev/null; getent passwd deploy-user || :`); got != "" {
+	if got := w.sh(t, "web1", `{ ls -A /etc/provision /var/lib/provision /usr/local/lib/provision; getent passwd deploy-user; } 2>/dev/null || :`); got != "" {
 		t.Errorf("web1 still has %s", got)
 	}
 	w.run(t, "move", "--to", "web2", "--volumes", "--yes", "app").exits(t, 0).says(t, "nothing to do")

@@ -50,12 +50,15 @@ alive() {
 	[ "${_then:-x}" -le "$_now" ] 2>/dev/null && [ "$((_now - _then))" -lt "$1" ]
 }
 
-# ours prints the ids of the containers of the clone; running those that run.
+# ours prints the ids of the containers of the clone; running those that run. They fail
+# where Docker does not tell: then nothing is known to stand still.
 ours() {
-	containers "$folder" | cut -f 1
+	_all=$(containers "$folder") || return
+	printf '%s\n' "$_all" | cut -f 1 | grep . || :
 }
 running() {
-	containers "$folder" | awk -F '\t' '$2 == "running" || $2 == "restarting" || $2 == "paused" { print $1 }'
+	_all=$(containers "$folder") || return
+	printf '%s\n' "$_all" | awk -F '\t' '$2 == "running" || $2 == "restarting" || $2 == "paused" { print $1 }'
 }
 
 # watch_over WORD PROGRAM starts the watch of that state.
@@ -207,12 +210,14 @@ hold)
 		echo 'waiting for the deploy that runs'
 		flock -w 14400 5 || fail 'a deploy does not end'
 	}
-	[ -s "$move/ran" ] || running | xargs -r docker inspect --format '{{.Id}} {{or .HostConfig.RestartPolicy.Name "no"}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}' >"$move/ran"
+	ran=$(running) || fail 'Docker does not answer'
+	[ -s "$move/ran" ] || printf '%s\n' "$ran" | xargs -r docker inspect --format '{{.Id}} {{or .HostConfig.RestartPolicy.Name "no"}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}' >"$move/ran"
 	become "held $1"
 	watch_over held "$2"
 	cut -d ' ' -f 1 "$move/ran" | xargs -r docker update --restart=no >/dev/null
 	cut -d ' ' -f 1 "$move/ran" | xargs -r docker stop >/dev/null
-	[ -z "$(running)" ] || fail 'a container does not stop'
+	ran=$(running) || fail 'Docker does not answer'
+	[ -z "$ran" ] || fail 'a container does not stop'
 	log "$name: stopped, to be moved to $1 (by $3)"
 	;;
 
@@ -251,7 +256,8 @@ arrive)
 	case $(state) in
 	'arriving '*) give_up ;;
 	'')
-		[ -z "$(ours)" ] || fail "there are containers of $name already"
+		there=$(ours) || fail 'Docker does not answer'
+		[ -z "$there" ] || fail "there are containers of $name already"
 		for volume; do
 			! docker volume inspect "$volume" >/dev/null 2>&1 || fail "there is a volume $volume already; if nobody needs it: docker volume rm $volume"
 		done

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"provision/provision/visible"
@@ -28,6 +29,9 @@ type run struct {
 	hangUp  func()        // ends the standard input of the shell
 	speak   func()        // closes spoken
 	copied  chan struct{} // closed when out and stderr have ended
+
+	printed atomic.Int64 // bytes that out has got
+	busy    atomic.Bool  // out is being written to
 
 	mu     sync.Mutex
 	out    io.Writer // nil once nothing may be written any more
@@ -89,13 +93,22 @@ func (r *run) close() {
 	r.mu.Unlock()
 }
 
-// drain waits for the last output of a shell that has ended.
+// drain waits for the last output of a shell that has ended, however slowly it is
+// taken.
 func (r *run) drain() {
-	clock := time.NewTimer(draining)
+	clock := time.NewTicker(draining)
 	defer clock.Stop()
-	select {
-	case <-r.copied:
-	case <-clock.C:
+	for was := r.printed.Load(); ; {
+		select {
+		case <-r.copied:
+			return
+		case <-clock.C:
+		}
+		now := r.printed.Load()
+		if now == was && !r.busy.Load() {
+			return
+		}
+		was = now
 	}
 }
 
@@ -124,7 +137,11 @@ func (r *run) print(b []byte) {
 		return
 	}
 	r.speak()
-	if _, err := r.out.Write(b); err != nil {
+	r.busy.Store(true)
+	n, err := r.out.Write(b)
+	r.busy.Store(false)
+	r.printed.Add(int64(n))
+	if err != nil {
 		r.out = nil
 		r.unwritable <- err
 	}
