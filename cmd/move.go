@@ -91,7 +91,10 @@ func runMove(ctx context.Context, env Env, o moveOptions) error {
 	defer f.Close()
 	logsIn(f)
 	f.Given.From = m.from
-	m.fleet, m.oldSite, m.newSite = f, f.Sites[0], f.Sites[1]
+	m.oldSite, m.newSite = f.Sites[0], f.Sites[1]
+	m.ahead = func() []provision.Step { return steps.MoveIn(r.inv, d.Host, d, f.Given) }
+	m.all = func() []provision.Step { return steps.For(r.inv, d.Host, m.newSite.Deployments, f.Given) }
+	m.out = func() []provision.Step { return steps.MoveOut(r.inv, m.from, m.old, f.Given) }
 	r.interrupts = true
 	if _, err := r.plan(ctx, f, fleet.ThenKeep, m.lookAhead); err != nil {
 		return err
@@ -154,8 +157,9 @@ type moving struct {
 	held    bool     // a program that moved it was ended when nothing ran
 
 	report           *output.Report
-	fleet            *fleet.Fleet
 	oldSite, newSite *fleet.Site
+
+	ahead, all, out func() []provision.Step // of the new host while the old one runs, and in the end; of the old host
 }
 
 // A volume is a named one of Docker.

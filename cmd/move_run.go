@@ -38,9 +38,9 @@ func (m *moving) interruption() provision.Interruption {
 // lookAhead looks at what is to be made on a host, in all.
 func (m *moving) lookAhead(ctx context.Context, s *fleet.Site) (look, error) {
 	if s == m.newSite {
-		return lookFor(ctx, s, steps.For(m.fleet.Inventory, s.Host, s.Deployments, m.fleet.Given))
+		return lookFor(ctx, s, m.all())
 	}
-	out := steps.MoveOut(m.fleet.Inventory, s.Host, m.old, m.fleet.Given)
+	out := m.out()
 	if m.forward {
 		return lookFor(ctx, s, out)
 	}
@@ -171,7 +171,7 @@ func (m *moving) prepare(ctx context.Context) error {
 	if _, err := m.do(ctx, m.newSite, "arrive", args...); err != nil {
 		return err
 	}
-	if err := m.make(ctx, m.newSite, steps.MoveIn(m.fleet.Inventory, m.new.Host, m.new, m.fleet.Given)); err != nil {
+	if err := m.make(ctx, m.newSite, m.ahead()); err != nil {
 		return err
 	}
 	if _, err := m.do(ctx, m.newSite, "pull", m.new.Version, m.version); err != nil {
@@ -344,10 +344,10 @@ func (m *moving) finish(ctx context.Context) error {
 	if err != nil {
 		return again(err)
 	}
-	if err := m.make(ctx, m.newSite, steps.For(m.fleet.Inventory, m.new.Host, m.newSite.Deployments, m.fleet.Given)); err != nil {
+	if err := m.make(ctx, m.newSite, m.all()); err != nil {
 		return again(err)
 	}
-	if err := m.make(ctx, m.oldSite, steps.MoveOut(m.fleet.Inventory, m.from, m.old, m.fleet.Given)); err != nil {
+	if err := m.make(ctx, m.oldSite, m.out()); err != nil {
 		return again(err)
 	}
 	if names := volumeNames(m.volumes); names != "" {

@@ -99,6 +99,14 @@ give_up() {
 	ours | xargs -r docker rm --force >/dev/null
 }
 
+may_hold() {
+	case $(state) in
+	'held '*) ! alive "$held" || fail "another program moves $name" ;;
+	'') ;;
+	*) fail "$name is not here: $(state)" ;;
+	esac
+}
+
 place() {
 	docker volume inspect --format '{{.Mountpoint}}' "$1"
 }
@@ -195,13 +203,7 @@ watch)
 # hold HOST PROGRAM: nothing runs of the deployment from here on, and no deploy
 # begins. The watch inherits the lock of deploys.
 hold)
-	mkdir -p "$move"
-	decide
-	case $(state) in
-	'held '*) ! alive "$held" || fail "another program moves $name" ;;
-	'') ;;
-	*) fail "$name is not here: $(state)" ;;
-	esac
+	may_hold
 	lock=$home/.provision/$name/lock
 	as "$user" "cd; umask 077; mkdir -p '.provision/$name'; : >>'.provision/$name/lock'"
 	{ [ -f "$lock" ] && [ ! -L "$lock" ]; } || fail "$lock is no file"
@@ -210,6 +212,9 @@ hold)
 		echo 'waiting for the deploy that runs'
 		flock -w 14400 5 || fail 'a deploy does not end'
 	}
+	mkdir -p "$move"
+	decide # after that lock, which a watch that is about to end has, too
+	may_hold
 	ran=$(running) || fail 'Docker does not answer'
 	[ -s "$move/ran" ] || printf '%s\n' "$ran" | xargs -r docker inspect --format '{{.Id}} {{or .HostConfig.RestartPolicy.Name "no"}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}' >"$move/ran"
 	become "held $1"
