@@ -9,7 +9,13 @@ import (
 
 	"provision/cmd/fleet"
 	"provision/provision"
+	"provision/provision/hint"
 )
+
+type applyOptions struct {
+	fleetOptions
+	finish, interrupt bool
+}
 
 func applyCommand(env Env) *cli.Command {
 	return &cli.Command{
@@ -20,9 +26,12 @@ func applyCommand(env Env) *cli.Command {
 			"If it ends early, what was made stays, and running it again finishes the rest.\n\n" +
 			"Where a deployment gets another environment, or its variables another place, the\n" +
 			"former variables and their key go on working until a deploy has come in by the new\n" +
-			"ones. The next apply removes them then; with --finish they are removed at once.",
+			"ones. The next apply removes them then; with --finish they are removed at once.\n\n" +
+			"A change that interrupts what runs says so in the plan. It is left out, and told,\n" +
+			"unless --interrupt is given.",
 		Flags: append(fleetFlags(), lockWaitFlag(),
 			&cli.BoolFlag{Name: "finish", Usage: "remove former variables and CI keys now, before a deploy has come in by the new ones"},
+			&cli.BoolFlag{Name: "interrupt", Usage: "make changes that interrupt what runs, too"},
 		),
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
@@ -31,13 +40,13 @@ func applyCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return runApply(c.Context, env, o, c.Bool("finish"))
+			return runApply(c.Context, env, applyOptions{o, c.Bool("finish"), c.Bool("interrupt")})
 		},
 	}
 }
 
-func runApply(ctx context.Context, env Env, o fleetOptions, finish bool) error {
-	r, err := begin(env, o)
+func runApply(ctx context.Context, env Env, o applyOptions) error {
+	r, err := begin(env, o.fleetOptions)
 	if err != nil {
 		return err
 	}
@@ -45,13 +54,13 @@ func runApply(ctx context.Context, env Env, o fleetOptions, finish bool) error {
 	if err != nil {
 		return err
 	}
-	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Registry: true, App: true, Scopes: []string{"api"}})
+	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true, Interrupt: o.interrupt, Registry: true, App: true, Scopes: []string{"api"}})
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	logsIn(f)
-	f.Given.Finish = finish
+	f.Given.Finish = o.finish
 	return r.apply(ctx, f, func(ctx context.Context, s *fleet.Site) (look, error) { return lookFor(ctx, s, s.Steps(f.Given)) })
 }
 
@@ -72,22 +81,29 @@ func lookFor(ctx context.Context, s *fleet.Site, steps []provision.Step) (look, 
 	return look{t, steps, seen}, err
 }
 
-// apply makes what is missing on every host, and prints it.
+// apply makes what is missing on every host, and prints it. The error is errMissing
+// where that is less than all, as it would interrupt what runs.
 func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Context, *fleet.Site) (look, error)) error {
 	report := r.report()
 	var mu sync.Mutex
-	changes := map[string]int{}
+	changes, left := map[string]int{}, map[string]int{}
 	errs, err := f.Each(ctx, fleet.ThenClose, func(ctx context.Context, s *fleet.Site) error {
 		l, err := lookAt(ctx, s)
 		if err != nil {
 			return err
 		}
 		return provision.ApplySeen(ctx, l.target, l.steps, l.seen, func(e provision.Event) {
-			if e.Kind == provision.Done {
-				mu.Lock()
+			mu.Lock()
+			switch e.Kind {
+			case provision.Done:
 				changes[e.Host]++
-				mu.Unlock()
+			case provision.LeftOut:
+				left[e.Host]++
+				if e.Change.Interrupts.What != "" {
+					e.Hint = fmt.Sprintf("provision apply --interrupt --limit %s %s", hint.Quote(e.Host), hint.Quote(r.inventory))
+				}
 			}
+			mu.Unlock()
 			report.Event(e)
 		})
 	})
@@ -96,7 +112,7 @@ func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Con
 	}
 	failed := outcomes(report, f.Sites, errs, func(s *fleet.Site, err error) {
 		if err == nil {
-			report.Applied(s.Host.Name, changes[s.Host.Name])
+			report.Applied(s.Host.Name, changes[s.Host.Name]+left[s.Host.Name])
 		}
 	})
 	report.Summary("made", cost(f))
@@ -105,6 +121,9 @@ func (r *run) apply(ctx context.Context, f *fleet.Fleet, lookAt func(context.Con
 	}
 	if failed {
 		return errReported
+	}
+	if len(left) > 0 {
+		return errMissing
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1 // something went wrong
 	exitUsage   = 2 // wrong usage or inventory; nothing was done
-	exitMissing = 3 // plan --exit-code: something is missing; update: nobody was there to ask
+	exitMissing = 3 // plan --exit-code: something is missing; apply: something was left out; update: nobody was there to ask
 )
 
 // errMissing is no failure, but the exit code tells.
@@ -144,6 +144,7 @@ func newApp(env Env) *cli.App {
 			),
 			group("One deployment",
 				deployCommand(env),
+				moveCommand(env),
 				logsCommand(env),
 			),
 			group("What it prints",

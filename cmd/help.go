@@ -33,6 +33,7 @@ var examples = map[string][]string{
 	"status":     {"provision status inventory.toml", "provision status --limit web1 --output json inventory.toml"},
 	"log":        {"provision log --limit web1 --since 24h inventory.toml"},
 	"deploy":     {"provision deploy frobnicator-production inventory.toml", "provision deploy --limit web1 --tag 1.4.2 frobnicator-production inventory.toml"},
+	"move":       {"provision move --to web2 --volumes frobnicator-staging inventory.toml"},
 	"logs":       {"provision logs frobnicator-production inventory.toml", "provision logs --follow --since 10m --service frobnicator frobnicator-staging"},
 	"map":        {"provision map inventory.toml", "provision map --format svg inventory.toml >map.svg"},
 	"render":     {"provision render ci inventory.toml", "provision render gate --host web1 inventory.toml"},
@@ -46,6 +47,7 @@ var examples = map[string][]string{
 // exits are the exit codes of the commands that have more than the usual ones.
 var exits = map[string]string{
 	"plan":   "3  changes are needed, with --exit-code",
+	"apply":  "3  something is left out, as it interrupts what runs",
 	"verify": "3  drift was found",
 	"clean":  "3  something is left that nobody has named",
 	"update": "3  there is something to update, nobody to ask, and no --yes",

@@ -37,8 +37,14 @@ func fleetFlags() []cli.Flag {
 // have no others: how many of its hosts are worked on at a time is part of what they
 // do, and so is what they print.
 func hostFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "limit", Category: groupHosts, Aliases: []string{"l"}, Usage: "`PATTERN`: only these hosts or deployments; with * and ?"},
+	}, reachFlags()...)
+}
+
+// reachFlags are hostFlags of a command that knows which hosts it is about.
+func reachFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Category: groupOutput, Aliases: []string{"o"}, Value: "text", Usage: "`text|json`: lines to read, or one object a line"},
 		&cli.StringFlag{Name: "ssh-config", Category: groupHosts, Aliases: []string{"F"}, Usage: "`FILE`: read this in place of ~/.ssh/config"},
 		&cli.StringFlag{Name: "trace", Category: groupOutput, Usage: "`FILE`: write all that is sent to and received from hosts and GitLab, without secrets"},
@@ -94,6 +100,8 @@ type run struct {
 	selected *inventory.Inventory // what --limit selects of it
 	ask      *asker
 	live     *output.Live
+
+	interrupts bool // that is what the command is for
 }
 
 // begin opens the trace and reads the inventory.
@@ -156,7 +164,7 @@ func (r *run) open(ctx context.Context, o fleet.Options) (*fleet.Fleet, error) {
 // report begins a report of what is done to hosts.
 func (r *run) report() *output.Report {
 	return output.New(output.Options{
-		Out: r.env.Stdout, Errs: r.env.Stderr, JSON: r.output == "json", Verbose: r.verbose, Live: r.live, Trace: r.env.trace,
+		Out: r.env.Stdout, Errs: r.env.Stderr, JSON: r.output == "json", Verbose: r.verbose, Interrupt: r.interrupts, Live: r.live, Trace: r.env.trace,
 	})
 }
 

@@ -48,7 +48,7 @@ func TestRefusals(t *testing.T) {
 			gitlab: func(t *testing.T, w *world) {
 				changeVariable(t, w, "SSH_DEPLOY_TARGET", func(v *gitlabtest.Variable) { v.Value, v.Description = secret.New("ssh://they@elsewhere"), "Mine." })
 			},
-			says: []string{"CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is ssh://they@elsewhere: another deployment uses it", "hint: if it was on another host before, remove it there first; else give it another environment or a variables.prefix"}},
+			says: []string{"CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is ssh://they@elsewhere: another deployment uses it", "hint: if it is on another host yet, provision move brings it here; else give it another environment or a variables.prefix"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Something else of the deployment is to do, which must not be done.

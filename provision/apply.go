@@ -30,7 +30,7 @@ func Apply(ctx context.Context, t Target, steps []Step, report func(Event)) erro
 // then, it looks again before it changes anything.
 func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report func(Event)) (err error) {
 	steps = withLock(t, steps)
-	p := &progress{steps: steps, over: map[ID]bool{}, tell: func(e Event) {
+	p := &progress{steps: steps, interrupt: t.Interrupt, over: map[ID]bool{}, tell: func(e Event) {
 		e.Host = t.Name
 		report(e)
 	}}
@@ -50,6 +50,10 @@ func ApplySeen(ctx context.Context, t Target, steps []Step, seen Seen, report fu
 			continue
 		}
 		todo := round(plan)
+		if len(todo) == 0 && len(p.held) > 0 { // what is left is for after that
+			p.held = append(p.held, plan...)
+			return p.err()
+		}
 		if len(todo) == 0 {
 			if !p.broken.add(steps, at(t.Name, blocked(plan))) {
 				return p.err()
@@ -93,6 +97,8 @@ type progress struct {
 	unmet       failures    // of the plan
 	broken      failures    // what was made in vain
 	left        []pending   // not run in its round
+	interrupt   bool        // what runs may be interrupted
+	held        Plan        // what is left out as it may not
 	over        map[ID]bool // what is done, or has failed
 	failed      bool        // the change that began last has
 	tell        func(Event)
@@ -108,7 +114,11 @@ func (p *progress) planned(plan Plan, err error) (Plan, error) {
 	if !p.unmet.add(p.steps, p.broken.rest(p.steps, err)) {
 		return nil, err
 	}
-	return plan.without(p.steps, p.broken, p.unmet), nil
+	plan, p.held = plan.without(p.steps, p.broken, p.unmet), nil
+	if !p.interrupt {
+		plan, p.held = plan.WithoutInterruptions()
+	}
+	return plan, nil
 }
 
 func (p *progress) err() error { return errors.Join(p.broken.err(), p.unmet.err()) }
@@ -128,7 +138,8 @@ func (p *progress) event(e Event) {
 	p.tell(e)
 }
 
-// end tells what was not run, if something has failed, and the notes.
+// end tells what was not run, if something has failed, what was left out, and the
+// notes.
 func (p *progress) end(err error) {
 	if err != nil {
 		for _, s := range p.stopped() {
@@ -143,6 +154,11 @@ func (p *progress) end(err error) {
 				p.over[d.id()] = true
 				p.tell(Event{Step: d.step, Change: d.change, Kind: NotRun})
 			}
+		}
+	}
+	for _, s := range p.held {
+		for _, c := range s.Changes {
+			p.tell(Event{Step: s.Step, Change: c, Kind: LeftOut})
 		}
 	}
 	noteAll(p.first, p.last, p.tell)

@@ -15,6 +15,9 @@ type Change struct {
 	Detail string // more to show in a plan, such as a diff
 	Hint   string // what the reader can do where it fails, or about a note; may be empty
 	Do     Action // a Script or a Call; nil: see [Later]
+
+	Interrupts Interruption // made only where that may be: see [Target]
+	Needs      string       // a step without whose changes this one is not made; "": none
 }
 
 // String returns the change as a lower-case imperative sentence, in one line
@@ -25,6 +28,9 @@ func (c Change) String() string {
 		if word != "" {
 			words = append(words, word)
 		}
+	}
+	if c.Interrupts.What != "" {
+		words = append(words, "(interrupts "+c.Interrupts.String()+")")
 	}
 	return strings.Join(words, " ")
 }
@@ -38,6 +44,7 @@ const (
 	Authorize    Verb = "authorize"
 	Chmod        Verb = "chmod"
 	Clone        Verb = "clone"
+	Copy         Verb = "copy"
 	Create       Verb = "create"
 	Delete       Verb = "delete"
 	DockerLogin  Verb = "docker login"
@@ -52,6 +59,7 @@ const (
 	Revoke       Verb = "revoke"
 	Set          Verb = "set"
 	Start        Verb = "start"
+	Stop         Verb = "stop"
 	Switch       Verb = "switch"
 	Test         Verb = "test"
 	Update       Verb = "update"
@@ -61,8 +69,8 @@ const (
 // Verbs returns all verbs that a change of this program may have.
 func Verbs() []Verb {
 	return []Verb{
-		Add, Authorize, Chmod, Clone, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
-		Install, Remove, Rename, Restart, Restore, Revoke, Set, Start, Switch, Test, Update, Write,
+		Add, Authorize, Chmod, Clone, Copy, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
+		Install, Remove, Rename, Restart, Restore, Revoke, Set, Start, Stop, Switch, Test, Update, Write,
 	}
 }
 

@@ -8,7 +8,7 @@ type Event struct {
 	Change Change // zero where it is about none
 	Kind   Kind
 	Text   string // Said: one line of output, made visible; Noted: the note
-	Hint   string // Noted: what the reader can do; may be empty
+	Hint   string // Noted, LeftOut: what the reader can do; may be empty
 }
 
 // Kind says what happened.
@@ -21,6 +21,8 @@ const (
 	Said   Kind = "said"
 	Done   Kind = "done"
 	Failed Kind = "failed"
-	NotRun Kind = "not run" // left out, because something before it failed
-	Noted  Kind = "noted"   // the last events
+	NotRun Kind = "not run" // because something before it failed
+
+	LeftOut Kind = "left out" // as it interrupts what runs, or needs what does: see [Target]
+	Noted   Kind = "noted"    // the last events
 )

@@ -102,6 +102,10 @@ type Target struct {
 	// Lock is taken before the first change; nil: none.
 	Lock *Lock
 
+	// Interrupt says that changes are made that interrupt what runs. Without it
+	// they are left out, see [Plan.WithoutInterruptions].
+	Interrupt bool
+
 	// By is who changes the host, for the host's own log; "": nothing is
 	// logged.
 	By string

@@ -24,6 +24,26 @@ type ci struct {
 	scope            string
 	owners           []forge.Owner
 	variables        inventory.Variables
+
+	from *ci // of the host that the deployment moves away from; nil: it does not move
+}
+
+// movingCI is ciOf, where it is known from which host the deployment moves.
+func movingCI(t target) ci {
+	c := ciOf(t.deployment)
+	if t.given.From != nil {
+		before := *t.deployment
+		before.Host = t.given.From
+		from := ciOf(&before)
+		c.from = &from
+	}
+	return c
+}
+
+// moved tells whether a variable was set for the host that the deployment moves away
+// from.
+func (c ci) moved(v forge.Variable) bool {
+	return c.from != nil && v.Description == c.from.description()
 }
 
 func ciOf(d *inventory.Deployment) ci {

@@ -32,7 +32,7 @@ type ciKey struct {
 
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
-	s := ciKey{ci: ciOf(d), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
+	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
 	s.retire = t.given.Retire[s.Name()]
 	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
@@ -76,7 +76,8 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		name := owner.String()
-		if s.ci.leads(variables, s.ci.variables.Prefix, s.ci.scope) {
+		leadsHere := s.ci.leads(variables, s.ci.variables.Prefix, s.ci.scope)
+		if leadsHere {
 			facts.Add("ours", name)
 		}
 		v, ok := s.ci.find(variables, inventory.CIKeyVariable)
@@ -85,6 +86,8 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 		}
 		facts.Add("there", name)
 		switch {
+		case s.ci.moved(v) && !leadsHere: // it is described anew once it leads here
+			facts.Add("ours", name)
 		case !s.ci.owns(variables, v):
 			facts.Add("foreign", name)
 		case v.Description != s.ci.description():

@@ -27,10 +27,10 @@ type ciVariables struct {
 
 // takenHint is for a deployment whose variables belong to another one, or to
 // itself on another host.
-const takenHint = "if it was on another host before, remove it there first; else give it another environment or a variables.prefix, or delete the variable"
+const takenHint = "if it is on another host yet, provision move brings it here; else give it another environment or a variables.prefix, or delete the variable"
 
 func ciVariablesOf(t target) ciVariables {
-	return ciVariables{ciOf(t.deployment), t.deployment.Project}
+	return ciVariables{movingCI(t), t.deployment.Project}
 }
 
 func (s ciVariables) Name() string { return "ci-variables " + s.ci.deployment }
@@ -63,7 +63,10 @@ done
 						return nil, fmt.Errorf("%s is hidden and cannot be compared; delete it", s.ci.where(base, owner))
 					}
 					facts.Add(base+" "+owner.String(), text)
-					if s.ci.owns(variables, v) {
+					switch moved := s.ci.moved(v) && !s.ci.leads(variables, s.ci.variables.Prefix, s.ci.scope); {
+					case moved: // it is described anew once it leads here
+						facts.Add("ours "+base, owner.String())
+					case s.ci.owns(variables, v):
 						facts.Add("ours "+base, owner.String())
 						if v.Description != s.ci.description() {
 							facts.Add("renamed "+base, owner.String())
@@ -110,6 +113,16 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 	for _, owner := range s.ci.owners {
 		targetIsFile, knownIsFile := f.Has("file "+inventory.DeployTargetVariable, owner.String()), f.Has("file "+inventory.KnownHostsVariable, owner.String())
 		target, ours := f.Get(inventory.DeployTargetVariable+" "+owner.String()), f.Has("ours "+inventory.DeployTargetVariable, owner.String())
+		there := f.Get(inventory.KnownHostsVariable + " " + owner.String())
+		lines := knownLines(there)
+		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
+		if s.ci.from != nil && target == s.ci.from.target && ours { // a job reads both, at any moment
+			if len(missing) > 0 {
+				changes = append(changes, s.addKnown(owner, there, missing))
+			}
+			set(inventory.DeployTargetVariable, "", s.ci.target, owner, true, true)
+			continue
+		}
 		switch {
 		case target == s.ci.target && targetIsFile:
 			set(inventory.DeployTargetVariable, "", target, owner, true, ours)
@@ -123,9 +136,6 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, hint.Add(fmt.Errorf("%s is %s: another deployment uses it", s.ci.where(inventory.DeployTargetVariable, owner), visible.String(target)), takenHint)
 		}
 
-		there := f.Get(inventory.KnownHostsVariable + " " + owner.String())
-		lines := knownLines(there)
-		missing := slices.DeleteFunc(slices.Clone(known), func(line string) bool { return slices.Contains(lines, line) })
 		switch ours := there == "" || f.Has("ours "+inventory.KnownHostsVariable, owner.String()); {
 		case ours && (!slices.Equal(lines, known) || knownIsFile):
 			set(inventory.KnownHostsVariable, "", strings.Join(known, "\n")+"\n", owner, there != "", true)
@@ -136,6 +146,20 @@ func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 	}
 	return changes, nil
+}
+
+// addKnown adds the keys of the host to those of the one that the deployment moves
+// away from, so that a job knows whichever it reaches.
+func (s ciVariables) addKnown(owner forge.Owner, there string, lines []string) provision.Change {
+	return provision.Change{
+		Verb: provision.Add, Object: s.ci.host + "'s host keys to " + s.ci.where(inventory.KnownHostsVariable, owner),
+		Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+			return s.ci.scoped(g.SetVariable(ctx, owner, forge.Variable{
+				Key: s.ci.variables.Key(inventory.KnownHostsVariable), Raw: true, Scope: s.ci.scope,
+				Value: secret.New(strings.TrimLeft(strings.TrimRight(there, "\n")+"\n", "\n") + strings.Join(lines, "\n") + "\n"),
+			}))
+		}),
+	}
 }
 
 // knownLines returns the lines of a known_hosts file without comments, each

@@ -72,11 +72,11 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 		if f.Get("unversioned") != "" {
 			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet", s.deployment).WithHint("its deploy job starts them, with a version")}, nil
 		}
-		return []provision.Change{s.start("the containers of "+s.deployment, "")}, nil
+		return []provision.Change{s.start("the containers of "+s.deployment, "", dockerCA{}.Name())}, nil
 	}
 	changes := s.drift(home, ill, f)
 	if len(stopped) > 0 {
-		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")"))
+		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")", ""))
 	}
 	return changes, nil
 }
@@ -178,8 +178,8 @@ func (s containers) problems(f provision.Facts) (stopped, ill []string) {
 	return stopped, ill
 }
 
-func (s containers) start(object, remark string) provision.Change {
-	return provision.Change{Verb: provision.Start, Object: object, Remark: remark, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
+func (s containers) start(object, remark, needs string) provision.Change {
+	return provision.Change{Verb: provision.Start, Object: object, Remark: remark, Needs: needs, Do: provision.Script{User: s.user, Args: []string{s.deployment}, Text: `
 told=$(/bin/sh ` + deployFile + ` ask "$1" - apply start) && status=0 || status=$?
 printf '%s\n' "$told" | grep '^hint: ' || : # before the outcome, which is the last line
 printf '%s\n' "$told" | grep -v '^hint: '

@@ -123,22 +123,48 @@ func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {
 	switch n := len(f["container"]); {
 	case len(changes) == 0 && f.Get("old") == "":
 	case n > 0:
-		changes = append(changes, provision.Drift("docker has to restart to trust the CA of the registry for its tokens: until then it can pull nothing").
-			WithHint("its %s will stop for that; when they may: systemctl restart docker", plural(n, "container")))
+		changes = append(changes, provision.Change{
+			Verb: provision.Restart, Object: "docker.service", Remark: "(until then it does not trust the CA for tokens, and can pull nothing)",
+			Interrupts: provision.Interruption{What: plural(n, "container"), Seconds: 15},
+			Do:         provision.Script{Text: restartDockerAnyway},
+		})
 	default:
 		changes = append(changes, provision.Change{
 			Verb: provision.Restart, Object: "docker.service", Remark: "(no container runs)",
 			Do: provision.Script{Text: `
 if [ "$(docker info --format '{{.LiveRestoreEnabled}}')" != true ] && [ -n "$(docker ps --quiet)" ]; then
-	fail 'a container runs by now; restart docker when it may stop: systemctl restart docker'
+	fail 'a container runs by now, and would stop: run apply again'
 fi
-systemctl reset-failed docker.service || : # a fourth start within a minute is refused
-systemctl restart docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }
-`},
+` + restartDocker},
 		})
 	}
 	return changes, nil
 }
+
+const restartDocker = `
+systemctl reset-failed docker.service || : # a fourth start within a minute is refused
+systemctl restart docker.service || { systemctl status --no-pager --lines 20 docker.service; exit 1; }
+`
+
+// restartDockerAnyway waits for deploys that run. Docker itself starts again only what
+// has a restart policy: what ran without one, whoever has started it, is started here.
+const restartDockerAnyway = `
+for file in /etc/provision/deployments/*; do
+	[ -f "$file" ] || continue
+	user=$(sed -n 's/^user=//p' "$file")
+	home=$(getent passwd "$user" | cut -d : -f 6) || continue
+	lock=$home/.provision/${file##*/}/lock
+	! runuser -u "$user" -- test -f "$lock" || runuser -u "$user" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
+done
+ran=$(docker ps --quiet --no-trunc)
+` + restartDocker + `
+for id in $ran; do
+	case $(docker container inspect --format '{{.State.Status}} {{index .Config.Labels "com.docker.compose.oneoff"}}' "$id" 2>/dev/null) in
+	exited*True | '') ;; # of docker compose run, or removed as it ended
+	exited*) docker start "$id" >/dev/null || echo "$id does not start again" ;;
+	esac
+done
+`
 
 // undo removes what dockerd got, where no other deployment is left. What it has read,
 // it trusts until it restarts.

@@ -149,11 +149,6 @@ func TestForget(t *testing.T) {
 		"RevokeToken group transmogrify access token 107", "RemoveDeployKey transmogrify/frobnicator 105", "RemoveDeployKey transmogrify/other 106")
 }
 
-func kindOf(s provision.Step) string {
-	kind, _, _ := strings.Cut(s.Name(), " ")
-	return kind
-}
-
 // A clone goes only if nothing in it would be lost.
 func TestRemoveCheckoutScripts(t *testing.T) {
 	inv, given := inventoryOf(t, "override")

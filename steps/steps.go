@@ -19,6 +19,7 @@ import (
 // All that this package returns is read off here.
 func kinds() []kind {
 	return []kind{
+		undone(moveOf, memory),
 		stays(osOf, "it makes nothing"),
 		stays(engineOf, "other programs may need the packages"),
 		stays(serviceOf, "other containers may need Docker"),
@@ -89,6 +90,9 @@ type Given struct {
 	// Finish says that nobody uses the variables and keys any more that
 	// deployments had before they got others: see former.
 	Finish bool
+
+	// From is the host that a deployment moves away from: see [MoveIn].
+	From *inventory.Host
 
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool

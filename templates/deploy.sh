@@ -9,6 +9,9 @@
 # stopped reading. What it says meanwhile comes on standard error, and how it
 # ended on standard output.
 #
+# Where a deployment has moved away, or has yet to come, nothing is deployed but by the
+# move itself: see move.sh.
+#
 # start starts what the last good deploy has left, and pulls nothing. Where there
 # was none, it deploys, but what is well already stays as it is.
 #
@@ -34,7 +37,7 @@ called "$2" "$USER" - || {
 }
 set -f
 name=$known
-state=$HOME/.provision/$label
+state=$HOME/.provision/$label moves=/var/lib/provision/moves/$name/state
 [ "$mode" = status ] || [ -d "$state" ] || (umask 077 && mkdir -p "$state")
 cd "$HOME/$directory"
 here=$PWD
@@ -137,13 +140,18 @@ fail_to() {
 run() {
 	exec 5>>"$state/lock"
 	if ! flock -n 5; then
-		say "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || now)"
+		if moving=$(cat "$moves" 2>/dev/null); then
+			say "waiting, as $name is being moved to ${moving#* }"
+		else
+			say "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || now)"
+		fi
 		flock -w 14400 5 || end 1 failed "another deploy does not end"
 	fi
 	began=$(date -u '+%s %Y-%m-%dT%H:%M:%SZ')
 	since=${began#* } began=${began% *}
 	rm -f "$state/waiting"
 	exec 7>&-
+	[ "$from" = move ] || may_deploy_here
 	printf '%s (key %s, from %s)\n' "$since" "$key" "$from" >"$state/running"
 	tell_untold
 	if ! [ -e "$state/good" ]; then # a gate of an older version locked this
@@ -152,6 +160,16 @@ run() {
 	fi
 	trap 'end 1 failed "the deploy program itself failed; see $state/$id.log"' EXIT
 	deploy
+}
+
+may_deploy_here() {
+	moving=$(cat "$moves" 2>/dev/null) || return 0
+	case $moving in
+	arriving*) end 1 failed "nothing was changed, as $name is on its way here from ${moving#* }" ;;
+	held*) end 1 failed "nothing was changed, as $name is being moved to ${moving#* }" ;;
+	esac
+	end 1 failed "nothing was changed, as $name has moved to ${moving#* }
+hint: run the job again: it deploys there"
 }
 
 # tell_untold says how the deploy before this one ended, if nobody listened.

@@ -46,6 +46,7 @@ func newDeploy(t *testing.T, b *box, settings string) *deployBox {
 	text := Deploy
 	for _, constant := range [][2]string{
 		{"settings=/etc/provision/deployments\n", "settings=" + top + "/settings\n"},
+		{"moves=/var/lib/provision/moves/", "moves=" + top + "/moves/"},
 		{"program=/usr/local/lib/provision/deploy\n", "program=" + d.file + "\n"},
 		{"setsid /bin/sh ", "setsid " + strings.Join(b.shell, " ") + " "},
 	} {

@@ -46,6 +46,10 @@ func TestLint(t *testing.T) {
 			case "relabel.sh": // a program of its own
 			case "gate.sh":
 				script = Gate
+			case "move_copy.sh":
+				script = program(script, "", "1", "2", "3")
+			case "move.sh":
+				script = program(Move, "", "1", "2", "3", "4")
 			case "containers.sh":
 				script = program(Settings+Health+Wants+Clone+script, "", "1", "2")
 			case "env.sh", "envs.sh", "file.sh", "files.sh", "unfile.sh":

@@ -95,6 +95,20 @@ var SecretFiles = Clone + files
 // RemoveSecretFiles takes files out of a clone that [SecretFile] has written.
 var RemoveSecretFiles = Clone + unfile
 
+//go:embed move.sh
+var move string
+
+// Move does on one host what a move of a deployment to another one takes.
+var Move = Health + move
+
+// MoveCopy copies a volume of a deployment that moves.
+//
+//go:embed move_copy.sh
+var MoveCopy string
+
+// MoveProgram is Move as a program of its own.
+var MoveProgram = "#!/bin/sh\nset -eu\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\nexport PATH LC_ALL\nmark='' _secret=''\n" + Prelude + Move
+
 //go:embed override.sh
 var override string
 

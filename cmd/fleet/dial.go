@@ -19,6 +19,7 @@ type Dialer interface {
 type Conn interface {
 	provision.Host
 	Hold(ctx context.Context, program io.Reader, out io.Writer) error
+	Feed(ctx context.Context, program, in io.Reader, out io.Writer) error
 	Ask(ctx context.Context, words string, out io.Writer) error
 	Prove(ctx context.Context) ([]remote.Attempt, error)
 	Lost() bool // it has ended, and is of no use any more

@@ -29,6 +29,7 @@ type Options struct {
 	Parts     []Part // in the order in which they are begun
 	Gone      bool   // the hosts are: nobody connects to them
 	Changes   bool   // hosts are changed, so their locks are taken
+	Interrupt bool   // what runs there may be interrupted: see [provision.Target]
 	Registry  bool   // the passwords of registries are read that the parts need and the inventory names
 	App       bool   // the secrets of the deployments are read
 

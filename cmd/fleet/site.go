@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"io"
 
 	"provision/inventory"
 	"provision/provision"
@@ -30,6 +31,7 @@ func (s *Site) Target(ctx context.Context) (provision.Target, error) {
 	o := s.fleet.options
 	t := provision.Target{Name: s.Host.Name, Forge: s.fleet.Forge, Trace: s.fleet.conversation(s.Host)}
 	if o.Changes {
+		t.Interrupt = o.Interrupt
 		t.By = admin() + " with provision " + o.Version
 	}
 	if !o.Gone {
@@ -46,6 +48,18 @@ func (s *Site) Target(ctx context.Context) (provision.Target, error) {
 	}
 	o.Progress.Doing(s.Host.Name, "look")
 	return t, nil
+}
+
+// Beside is a target for what runs beside what a [Site.Target] is used for, over the
+// same connection, and is no trip. There has to be one.
+func (s *Site) Beside() provision.Target {
+	return provision.Target{Name: s.Host.Name, Host: beside{s.conn}, Trace: s.fleet.conversation(s.Host)}
+}
+
+type beside struct{ conn Conn }
+
+func (b beside) Run(ctx context.Context, program io.Reader, out io.Writer) error {
+	return b.conn.Hold(ctx, program, out)
 }
 
 func (s *Site) connect(ctx context.Context) (err error) {

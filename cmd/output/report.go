@@ -57,6 +57,7 @@ type Options struct {
 	Out, Errs io.Writer
 	JSON      bool
 	Verbose   bool
+	Interrupt bool   // what interrupts is made
 	Live      *Live  // nil: nothing is shown
 	Trace     *Trace // nil: nothing is kept
 }
@@ -78,6 +79,7 @@ type Tally struct {
 	Failed  int `json:"failed"`
 	Changes int `json:"changes"` // made, or in a plan: to make
 	Later   int `json:"later,omitempty"`
+	LeftOut int `json:"left_out,omitempty"` // of a plan: without --interrupt
 	Notes   int `json:"notes,omitempty"`
 
 	Cost
@@ -98,30 +100,40 @@ func (r *Report) print(out io.Writer, text string) {
 
 // A Line is one line of JSON output.
 type Line struct {
-	Version    int      `json:"version"`
-	Event      string   `json:"event"`
-	Host       string   `json:"host,omitempty"`
-	Deployment string   `json:"deployment,omitempty"`
-	Step       string   `json:"step,omitempty"`
-	Change     string   `json:"change,omitempty"`
-	ID         string   `json:"id,omitempty"`
-	Verb       string   `json:"verb,omitempty"`
-	Object     string   `json:"object,omitempty"`
-	Detail     string   `json:"detail,omitempty"`
-	Text       string   `json:"text,omitempty"`
-	Hint       string   `json:"hint,omitempty"` // what Hints hold, a line each
-	Hints      []string `json:"-"`
-	Output     []string `json:"output,omitempty"`
-	Time       string   `json:"time,omitempty"`
-	By         string   `json:"by,omitempty"`
-	Seconds    float64  `json:"seconds,omitempty"`
+	Version    int           `json:"version"`
+	Event      string        `json:"event"`
+	Host       string        `json:"host,omitempty"`
+	Deployment string        `json:"deployment,omitempty"`
+	Step       string        `json:"step,omitempty"`
+	Change     string        `json:"change,omitempty"`
+	ID         string        `json:"id,omitempty"`
+	Verb       string        `json:"verb,omitempty"`
+	Object     string        `json:"object,omitempty"`
+	Detail     string        `json:"detail,omitempty"`
+	Text       string        `json:"text,omitempty"`
+	Hint       string        `json:"hint,omitempty"` // what Hints hold, a line each
+	Hints      []string      `json:"-"`
+	Output     []string      `json:"output,omitempty"`
+	Interrupts *Interruption `json:"interrupts,omitempty"`
+	Time       string        `json:"time,omitempty"`
+	By         string        `json:"by,omitempty"`
+	Seconds    float64       `json:"seconds,omitempty"`
 	*Tally
 	*Status
+}
+
+// An Interruption is what stops for a while because of a change.
+type Interruption struct {
+	What    string `json:"what"`
+	Seconds int    `json:"seconds"`
 }
 
 // lineOf returns a line that is about a change.
 func lineOf(c provision.Change, l Line) Line {
 	l.Change, l.ID, l.Verb, l.Object = c.String(), c.ID(l.Step).String(), string(c.Verb), c.Object
+	if i := c.Interrupts; i.What != "" {
+		l.Interrupts = &Interruption{visible.String(i.What), i.Seconds}
+	}
 	return l
 }
 
@@ -154,6 +166,9 @@ func (r *Report) PlanPart(host string, plan provision.Plan) {
 }
 
 func (r *Report) plan(host string, plan provision.Plan) {
+	if _, left := plan.WithoutInterruptions(); !r.Interrupt {
+		r.Tally.LeftOut += left.Missing()
+	}
 	for _, s := range plan {
 		for _, c := range s.Changes {
 			event := "change"
@@ -203,6 +218,13 @@ func (r *Report) Event(e provision.Event) {
 		r.say(lineOf(e.Change, Line{Event: "failed", Host: e.Host, Step: e.Step}))
 	case provision.NotRun:
 		r.say(lineOf(e.Change, Line{Event: "not run", Host: e.Host, Step: e.Step}))
+	case provision.LeftOut:
+		r.Tally.LeftOut++
+		l := Line{Event: "left out", Host: e.Host, Step: e.Step}
+		if e.Hint != "" {
+			l.Hints = []string{e.Hint}
+		}
+		r.say(lineOf(e.Change, l))
 	case provision.Noted:
 		r.Tally.Notes++
 		r.note(e.Host, e.Step, e.Text, e.Hint)
@@ -230,7 +252,7 @@ func (r *Report) Applied(host string, changes int) {
 
 // signs are the words by which lines of text are told apart.
 var signs = map[string]string{
-	"done": "done", "failed": "FAILED", "not run": "not run",
+	"done": "done", "failed": "FAILED", "not run": "not run", "left out": "left out",
 	"later": "later", "note": "note",
 	"wrong": "DRIFT", "breach": "BREACH", "unchecked": "not checked",
 	"began": "began", "said": "output", "fine": "ok", "refused": "refused",
@@ -312,6 +334,12 @@ func (r *Report) Summary(verb string, cost Cost) {
 	text := fmt.Sprintf("%s, %s %s", Count(t.Hosts+t.Failed, "host"), Count(t.Changes, "change"), verb)
 	if t.Failed > 0 {
 		text += fmt.Sprintf(", %s failed", Count(t.Failed, "host"))
+	}
+	switch {
+	case t.LeftOut > 0 && verb == "made":
+		text += fmt.Sprintf(", %d left out", t.LeftOut)
+	case t.LeftOut > 0:
+		text += fmt.Sprintf(" (%d of them only with --interrupt)", t.LeftOut)
 	}
 	if t.Later > 0 {
 		text += fmt.Sprintf(" (%d of them to be planned after the others)", t.Later)

@@ -143,9 +143,10 @@ type pagePart struct {
 }
 
 type pageChange struct {
-	Summary string
-	Detail  []pageLine
-	Later   bool
+	Summary    string
+	Detail     []pageLine
+	Later      bool
+	Interrupts bool
 }
 
 // A pageLine is one line of a difference.

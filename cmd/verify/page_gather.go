@@ -61,7 +61,11 @@ func commandsFor(f pageFinding, file string, hosts ...string) (all []string) {
 	limit := " --limit " + hint.Quote(strings.Join(hosts, ",")) + " " + hint.Quote(file)
 	apply := slices.ContainsFunc(f.Plan, func(c pageChange) bool { return !c.Later })
 	if apply || f.State == "breach" {
-		all = append(all, visible.String("provision apply"+limit))
+		command := "provision apply"
+		if slices.ContainsFunc(f.Plan, func(c pageChange) bool { return c.Interrupts }) {
+			command += " --interrupt"
+		}
+		all = append(all, visible.String(command+limit))
 	}
 	if f.State == "breach" {
 		all = append(all, visible.String("provision rotate-key --only ci-key"+limit))

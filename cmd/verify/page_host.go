@@ -54,7 +54,7 @@ func (v *Verification) pageHost(inv *inventory.Inventory, h *inventory.Host, dep
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{visible.String(c.String()), pageLines(c.Detail), c.Do == nil})
+				f.Plan = append(f.Plan, pageChange{visible.String(c.String()), pageLines(c.Detail), c.Do == nil, c.Interrupts.What != ""})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}

@@ -152,7 +152,11 @@ func judge(host, deployment string, list []provision.Step, gitlab expectation, p
 			v.unseen = p.Unchecked
 		}
 		for _, c := range p.Changes {
-			v.wrong = append(v.wrong, finding{text: "apply would " + c.String()})
+			would := "apply would "
+			if c.Interrupts.What != "" {
+				would = "apply --interrupt would "
+			}
+			v.wrong = append(v.wrong, finding{text: would + c.String()})
 		}
 		if err := unmet[s.Name()]; err != nil {
 			v.wrong = append(v.wrong, findingOf(err))

@@ -14,17 +14,7 @@ import (
 // shell. It is a constant. What it is to run it
 // reads from standard input: a line with the number of bytes and a mark, then
 // these bytes, of which the last are the mark.
-const wrapper = "" +
-	// A variable that came from the environment would go back into it.
-	`unset size mark program job watch status signal n; ` +
-	`[ "$(id -u)" = 0 ] || { echo "` + notRoot + `" >&2; exit 125; }; ` +
-	// Only a printf that is built in keeps the program out of the list of processes.
-	`[ "$(command -v printf)" = printf ] || { echo "` + notAShell + `" >&2; exit 125; }; ` +
-	`echo "` + ready + `" >&2; ` +
-	// Where the mark is missing, the connection was cut: nothing may run.
-	`read -r size mark || exit 125; ` +
-	`program=$(head -c "$size"); ` +
-	`case $program in *"$mark") ;; *) exit 125 ;; esac; ` +
+const wrapper = wrapperHead +
 	`exec 3<&0 </dev/null; ` +
 	// With setsid the program is the leader of its own process group; a child
 	// of a shell without job control leads none, so setsid need not fork, and
@@ -44,6 +34,26 @@ const wrapper = "" +
 	`wait "$job" 2>/dev/null; status=$?; ` +
 	`kill "$watch" 2>/dev/null; wait "$watch" 2>/dev/null; exit "$status"`
 
+// wrapperHead reads the program. Nothing of what comes behind it in the stream is sent
+// before the program has said something: some shells read ahead.
+const wrapperHead = "" +
+	// A variable that came from the environment would go back into it.
+	`unset size mark program job watch status signal n; ` +
+	`[ "$(id -u)" = 0 ] || { echo "` + notRoot + `" >&2; exit 125; }; ` +
+	// Only a printf that is built in keeps the program out of the list of processes.
+	`[ "$(command -v printf)" = printf ] || { echo "` + notAShell + `" >&2; exit 125; }; ` +
+	`echo "` + ready + `" >&2; ` +
+	// Where the mark is missing, the connection was cut: nothing may run.
+	`read -r size mark || exit 125; ` +
+	`program=$(head -c "$size"); ` +
+	`case $program in *"$mark") ;; *) exit 125 ;; esac; `
+
+// feedWrapper is the wrapper of a program that reads what comes behind it, from its
+// file descriptor 3. The end of that is what stops it.
+const feedWrapper = wrapperHead +
+	`exec 3<&0 </dev/null; ` +
+	`printf %s "${program%"$mark"}" | /bin/sh -s`
+
 // What the wrapper says for itself, each in a line on standard error.
 const (
 	ready     = "provision: the shell is ready"
@@ -55,7 +65,7 @@ const readyLine = ready + "\n"
 
 // command returns the command line for the login shell. With a prompt, sudo
 // reads a password after it has printed that.
-func command(b Become, prompt string) string {
+func command(b Become, prompt, wrapper string) string {
 	shell := "/bin/sh -c '" + wrapper + "'"
 	switch {
 	case b == Sudo && prompt != "":

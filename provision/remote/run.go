@@ -54,16 +54,26 @@ func (e *ExitError) Error() string {
 // is written to out.
 func (c *Conn) Run(ctx context.Context, program io.Reader, out io.Writer) error {
 	c.dialer.runs.Add(1)
-	return c.run(ctx, program, out)
+	return c.run(ctx, program, nil, out)
 }
 
 // Hold is Run for a program that others run beside, such as one that holds a
 // lock. [Dialer.Runs] does not count it.
 func (c *Conn) Hold(ctx context.Context, program io.Reader, out io.Writer) error {
-	return c.run(ctx, program, out)
+	return c.run(ctx, program, nil, out)
 }
 
-func (c *Conn) run(ctx context.Context, program io.Reader, out io.Writer) error {
+// Feed is Run for a program that reads in, all of it, from its file descriptor 3. It
+// begins to once it has printed something. Of in no more is read than the program
+// takes, and some of it is read ahead; a read that is under way when Feed returns
+// goes on until in ends. When ctx ends, or the connection drops, the program sees the
+// end of in, and has to end by itself.
+func (c *Conn) Feed(ctx context.Context, program, in io.Reader, out io.Writer) error {
+	c.dialer.runs.Add(1)
+	return c.run(ctx, program, in, out)
+}
+
+func (c *Conn) run(ctx context.Context, program, in io.Reader, out io.Writer) error {
 	text, err := io.ReadAll(program)
 	if err != nil {
 		return err
@@ -83,13 +93,20 @@ func (c *Conn) run(ctx context.Context, program io.Reader, out io.Writer) error 
 	if c.become == Sudo && c.target.Password != nil {
 		prompt = "provision-" + mark
 	}
-	sh, err := c.start(ctx, command(c.become, prompt))
+	around := wrapper
+	if in != nil {
+		around = feedWrapper
+	}
+	sh, err := c.start(ctx, command(c.become, prompt, around))
 	if err != nil {
 		return err
 	}
 	defer sh.close()
 	r := newRun(sh, out, prompt)
 	defer r.close()
+	if in != nil {
+		go r.feed(in)
+	}
 	c.dialer.trace(c.target.Name, fmt.Sprintf("a shell of root by %s, for a program of %d bytes", orNone(c.become), len(text)), nil)
 	err = c.follow(ctx, r, framed(text, mark))
 	c.dialer.trace(c.target.Name, "the shell has ended", err)

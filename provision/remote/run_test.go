@@ -175,7 +175,7 @@ func TestCutProgram(t *testing.T) {
 	mark := "MARK"
 	whole := framed([]byte("echo ran"), mark)
 	for n := range len(whole) + 1 {
-		sh, err := c.start(t.Context(), command(Sudo, ""))
+		sh, err := c.start(t.Context(), command(Sudo, "", wrapper))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"provision/provision/visible"
@@ -19,13 +20,18 @@ type run struct {
 	shell      *shell
 	prompt     string
 	ready      chan struct{} // closed when the wrapper runs
+	spoken     chan struct{} // closed when the program has printed something, or cannot any more
 	prompts    chan struct{} // one value for each time that sudo asks
 	unwritable chan error    // why out takes no more
 
 	started bool // the program was sent
 	writes  chan []byte
 	hangUp  func()        // ends the standard input of the shell
+	speak   func()        // closes spoken
 	copied  chan struct{} // closed when out and stderr have ended
+
+	printed atomic.Int64 // bytes that out has got
+	busy    atomic.Bool  // out is being written to
 
 	mu     sync.Mutex
 	out    io.Writer // nil once nothing may be written any more
@@ -36,12 +42,14 @@ func newRun(sh *shell, out io.Writer, prompt string) *run {
 	r := &run{
 		shell: sh, out: out, prompt: prompt,
 		ready:      make(chan struct{}),
+		spoken:     make(chan struct{}),
 		prompts:    make(chan struct{}, 8),
 		unwritable: make(chan error, 1),
 		writes:     make(chan []byte, 2),
 		copied:     make(chan struct{}),
 	}
 	r.hangUp = sync.OnceFunc(func() { close(r.writes) })
+	r.speak = sync.OnceFunc(func() { close(r.spoken) })
 	go func() {
 		for b := range r.writes {
 			// A shell that ends early does not read on; its status tells why.
@@ -68,21 +76,39 @@ func (r *run) start(program []byte) {
 	r.send(program)
 }
 
+// feed gives the shell what the program reads, once that runs.
+func (r *run) feed(in io.Reader) {
+	<-r.spoken
+	// A program that ends early does not read on; its status tells why.
+	_, _ = io.CopyBuffer(struct{ io.Writer }{r.shell.in}, in, make([]byte, 256<<10))
+	r.hangUp()
+}
+
 // close lets go of out; the goroutines end with the streams.
 func (r *run) close() {
 	r.hangUp()
+	r.speak()
 	r.mu.Lock()
 	r.out = nil
 	r.mu.Unlock()
 }
 
-// drain waits for the last output of a shell that has ended.
+// drain waits for the last output of a shell that has ended, however slowly it is
+// taken.
 func (r *run) drain() {
-	clock := time.NewTimer(draining)
+	clock := time.NewTicker(draining)
 	defer clock.Stop()
-	select {
-	case <-r.copied:
-	case <-clock.C:
+	for was := r.printed.Load(); ; {
+		select {
+		case <-r.copied:
+			return
+		case <-clock.C:
+		}
+		now := r.printed.Load()
+		if now == was && !r.busy.Load() {
+			return
+		}
+		was = now
 	}
 }
 
@@ -110,7 +136,12 @@ func (r *run) print(b []byte) {
 	if r.out == nil || len(b) == 0 {
 		return
 	}
-	if _, err := r.out.Write(b); err != nil {
+	r.speak()
+	r.busy.Store(true)
+	n, err := r.out.Write(b)
+	r.busy.Store(false)
+	r.printed.Add(int64(n))
+	if err != nil {
 		r.out = nil
 		r.unwritable <- err
 	}

@@ -101,6 +101,14 @@ func (c *conn) Hold(ctx context.Context, program io.Reader, out io.Writer) error
 	return ctx.Err()
 }
 
+func (c *conn) Feed(_ context.Context, program, in io.Reader, out io.Writer) error {
+	if err := c.answer(program, out); err != nil {
+		return err
+	}
+	_, err := io.Copy(io.Discard, in)
+	return err
+}
+
 func (c *conn) Ask(_ context.Context, words string, out io.Writer) error {
 	if c.hosts.Gate == nil {
 		return nil

@@ -220,7 +220,9 @@ func TestRemoveDeployKey(t *testing.T) {
 }
 
 func TestRenameDeployKey(t *testing.T) {
-	answer := func(title string) string { return fmt.Sprintf(`{"id":8,"title":%q,"key":%q,"can_push":false}`, title, oneKey) }
+	answer := func(title string) string {
+		return fmt.Sprintf(`{"id":8,"title":%q,"key":%q,"can_push":false}`, title, oneKey)
+	}
 	s := newStub(t)
 	s.on("PUT "+keys+"/8", reply(200, answer("deploy@web3")))
 	c, _ := s.client()
