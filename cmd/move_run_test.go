@@ -103,6 +103,9 @@ func (h *folderHost) run(ctx context.Context, program, in io.Reader, out io.Writ
 		}()
 	}
 	err = cmd.Run()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if errors.As(err, new(*exec.ExitError)) && bytes.Contains(raw, []byte("@")) { // the program tells how its scripts have ended
 		return nil
 	}
