@@ -233,7 +233,9 @@ func TestOtherCredential(t *testing.T) {
 				}
 			}
 			for _, token := range w.GitLab.DeployTokens(group) {
-				all = append(all, group+" deploy "+token.Name)
+				if token.Active {
+					all = append(all, group+" deploy "+token.Name)
+				}
 			}
 		}
 		return all

@@ -113,6 +113,18 @@ func (w *world) gateLines(t *testing.T, user string) []string {
 	return strings.Fields(w.sh(t, "web1", `sed -n 's|.*/gate \([^ ]*\) .*|\1|p' "/home/$1/.ssh/authorized_keys"`, user))
 }
 
+// onlyNames fails the test unless a plan has want and, besides that, only notes the names
+// in GitLab.
+func onlyNames(t *testing.T, plan []string, want ...string) {
+	t.Helper()
+	planned(t, plan, want...)
+	for _, text := range plan {
+		if !slices.Contains(want, text) && !strings.HasSuffix(text, "(only its description: the names have changed)") {
+			t.Errorf("the plan has %q", text)
+		}
+	}
+}
+
 // A deployment gets another name in the inventory: on the host it gets that name, and
 // nothing else becomes of it.
 func TestRename(t *testing.T) {
@@ -125,9 +137,7 @@ func TestRename(t *testing.T) {
 	before := w.ids(t)
 
 	d.Name = "store"
-	if got := w.plan(t); !slices.Equal(got, []string{"names store: rename shop to store"}) {
-		t.Errorf("the plan is %q", got)
-	}
+	onlyNames(t, w.plan(t), "names store: rename shop to store")
 	w.run(t, "verify", "--as", "admin").exits(t, 3).says(t, "apply would rename shop to store")
 	w.run(t, "remove", "--deployment", "shop", "--limit", "web1", "--yes", "--volumes").exits(t, 1).says(t, "shop is store under its old name, which the inventory wants: nothing is removed", "renames it")
 	w.run(t, "remove", "--deployment", "store", "--yes", "--volumes").exits(t, 1).says(t, "the host has store under its old name, shop: nothing is removed")
@@ -196,9 +206,7 @@ func TestSwap(t *testing.T) {
 	swap := func() { shop.Name, blog.Name = blog.Name, shop.Name }
 
 	swap()
-	if got := w.plan(t); !slices.Equal(got, []string{"names blog: rename shop to blog", "names shop: rename blog to shop"}) {
-		t.Errorf("the plan is %q", got)
-	}
+	onlyNames(t, w.plan(t), "names blog: rename shop to blog", "names shop: rename blog to shop")
 	p, q := w.startPusher(t, shop, 10), w.startPusher(t, blog, 20)
 	w.apply(t)
 	one, two := p.stop(), q.stop()

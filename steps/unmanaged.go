@@ -32,10 +32,9 @@ func (unmanaged) Name() string { return "unmanaged" }
 
 // What an unmanaged deployment opens is for root to see, and not for CI.
 func (s unmanaged) Probe() provision.Probe {
-	script := provision.Script{Text: templates.Settings + lookAtSettings}
+	script := provision.Script{Args: []string{""}, Text: templates.Settings + lookAtSettings}
 	if !s.asUser {
 		script.Text += lookAtOpen
-		script.Args = []string{""}
 		for _, d := range s.on {
 			script.Args = append(script.Args, d.User+"/"+d.Directory)
 		}
@@ -62,7 +61,9 @@ for file in "$settings"/*; do
 		[ ! -e "$home/.ssh/id_ed25519" ] || fact "opens $name" "the key pair of $user"
 	fi
 	keys=0
-	for label in $name $formerly; do
+	labels="$name $formerly"
+	case $formerly in *" $name "*) labels=$formerly ;; esac # it had this name once before
+	for label in $labels; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
 		n=$(grep -cF "/gate $label " "$home/.ssh/authorized_keys" 2>/dev/null) || n=0
 		keys=$((keys + n))

@@ -45,7 +45,7 @@ esac
 HOME=$(getent passwd "$who" | cut -d : -f 6)
 export HOME
 line=$key
-! stands "$name" "$key" || line=-
+if [ -f "$settings/$name" ] && stands "$name" "$key"; then line=-; fi # a rename writes the line first
 if ! called "$name" "$who" "$line"; then
 	[ ! -f "$settings/$name" ] || refuse wrong-user 'this deployment belongs to another user'
 	refuse unknown-deployment 'no such deployment'

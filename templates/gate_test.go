@@ -305,6 +305,14 @@ func TestGateKnowsFormerNames(t *testing.T) {
 		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
 		g.check(t, "web", nil, "out\nerror\n", 0, deployed, "")
 
+		// The line of a key has its new name, and its deployment not yet: it was that of another one.
+		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=away\nwas=blog\nkey=blog x\n")
+		g.file(t, filepath.Join(g.settings, "shop"), "user=deploy\ndirectory=web dir\nwas=web\nkey=web "+theKey+"\nwas=blog\nkey=blog "+theKey+"\n")
+		g.write(t, ".ssh/authorized_keys", keyLine("blog", theKey), 0o600)
+		g.file(t, filepath.Join(g.settings, "alike"), "user=deploy\ndirectory=away\nwas=blog\n")
+		g.check(t, "blog", nil, "out\nerror\n", 0, shop, "")
+		g.write(t, ".ssh/authorized_keys", keyLine("web", theKey), 0o600)
+
 		// Another user's is never meant.
 		g.file(t, filepath.Join(g.settings, "web"), "user=other\ndirectory=web dir\n")
 		g.check(t, "web", nil, "out\nerror\n", 0, shop, "")
