@@ -112,9 +112,11 @@ func (s former) finishHint() string {
 	return "to end that now: provision apply --finish --limit " + s.ci.deployment + " " + hint.Quote(s.inventory)
 }
 
-// A formerSet is what stands at a former place.
+// A formerSet is what stands at a former place. Whose it is, its key says: see
+// [ciKey.formerly].
 type formerSet struct {
 	place
+	name      string // that it is marked with
 	public    string // the public half of the key; "": there is none
 	variables []forge.Variable
 }
@@ -126,13 +128,14 @@ func (s former) sets(owner forge.Owner, variables []forge.Variable) (sets []form
 	for _, target := range variables {
 		prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
 		p := place{owner, prefix, target.Scope}
-		if !ok || markedFor(target.Description) != s.ci.deployment || slices.Contains(s.wanted, p) || !s.ci.leads(variables, prefix, target.Scope) {
+		name := markedFor(target.Description)
+		if !ok || name == "" || slices.Contains(s.wanted, p) || !s.ci.leads(variables, prefix, target.Scope) {
 			continue
 		}
-		set := formerSet{place: p}
+		set := formerSet{place: p, name: name}
 		for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
 			for _, v := range variables {
-				if v.Key != prefix+base || v.Scope != p.scope || markedFor(v.Description) != s.ci.deployment {
+				if v.Key != prefix+base || v.Scope != p.scope || markedFor(v.Description) != name {
 					continue
 				}
 				set.variables = append(set.variables, v)
@@ -161,6 +164,24 @@ func (s former) ask(ctx context.Context, f forge.Forge) (sets []formerSet, err e
 	return sets, nil
 }
 
+// addTo adds what is there to the facts.
+func (set formerSet) addTo(facts provision.Facts) {
+	facts.Add("marked "+set.place.String(), set.name)
+	if set.public != "" {
+		facts.Add("former", formerKey{set.place, set.public}.String())
+	}
+}
+
+// addSets adds what an owner has at former places to the facts.
+func (s former) addSets(facts provision.Facts, owner forge.Owner, variables []forge.Variable) {
+	for _, set := range s.sets(owner, variables) {
+		set.addTo(facts)
+		for _, v := range set.variables {
+			facts.Add("left "+owner.String(), keyed(v))
+		}
+	}
+}
+
 // A formerKey is the key of a former place, as a fact: "TYPE BASE64 KIND OWNER KEY SCOPE".
 type formerKey struct {
 	place
@@ -171,7 +192,7 @@ func (k formerKey) String() string {
 	return strings.Join([]string{k.public, string(k.owner.Kind), k.owner.Path, k.key(), k.scope}, " ")
 }
 
-// formerKeys reads what was written by [formerKey.String].
+// formerKeys reads what was written by [formerKey.String], whosever they are.
 func formerKeys(f provision.Facts) (keys []formerKey) {
 	for _, fact := range f["former"] {
 		words := strings.SplitN(fact, " ", 6)

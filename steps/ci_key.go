@@ -24,6 +24,7 @@ type ciKey struct {
 	project, branch string
 	directory       string
 	former          former
+	others          []string // the other deployments of the user on this host
 	finish          bool // whoever still uses a former key does so no longer
 
 	retire []string                                  // public halves of keys not to be used any more
@@ -34,6 +35,9 @@ func ciKeyOf(t target) ciKey {
 	d := t.deployment
 	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
 	s.retire = t.given.Retire[s.Name()]
+	for _, other := range t.ofUser()[1:] {
+		s.others = append(s.others, other.Name)
+	}
 	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
 	}
@@ -121,9 +125,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		for _, set := range former {
-			if set.public != "" {
-				facts.Add("former", formerKey{set.place, set.public}.String())
-			}
+			set.addTo(facts)
 		}
 	}
 	err := s.askBranch(ctx, f, facts)
@@ -207,7 +209,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		changes = s.planHeld(f, public, append([]string{line}, want...), from)
 	}
-	if len(want) > 0 && len(f["former"]) == 0 { // else stale-variables tells of it
+	if len(want) > 0 && len(s.formerKeys(f)) == 0 { // else stale-variables tells of it
 		notes = append(notes, provision.Note("an old CI key of %s opens its gate until a deploy has come in by the new one; apply revokes it then", s.ci.deployment).
 			WithHint("%s", s.former.finishHint()))
 	}
@@ -245,7 +247,7 @@ func (s ciKey) planNew(f provision.Facts, old []string) []provision.Change {
 	for _, owner := range s.ci.owners {
 		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
-	for _, k := range formerKeys(f) {
+	for _, k := range s.formerKeys(f) {
 		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(f["line"], func(line string) bool { return hasKey(line, k.public) }) {
 			continue
 		}
@@ -257,11 +259,10 @@ func (s ciKey) planNew(f provision.Facts, old []string) []provision.Change {
 	}
 	all := joinLines(lines)
 	if len(f["there"]) == 0 {
-		remark := ""
-		if len(old) > 0 {
-			remark = "(the old one stays active)"
+		if len(old) > 0 { // jobs may get the new one at once, where its variable hides that of the old one
+			return append([]provision.Change{s.allow(f, provision.Authorize, "the new CI key for ", "(the old one stays active)", all, "only")}, hand...)
 		}
-		return append(hand, s.allow(f, provision.Authorize, "the new CI key for ", remark, all, "only"))
+		return append(hand, s.allow(f, provision.Authorize, "the new CI key for ", "", all, "only"))
 	}
 	changes := []provision.Change{s.allow(f, provision.Authorize, "the new CI key for ", "(the old one stays active)", all, "keep")}
 	if s.login == nil {
@@ -357,7 +358,7 @@ func (s ciKey) allow(f provision.Facts, verb provision.Verb, object, remark stri
 // inUse returns the keys that GitLab holds, those of former variables among them.
 func (s ciKey) inUse(f provision.Facts) []string {
 	var publics []string
-	for _, k := range formerKeys(f) {
+	for _, k := range s.formerKeys(f) {
 		publics = append(publics, k.public)
 	}
 	for _, owner := range s.ci.owners {

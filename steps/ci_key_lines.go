@@ -88,14 +88,37 @@ func (s ciKey) lines(f provision.Facts) (lines []homeLine) {
 		switch name := nameOf(text); {
 		case name == s.ci.deployment: // of a namesake it will have another name
 			lines = append(lines, homeLine{text, f.Get("namesake") == ""})
-		case f.Has("was", name) && s.renaming(f):
+		case s.was(f, name) && s.renaming(f):
 			text = strings.Replace(strings.TrimSuffix(text, name)+s.ci.deployment, opensGate+name+" ", opensGate+s.ci.deployment+" ", 1)
 			lines = append(lines, homeLine{text, true})
 		default:
-			lines = append(lines, homeLine{text, f.Has("was", name)})
+			lines = append(lines, homeLine{text, s.was(f, name)})
 		}
 	}
 	return lines
+}
+
+// formerly tells whether a former place was that of this deployment: its key is let in for
+// this one, or for nobody and it is marked with a name that this one has or had. So it
+// stays with what it was for, whatever is called by that name now.
+func (s ciKey) formerly(f provision.Facts, p place) bool {
+	for _, k := range formerKeys(f) {
+		if k.place != p {
+			continue
+		}
+		for _, line := range s.lines(f) {
+			if hasKey(line.text, k.public) {
+				return line.mine
+			}
+		}
+	}
+	name := cmp.Or(f.Get("marked "+p.String()), s.ci.deployment)
+	return s.was(f, name) || name == s.ci.deployment && f.Get("namesake") == ""
+}
+
+// formerKeys returns the keys of the former places of this deployment.
+func (s ciKey) formerKeys(f provision.Facts) []formerKey {
+	return slices.DeleteFunc(formerKeys(f), func(k formerKey) bool { return !s.formerly(f, k.place) })
 }
 
 // standing tells whether each line that is wanted is the first one for its key and the only
@@ -129,7 +152,12 @@ func (s ciKey) names(f provision.Facts) []string {
 	if s.renaming(f) {
 		return []string{s.ci.deployment}
 	}
-	return append([]string{s.ci.deployment}, f["was"]...)
+	return append([]string{s.ci.deployment}, slices.DeleteFunc(slices.Clone(f["was"]), func(name string) bool { return !s.was(f, name) })...)
+}
+
+// was tells whether the deployment had a name, and no other one of the user is to have it.
+func (s ciKey) was(f provision.Facts, name string) bool {
+	return f.Has("was", name) && (name == f.Get("known") || !slices.Contains(s.others, name))
 }
 
 // named tells whether a line is one of this deployment, for whatever key.
@@ -151,7 +179,7 @@ func (s ciKey) oldLines(f provision.Facts, public string) (lines []string, err e
 	if s.finish || cameIn(f, cmp.Or(public, s.current(f))) {
 		return nil, nil
 	}
-	held := formerKeys(f)
+	held := s.formerKeys(f)
 	for _, line := range s.lines(f) {
 		key := keyIn(line.text)
 		has := slices.ContainsFunc(held, func(k formerKey) bool { return k.public == key })

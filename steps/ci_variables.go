@@ -177,10 +177,15 @@ func knownLines(text string) []string {
 }
 
 // undo removes the CI variables that were set by us.
-func (s ciVariables) undo(target) undo {
+func (s ciVariables) undo(t target) undo {
 	c := s.ci
 	// Without a scope it is a deployment that the inventory does not name:
-	// then what GitLab has to say about a variable is all there is to go by.
+	// then what GitLab has to say about a variable is all there is to go by, and
+	// what the host has to say about its key.
+	stale, script := staleVariablesOf(t), provision.Script{}
+	if c.scope == "" {
+		script = stale.key.look()
+	}
 	ours := func(variables []forge.Variable, v forge.Variable) bool {
 		if c.scope == "" {
 			return v.Description == c.description()
@@ -211,6 +216,9 @@ func (s ciVariables) undo(target) undo {
 			for _, v := range choose(variables) {
 				facts.Add("ours "+owner.String(), keyed(v))
 			}
+			if c.scope == "" {
+				stale.key.former.addSets(facts, owner, variables)
+			}
 			for _, base := range ciBases {
 				if v, ok := c.find(variables, base); ok && !ours(variables, v) {
 					facts.Add("foreign "+owner.String(), keyed(v))
@@ -219,12 +227,13 @@ func (s ciVariables) undo(target) undo {
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: script, Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range c.owners {
 			for _, what := range f["ours "+owner.String()] {
 				changes = append(changes, unset(owner, what, choose))
 			}
+			changes = append(changes, stale.unset(f, owner, f["ours "+owner.String()])...)
 		}
 		for _, owner := range c.owners {
 			for _, what := range f["foreign "+owner.String()] {

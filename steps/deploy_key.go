@@ -41,7 +41,7 @@ func (s deployKey) Scope() provision.Scope { return provision.Scope{User: s.user
 
 func (s deployKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
+		Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			keys, err := f.DeployKeys(ctx, s.project)
 			if err != nil {
@@ -102,7 +102,7 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			register(provision.Add, s.user+"'s "+key.name+"public key", s.asDeployKey(), public)
 		case f.Has("can-push", public):
 			register(provision.Set, s.user+"'s "+key.name+"deploy key of "+s.project, "to read-only", public)
-		case f.Has("renamed", public):
+		case f.Has("renamed", public) && !s.elsewhere(f):
 			changes = append(changes, provision.Change{
 				Verb: provision.Update, Object: "the title of " + s.user + "'s " + key.name + "deploy key of " + s.project, Remark: "(" + s.title + ")",
 				Do: provision.Call(func(ctx context.Context, g forge.Forge) error { return s.rename(ctx, g, public) }),
@@ -121,6 +121,15 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		})
 	}
 	return changes, nil
+}
+
+// elsewhere tells whether the user has a clone of another project, which then has the same
+// key: one that the inventory does not name any more.
+func (s deployKey) elsewhere(f provision.Facts) bool {
+	return slices.ContainsFunc(f["carried"], func(name string) bool {
+		_, project := origin(f.Get("origin " + name))
+		return project != "" && !strings.EqualFold(project, s.project)
+	})
 }
 
 // rename gives a key the title of today.

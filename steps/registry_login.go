@@ -284,6 +284,9 @@ func (s registryLogin) undo(t target) undo {
 		if err != nil {
 			return nil, err
 		}
+		if m, ok := s.moved(f); ok { // nobody knows it once the host holds it no longer
+			changes = append(changes, m.revokeHeld())
+		}
 		kept := fmt.Sprintf("~%s/%s/%s", s.user, keptLogins, s.registry.Host)
 		switch login := f.Get("login"); {
 		case f.Get("config") == "broken":

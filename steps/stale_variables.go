@@ -48,9 +48,7 @@ func (s staleVariables) ask(ctx context.Context, f forge.Forge) (provision.Facts
 		for _, v := range set.variables {
 			facts.Add("left "+set.owner.String(), keyed(v))
 		}
-		if set.public != "" {
-			facts.Add("former", formerKey{set.place, set.public}.String())
-		}
+		set.addTo(facts)
 	}
 	return facts, err
 }
@@ -74,6 +72,9 @@ func (s staleVariables) Plan(f provision.Facts) ([]provision.Change, error) {
 		var told []place
 		for _, what := range f["left "+owner.String()] {
 			p := placeOf(owner, what)
+			if !s.key.formerly(f, p) {
+				continue
+			}
 			if s.waits(f, p, current, came) {
 				if !slices.Contains(told, p) {
 					told = append(told, p)
@@ -113,8 +114,8 @@ func (s staleVariables) waits(f provision.Facts, p place, current string, came b
 			return false
 		}
 	}
-	return slices.ContainsFunc(formerKeys(f), func(k formerKey) bool {
-		return k.place == p && k.public != current && slices.ContainsFunc(f["line"], func(line string) bool { return s.key.named(f, line) && hasKey(line, k.public) })
+	return slices.ContainsFunc(s.key.formerKeys(f), func(k formerKey) bool {
+		return k.place == p && k.public != current && slices.ContainsFunc(s.key.lines(f), func(line homeLine) bool { return line.mine && hasKey(line.text, k.public) })
 	})
 }
 
@@ -129,6 +130,17 @@ func (s staleVariables) waiting(p place) provision.Change {
 		return note.WithHint("%s; %s", s.key.former.renderHint(), s.key.former.finishHint())
 	}
 	return note.WithHint("%s", s.key.former.finishHint())
+}
+
+// unset removes what an owner has at former places of this deployment, but for others that
+// are removed already.
+func (s staleVariables) unset(f provision.Facts, owner forge.Owner, others []string) (changes []provision.Change) {
+	for _, what := range f["left "+owner.String()] {
+		if s.key.formerly(f, placeOf(owner, what)) && !slices.Contains(others, what) {
+			changes = append(changes, unset(owner, what, s.left(owner)))
+		}
+	}
+	return changes
 }
 
 // undo removes what is left at former places.
@@ -146,18 +158,14 @@ func (s staleVariables) undo(target) undo {
 			if err != nil {
 				return nil, err
 			}
-			for _, v := range s.left(owner)(variables) {
-				facts.Add("left "+owner.String(), keyed(v))
-			}
+			s.key.former.addSets(facts, owner, variables)
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: s.key.look(), Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range s.key.former.owners {
-			for _, what := range f["left "+owner.String()] {
-				changes = append(changes, unset(owner, what, s.left(owner)))
-			}
+			changes = append(changes, s.unset(f, owner, nil)...)
 		}
 		return changes, nil
 	}}
