@@ -164,9 +164,11 @@ func (s former) ask(ctx context.Context, f forge.Forge) (sets []formerSet, err e
 	return sets, nil
 }
 
-// addTo adds what is there to the facts.
-func (set formerSet) addTo(facts provision.Facts) {
-	facts.Add("marked "+set.place.String(), set.name)
+// add adds a set to the facts, and the name that it is marked with, if that is another one.
+func (s former) add(facts provision.Facts, set formerSet) {
+	if set.name != s.ci.deployment {
+		facts.Add("marked "+set.place.String(), set.name)
+	}
 	if set.public != "" {
 		facts.Add("former", formerKey{set.place, set.public}.String())
 	}
@@ -175,7 +177,7 @@ func (set formerSet) addTo(facts provision.Facts) {
 // addSets adds what an owner has at former places to the facts.
 func (s former) addSets(facts provision.Facts, owner forge.Owner, variables []forge.Variable) {
 	for _, set := range s.sets(owner, variables) {
-		set.addTo(facts)
+		s.add(facts, set)
 		for _, v := range set.variables {
 			facts.Add("left "+owner.String(), keyed(v))
 		}

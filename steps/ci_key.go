@@ -125,7 +125,7 @@ func (s ciKey) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) 
 			return nil, err
 		}
 		for _, set := range former {
-			set.addTo(facts)
+			s.former.add(facts, set)
 		}
 	}
 	err := s.askBranch(ctx, f, facts)

@@ -48,7 +48,7 @@ func (s staleVariables) ask(ctx context.Context, f forge.Forge) (provision.Facts
 		for _, v := range set.variables {
 			facts.Add("left "+set.owner.String(), keyed(v))
 		}
-		set.addTo(facts)
+		s.key.former.add(facts, set)
 	}
 	return facts, err
 }
