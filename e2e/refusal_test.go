@@ -23,8 +23,10 @@ func TestRefusals(t *testing.T) {
 		says       []string
 	}{
 		{name: "a clone of another project",
-			host: `git config --file frobnicator/.git/config remote.origin.url git@git.example.com:elsewhere/other.git`,
-			undo: `git config --file frobnicator/.git/config remote.origin.url "$(cat /run/origin)"`,
+			host: `git config --file frobnicator/.git/config remote.origin.url git@git.example.com:elsewhere/other.git
+runuser -u deploy-user -- git -C frobnicator -c user.name=they -c user.email=they@example.com commit --quiet --allow-empty --message=theirs`,
+			undo: `git config --file frobnicator/.git/config remote.origin.url "$(cat /run/origin)"
+runuser -u deploy-user -- git -C frobnicator reset --quiet --soft HEAD^`,
 			says: []string{"checkout app: ~deploy-user/frobnicator is a clone of ", "elsewhere/other", "hint: choose another directory, or set its origin, as deploy-user: git -C frobnicator remote set-url origin ssh://git@"}},
 		{name: "no clone", host: `mv frobnicator/.git aside`, undo: `mv aside frobnicator/.git`,
 			says: []string{"checkout app: ~deploy-user/frobnicator is there, but is no clone", "hint: move it away"}},
