@@ -96,6 +96,10 @@ func (b *bench) converge(f *fleet) error {
 	web1 := b.world.Hosts["web1"]
 	key, _ := b.world.GitLab.Variable(group, "SSH_AUTH", d.Scope)
 	const environment = "fleet"
+	for _, k := range b.world.GitLab.DeployKeys(d.Project) { // all hosts have this one, and it has one title
+		b.world.GitLab.RemoveDeployKey(d.Project, k.ID)
+		b.world.GitLab.AddDeployKey(d.Project, k.User, "the key of all hosts", k.Key)
+	}
 	var hosts []*inventory.Host
 	for i := range *many {
 		name, address := fmt.Sprintf("h%04d", i), fmt.Sprintf("127.1.%d.%d", i/250, 1+i%250)
