@@ -202,10 +202,12 @@ func (s deployKey) undo(t target) undo {
 				ours = append(ours, public)
 			}
 		}
+		// A host that has no key any more cannot tell which was its own. It has lost it
+		// where it still carries the deployment, and else we have removed both.
+		lost := f.Get("public") == "" && (t.given.gone || f.Has("carried", t.deployment.Name))
 		for i, public := range ours {
-			// A host that has no key any more cannot tell which was its own.
-			if f.Get("public") != "" && !slices.Contains(held, public) {
-				changes = append(changes, provision.Note("%s has another key named %s, which is not the one of this host", s.project, s.title))
+			if !lost && !slices.Contains(held, public) {
+				changes = append(changes, provision.Note("%s has another key named %s, which this host does not hold", s.project, s.title))
 				continue
 			}
 			object := s.user + "'s deploy key from " + s.project

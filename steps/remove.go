@@ -41,6 +41,7 @@ func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventor
 // host itself is gone or cannot be trusted: it is asked nothing. The
 // deployments are all on that host, and the inventory names them.
 func Forget(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []provision.Step {
+	given.gone = true
 	var steps []provision.Step
 	for _, u := range undoings(targets(inv, host, deployments, given)) {
 		if u.probe.Ask != nil {

@@ -94,6 +94,9 @@ type Given struct {
 	// From is the host that a deployment moves away from: see [MoveIn].
 	From *inventory.Host
 
+	// gone says that the host is asked nothing: see [Forget].
+	gone bool
+
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool
 
