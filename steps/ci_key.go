@@ -25,7 +25,7 @@ type ciKey struct {
 	directory       string
 	former          former
 	others          []string // the other deployments of the user on this host
-	finish          bool // whoever still uses a former key does so no longer
+	finish          bool     // whoever still uses a former key does so no longer
 
 	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
