@@ -10,7 +10,7 @@
 #   later            a name of ours that stands behind our lines as well, where
 #                    Compose takes that one
 enter "$1" || return 0
-[ -n "$3" ] || grep -qxsF '# provision begin' .env || return 0
+[ -n "$3" ] || { [ -f .env ] && grep -qxsF '# provision begin' .env; } || return 0
 [ ! -e compose.override.yaml ] || fact override yes
 why=$(odd .env)
 if [ -n "$why" ]; then
