@@ -21,6 +21,7 @@ type containers struct {
 	asUser                      bool     // CI looks
 	override                    string   // the digest of it; "" without one
 	env                         string   // what tells that .env has our lines, see appEnv.form
+	profiles                    []string // that are active
 	files                       []string // that have to be there
 	project, branch             string
 	compose                     []string // the Compose files, where they are not those in the root
@@ -30,7 +31,7 @@ func containersOf(t target) containers {
 	d := t.deployment
 	s := containers{
 		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
-		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose,
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose, profiles: d.Profiles,
 	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()
@@ -50,7 +51,7 @@ func (s containers) Probe() provision.Probe {
 	if s.asUser {
 		asUser = "yes"
 	}
-	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env}, s.files...)
+	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env, strings.Join(s.profiles, ","), strings.Join(s.compose, ":")}, s.files...)
 	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone}
 }
 
@@ -77,6 +78,9 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	if len(stopped) > 0 {
 		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")"))
 	}
+	if soon := f["soon"]; len(soon) > 0 {
+		changes = append(changes, provision.Later(provision.Start, plural(len(soon), "service")+" of "+s.deployment, "("+visible.String(joinAnd(soon))+", once .env is written)"))
+	}
 	return changes, nil
 }
 
@@ -88,6 +92,9 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 	}
 	for _, service := range f["orphan"] {
 		changes = append(changes, provision.Drift("service %s runs, and compose.yaml no longer has it", visible.String(service)).WithHint("the next deploy removes it"))
+	}
+	for _, service := range f["idle"] {
+		changes = append(changes, provision.Drift("service %s runs, and is only of profiles that are no longer active", visible.String(service)).WithHint("the next deploy removes it; or name its profile in the inventory: profiles = […]"))
 	}
 	left, runs := map[string]bool{}, map[string][]string{}
 	for _, line := range f["good"] {

@@ -241,6 +241,7 @@ hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a d
 	own_project
 	was=$(containers "$here") || no_docker
 	was=$(printf '%s\n' "$was" | of_project 9)
+	find_idle
 	rm -f "$state/override"
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
@@ -258,6 +259,7 @@ hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a d
 		compose up --detach --remove-orphans || not_well "$(said)"
 	fi
 	await || not_well
+	[ "$what" = start ] || remove_idle
 	record
 	outcome
 }
