@@ -189,6 +189,63 @@ func TestApp(t *testing.T) {
 	}
 }
 
+// A profile that comes is planned and started; one that goes is told of until a
+// deploy has removed what only it has started, and nothing else. Files that the
+// project does not have are named before .env leads Compose to them.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	a := newAppWorld(t, "")
+	a.apply(t)
+	a.converged(t)
+	d := a.deployment(t, "app")
+	a.byHand(t, "docker compose --profile debug up --detach --no-recreate debug")
+	a.converged(t)
+	first := a.services(t)
+
+	d.Compose = append(d.Compose, "deploy/nope.yaml")
+	a.run(t, "plan").exits(t, 1).says(t, "~deploy-user/frobnicator has no deploy/nope.yaml, which compose names in the inventory")
+	a.run(t, "apply", "--yes").exits(t, 1)
+	a.byHand(t, "docker compose config --quiet")
+	d.Compose = d.Compose[:2]
+
+	d.Profiles = []string{"job"}
+	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)")
+	a.apply(t).says(t, "no service of app has the profile job", "the profiles there are debug and jobs")
+	drift := func(code int, texts ...string) {
+		t.Helper()
+		a.run(t, "verify", "--as", "admin").exits(t, code).says(t, texts...)
+		a.verifiesAsCI(t, code).says(t, texts...)
+	}
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	if got := a.services(t); !slices.Equal(got, first) {
+		t.Errorf("apply made %v of %v", got, first)
+	}
+
+	// A start, and a deploy that fails, keep it in mind.
+	a.sh(t, "web1", "docker stop --time 0 $(docker ps --quiet --filter label=com.docker.compose.service=app)")
+	a.apply(t).says(t, "start 1 service of app (app ")
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	a.push(t, "app", "bad")
+	if j := a.ci(t, d, ""); j.code == 0 {
+		t.Fatalf("%+v", j)
+	}
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	a.deploy(t, "app", "2")
+	if got := namesOf(a.services(t)); got != "app debug seed" {
+		t.Errorf("after the deploy there are %s", got)
+	}
+	drift(0)
+	a.run(t, "status").exits(t, 0).says(t, "2/2", "service debug is healthy, and neither compose.yaml nor an active profile wants it")
+
+	d.Profiles = []string{"jobs"}
+	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)", "containers app: start 1 service of app (worker, once .env is written)")
+	a.apply(t).says(t, "start 1 service of app (worker was never started)")
+	drift(0, "frobnicator/.env has changed since the last deploy")
+	a.deploy(t, "app", "2")
+	a.run(t, "verify", "--as", "admin").exits(t, 0).saysNot(t, "has changed since")
+	a.converged(t)
+}
+
 func (a *appWorld) verifiesAsCI(t *testing.T, code int) result {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "key")

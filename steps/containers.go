@@ -96,6 +96,7 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 	for _, service := range f["idle"] {
 		changes = append(changes, provision.Drift("service %s runs, and is only of profiles that are no longer active", visible.String(service)).WithHint("the next deploy removes it; or name its profile in the inventory: profiles = […]"))
 	}
+	changes = append(changes, s.unknownProfiles(f)...)
 	left, runs := map[string]bool{}, map[string][]string{}
 	for _, line := range f["good"] {
 		if words := strings.Fields(line); len(words) > 3 {
@@ -109,10 +110,33 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 			changes = append(changes, provision.Note("service %s runs another image than the one of the last good deploy", visible.String(service)).WithHint("somebody else has started it; the next deploy decides anew"))
 		}
 	}
+	if f.Get("waits") != "" {
+		changes = append(changes, provision.Note("%s/.env has changed since the last deploy", home).WithHint("the next deploy uses it"))
+	}
 	for _, line := range f["stale"] {
 		service, file, _ := strings.Cut(line, " ")
 		changes = append(changes, provision.Note("%s/%s has changed since service %s was started, which may still see the old one", home, visible.String(file), visible.String(service)).
 			WithHint("docker compose up --detach --force-recreate %s, there and as %s", hint.Quote(visible.String(service)), s.user))
+	}
+	return changes
+}
+
+// unknownProfiles tells of active profiles that no service has, which Compose does not
+// mind.
+func (s containers) unknownProfiles(f provision.Facts) (changes []provision.Change) {
+	if len(f["profiles"]) == 0 {
+		return nil
+	}
+	has := strings.Fields(f.Get("profiles"))
+	for _, profile := range s.profiles {
+		if slices.Contains(has, profile) {
+			continue
+		}
+		note := provision.Note("no service of %s has the profile %s", s.deployment, profile)
+		if len(has) > 0 {
+			note = note.WithHint("the profiles there are %s; mend profiles in the inventory", visible.String(joinAnd(has)))
+		}
+		changes = append(changes, note)
 	}
 	return changes
 }

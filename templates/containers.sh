@@ -7,6 +7,7 @@
 #   failed, unset, instead   what is wrong with the project, see wants.sh. What
 #                            Compose says of it may quote a file, so CI is not told
 #   wanted                   a service, and how many containers it is to have
+#   profiles                 those that services have
 #   soon                     a service that has no container, and is wanted once .env
 #                            has our lines
 #   service                  of each container: the verdict of health.sh, the
@@ -21,6 +22,7 @@
 #   taken                    the folder of others that has this Compose project
 #   name, port               a container name or a published port that others
 #                            have: which, the service, and by whom
+#   waits                    apply has written .env since the last good deploy
 #   stale                    a service, and a file that is newer than its container
 #   clone                    it is there; while it is not, GitLab is asked
 #   unasked                  why Docker was not asked
@@ -146,6 +148,7 @@ case $wanted in
 	printf '%s\n' "$wanted" | while read -r kind rest; do
 		case $kind in
 		/unset) fact unset "$rest" ;;
+		/profiles) fact profiles "$rest" ;;
 		/instead) [ -z "$ours" ] || fact instead "$rest" ;;
 		/*) ;;
 		*) fact wanted "$kind ${rest##* }" ;;
@@ -161,6 +164,7 @@ if [ -n "$why" ]; then
 fi
 [ ! -e "$state/lock" ] || flock -n -s 9 9<"$state/lock" || fact deploying yes
 if [ -e "$state/good" ]; then
+	[ ! -e "$state/waits" ] || fact waits yes
 	while read -r kind service number state_then image _; do
 		[ "$kind" != service ] || fact good "$service $number $state_then $image"
 	done <"$state/good"

@@ -25,6 +25,7 @@
 #   same               what must be as it was for a deploy to have nothing to do
 #   wants              what Compose wants of the project, see wants.sh
 #   kept, tried        images: of good deploys, and of those that were not
+#   waits              is there when apply has written .env since the last good deploy
 set -eu
 set -f
 program=/usr/local/lib/provision/deploy
@@ -197,6 +198,8 @@ end() {
 		rm -f "$state/$_old.want" "$state/$_old.log" "$state/$_old.end" "$state/$_old.told"
 		_old=$((_old - 1))
 	done
+	# What was written since this one began, it may not have read.
+	[ "$1" != 0 ] || [ "$what" = start ] || [ -n "$(find "$state/waits" -newer "$state/running" 2>/dev/null)" ] || rm -f "$state/waits"
 	if [ "$1" = 0 ] && ! keep_wants "$state/wants" "$wanted"; then # a version was written to .env
 		watch_inputs "$state/wants"
 		keep_wants "$state/wants" "$(resolve)" || rm -f "$state/wants"
