@@ -163,6 +163,16 @@ func (r *run) refusal(line string, s *fleet.Site) error {
 	return err
 }
 
+// withInventory completes a command in a hint of a gate, which knows no inventory, so that
+// it is about the same hosts.
+func (r *run) withInventory(text string) string {
+	words := ""
+	for _, pattern := range r.limit {
+		words += " --limit " + hint.Quote(pattern)
+	}
+	return strings.ReplaceAll(text, " INVENTORY", words+" "+hint.Quote(r.inventory))
+}
+
 func noVersion(err error, deployment string) error {
 	return hint.Add(err, `write version = "TAG" into deployments.%s, where compose.yaml has ${TAG}, and apply`, deployment)
 }
@@ -174,7 +184,7 @@ func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts)
 		if text, ok := strings.CutPrefix(line, "provision: "); ok {
 			outcome = text
 		} else if text, ok := strings.CutPrefix(line, "hint: "); ok {
-			hints = append(hints, text)
+			hints = append(hints, r.withInventory(text))
 		} else {
 			details = append(details, line)
 		}

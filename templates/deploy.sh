@@ -211,6 +211,26 @@ said_of_wants() {
 	printf '%s\n' "$wanted" | sed -n "s,^/$1 ,,p"
 }
 
+# hints_of_unset prints how to set the variables that are not. That of the version is none of
+# the inventory's.
+hints_of_unset() {
+	hint_of_version "$unset_"
+	_env=$(printf '%s\n' "$unset_" | tr ' ' '\n' | grep -vxF -e "$variable" | sed 's/$/ = …/' | paste -s -d , - | sed 's/,/, /g')
+	# shellcheck disable=SC2016 # as it is written in a compose.yaml
+	[ -z "$_env" ] || printf '\nhint: set them in the inventory: env = { %s }; or give them a default in compose.yaml: ${NAME:-}' "$_env"
+}
+
+# hint_of_version TEXT prints how to choose a version, where none was chosen and the text
+# speaks of its variable. A program of an admin knows what INVENTORY is.
+hint_of_version() {
+	[ -n "$variable" ] && [ -z "$version" ] && printf '%s\n' "$1" | grep -qwF -e "$variable" || return 0
+	if [ "$key" = - ]; then
+		printf '\nhint: provision deploy --tag VERSION %s INVENTORY' "$name"
+	else
+		printf '\nhint: name the version to deploy: PROVISION_VERSION in the deploy job'
+	fi
+}
+
 deploy() {
 	pulled=0 pulling=''
 	if [ "$what" = deploy ]; then
@@ -224,15 +244,14 @@ deploy() {
 	wanted=$(resolve)
 	[ -z "$pulling" ] || wait "$pulling" || pulled=$?
 	_failed=$(said_of_wants failed)
-	[ -z "$_failed" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $_failed"
+	[ -z "$_failed" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $_failed$(hint_of_version "$_failed")"
 	_instead=$(said_of_wants instead)
 	if [ -n "$_instead" ] && [ -f compose.override.yaml ] && git config --local --get provision.override >/dev/null 2>&1; then
 		end 1 failed "nothing was changed, as Compose reads $_instead in place of compose.override.yaml, which holds what is special about $name
 hint: take that out of the project, or out of .env; or take the override out of the inventory"
 	fi
 	unset_=$(said_of_wants unset | sort | paste -s -d ' ' -)
-	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_
-hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a default in compose.yaml: \${NAME:-}"
+	[ -z "$unset_" ] || end 1 failed "nothing was changed, as compose.yaml needs variables that are not set: $unset_$(hints_of_unset)"
 	[ "$pulled" = 0 ] || pull_each "$wanted"
 	digest=$(said_of_wants digest)
 	if nothing_new; then
