@@ -117,7 +117,7 @@ func (s Status) LastDeploy() string {
 	}
 	outcome := s.Last.Outcome
 	if outcome == "same" {
-		outcome = "nothing new"
+		outcome = "changed nothing"
 	}
 	return minute(s.Last.Time) + " " + outcome + s.Last.by()
 }
@@ -130,5 +130,5 @@ func (d *Deploy) by() string {
 	if d.By == "" {
 		return ""
 	}
-	return " by " + Cut(d.By, len("SHA256:")+9)
+	return ", by " + Cut(d.By, len("SHA256:")+9)
 }
