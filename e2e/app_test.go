@@ -156,7 +156,7 @@ func TestApp(t *testing.T) {
 		a.sh(t, "web1", "chmod 600 /home/deploy-user/frobnicator/secrets/tls.key; sed -i /LOG_LEVEL/d /home/deploy-user/frobnicator/.env")
 		a.verifiesAsCI(t, 3).says(t, "update .env of app (LOG_LEVEL; ")
 	})
-	a.apply(t).says(t, "update .env of app (LOG_LEVEL; the next deploy uses it; the edited file is kept as a backup)")
+	a.apply(t).says(t, "update .env of app (LOG_LEVEL; the next deploy uses it; the edited file is kept beside it as a backup, secrets and all)")
 	a.sh(t, "web1", "rm /home/deploy-user/frobnicator/.env.before-*")
 	a.verifiesAsCI(t, 0)
 
@@ -265,7 +265,7 @@ func TestAppOfAnother(t *testing.T) {
 	}
 	clone := "/home/deploy-user/frobnicator/"
 	a.sh(t, "web1", `cd "$1" && { printf 'MINE=1\n'; cat .env; echo LATER=2; } >new && cat new >.env && rm new && echo edited >secrets/tls.key && echo mine >secrets/mine`, clone)
-	a.apply(t).says(t, "update secrets/tls.key of app (for containers that are made from now on; the file that is there is kept as a backup)")
+	a.apply(t).says(t, "update secrets/tls.key of app (for containers that are made from now on; the file that is there is kept beside it as a backup, secrets and all)")
 	if got := a.sh(t, "web1", `cd "$1" && cat secrets/tls.key.before-* && sed -n '1,2p;$p' .env`, clone); got != "edited\nMINE=1\n# provision begin\nLATER=2" {
 		t.Errorf("the clone has %q", got)
 	}

@@ -137,7 +137,7 @@ func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
 		c.Verb, told = provision.Update, append(told, "for the next deploy")
 	}
 	if edited {
-		told = append(told, "the edited file is kept as a backup")
+		told = append(told, "the edited file is kept beside it as a backup, secrets and all")
 	}
 	c.Remark = "(" + strings.Join(told, "; ") + ")"
 	return []provision.Change{c}, nil
@@ -229,7 +229,7 @@ func (s appEnv) form() string {
 func (s appEnv) remove(f provision.Facts) provision.Change {
 	c := provision.Change{Verb: provision.Remove, Object: "the lines of the inventory from " + s.object()}
 	if f.Get("edited") != "" {
-		c.Remark = "(the edited file is kept as a backup)"
+		c.Remark = "(the edited file is kept beside it as a backup, secrets and all)"
 	}
 	return asUser(s.user, c, templates.Env, s.directory, "", s.deployment)
 }

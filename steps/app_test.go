@@ -163,11 +163,16 @@ func TestAppScriptsKeepEdited(t *testing.T) {
 			t.Fatal(err)
 		}
 		edited := strings.Replace(ourEnv, "info", "debug", 1)
-		s.write(t, "frobnicator/.env", edited, 0o600)
-		s.write(t, "frobnicator/secrets/tls.key", "edited", 0o600)
+		s.write(t, "frobnicator/.env", edited, 0o644)
+		s.write(t, "frobnicator/secrets/tls.key", "edited", 0o644)
+		for _, name := range []string{".env", "secrets/tls.key"} { // as an editor may leave it
+			if err := os.Chmod(s.path("frobnicator/"+name), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		done, err := s.apply(t, newFake(), steps...)
-		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it; the edited file is kept as a backup)",
-			"update secrets/tls.key of frobnicator-production (for containers that are made from now on; the file that is there is kept as a backup)")
+		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it; the edited file is kept beside it as a backup, secrets and all)",
+			"update secrets/tls.key of frobnicator-production (for containers that are made from now on; the file that is there is kept beside it as a backup, secrets and all)")
 		for pattern, want := range map[string]string{".env.before-*": edited, "secrets/tls.key.before-*": "edited"} {
 			kept, _ := filepath.Glob(s.path("frobnicator/" + pattern))
 			if len(kept) != 1 {

@@ -130,7 +130,7 @@ ignore() {
 	printf '%s\n' "$_lines" | put "$_exclude" 644
 }
 
-# keep_backup PATH: a copy beside it.
+# keep_backup PATH: a copy beside it, which nobody else may read: it may hold secrets.
 keep_backup() {
-	cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
+	put "$1.before-$(date -u +%Y%m%dT%H%M%SZ)" 600 <"$1"
 }
