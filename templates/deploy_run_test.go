@@ -154,6 +154,9 @@ time="x" level=warning msg="something else"
 		d.set(t, "fail-pull-web", "denied: no\n")
 		d.check(t, 1, nothing+"as web cannot be pulled: denied: no\n", "deploy")
 		untouched("no pull")
+		if _, _, said := d.ask(t, "deploy"); strings.Contains(said, "denied: no") {
+			t.Errorf("the reason is said twice:\n%s", said)
+		}
 		os.Remove(filepath.Join(d.dir, "fail-pull"))
 
 		d.set(t, "folders", "/srv/shop\n")

@@ -51,9 +51,8 @@ pull_each() {
 		/*) continue ;;
 		esac
 		[ "$image" != - ] || continue
-		begin_saying
-		! compose pull --quiet "$service" || continue
-		_why=$(said)
+		! _why=$(compose pull --quiet "$service" 2>&1) || continue
+		_why=$(printf '%s\n' "$_why" | last_line)
 		_ours=yes
 		case $image in
 		"$registry"/*) ;;
