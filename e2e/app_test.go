@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/lab"
 	"provision/inventory"
 )
 
@@ -204,13 +205,20 @@ func TestProfiles(t *testing.T) {
 
 	d.Compose = append(d.Compose, "deploy/nope.yaml")
 	a.run(t, "plan").exits(t, 1).says(t, "~deploy-user/frobnicator has no deploy/nope.yaml, which compose names in the inventory")
-	a.run(t, "apply", "--yes").exits(t, 1)
+	a.run(t, "apply").exits(t, 1)
 	a.byHand(t, "docker compose config --quiet")
 	d.Compose = d.Compose[:2]
 
 	d.Profiles = []string{"job"}
 	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)")
 	a.apply(t).says(t, "no service of app has the profile job", "the profiles there are debug and jobs")
+	deploy := func() {
+		t.Helper()
+		a.push(t, "app", "2")
+		if j := a.ci(t, d, ""); j.code != 0 {
+			t.Fatalf("%+v", j)
+		}
+	}
 	drift := func(code int, texts ...string) {
 		t.Helper()
 		a.run(t, "verify", "--as", "admin").exits(t, code).says(t, texts...)
@@ -225,12 +233,14 @@ func TestProfiles(t *testing.T) {
 	a.sh(t, "web1", "docker stop --time 0 $(docker ps --quiet --filter label=com.docker.compose.service=app)")
 	a.apply(t).says(t, "start 1 service of app (app ")
 	drift(3, "service worker runs, and is only of profiles that are no longer active")
-	a.push(t, "app", "bad")
+	if _, err := a.PushImage(t.Context(), lab.Image{Repository: d.Project, Version: "bad", Tag: "latest", Broken: true}); err != nil {
+		t.Fatal(err)
+	}
 	if j := a.ci(t, d, ""); j.code == 0 {
 		t.Fatalf("%+v", j)
 	}
 	drift(3, "service worker runs, and is only of profiles that are no longer active")
-	a.deploy(t, "app", "2")
+	deploy()
 	if got := namesOf(a.services(t)); got != "app debug seed" {
 		t.Errorf("after the deploy there are %s", got)
 	}
@@ -241,7 +251,7 @@ func TestProfiles(t *testing.T) {
 	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)", "containers app: start 1 service of app (worker, once .env is written)")
 	a.apply(t).says(t, "start 1 service of app (worker was never started)")
 	drift(0, "frobnicator/.env has changed since the last deploy")
-	a.deploy(t, "app", "2")
+	deploy()
 	a.run(t, "verify", "--as", "admin").exits(t, 0).saysNot(t, "has changed since")
 	a.converged(t)
 }

@@ -42,6 +42,9 @@ func (s *sandbox) appClone(t *testing.T) {
 	t.Helper()
 	command(t, "git", "init", "-q", s.path("frobnicator"))
 	s.write(t, "frobnicator/README", "", 0o644)
+	for _, file := range []string{"compose.yaml", "prod.yaml"} { // as the inventory has them
+		s.write(t, "frobnicator/deploy/"+file, "services: {}\n", 0o644)
+	}
 	command(t, "git", "-C", s.path("frobnicator"), "add", ".")
 	command(t, "git", "-C", s.path("frobnicator"), "commit", "-q", "-m", "first")
 }
@@ -116,7 +119,7 @@ func TestAppScripts(t *testing.T) {
 		if got := s.read(t, "frobnicator/.env"); got != want || s.mode(t, "frobnicator/.env") != 0o600 {
 			t.Errorf("the .env is\n%s", got)
 		}
-		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml secrets" {
+		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml deploy secrets" {
 			t.Errorf("the clone has %s", got)
 		}
 
@@ -127,7 +130,7 @@ func TestAppScripts(t *testing.T) {
 		if got := s.read(t, "frobnicator/.env"); got != "# mine\nA='x\n y'\nTAG=1\n" {
 			t.Errorf("the .env is\n%s", got)
 		}
-		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml" || s.names(t, "frobnicator/a") != "mine" {
+		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml deploy" || s.names(t, "frobnicator/a") != "mine" {
 			t.Errorf("the clone has %s", got)
 		}
 		if again := s.gone(t); again != nil {
@@ -145,7 +148,7 @@ func TestAppScriptsLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.gone(t)
-		if got := s.names(t, "frobnicator"); got != ".git README" {
+		if got := s.names(t, "frobnicator"); got != ".git README deploy" {
 			t.Errorf("the clone has %s", got)
 		}
 		if s.exists("frobnicator/.git/provision-files") || s.read(t, "frobnicator/.git/info/exclude") != before {

@@ -142,7 +142,7 @@ inspect*) cat containers ;;
 "compose config --format json") echo asked >>asked; cat warnings >&2; ! [ -e fails ] || exit 14; cat config ;;
 "compose --project-directory . --file - config --images") cat >/dev/null; sed -n 's/^COMPOSE_FILE=/:/p' "`+s.path("app")+`/.env" ;;
 "compose --profile * config --services") printf '%s\n' web db debug ;;
-"compose config --services") printf '%s\n' web ${COMPOSE_PROFILES} ;;
+"compose config --services" | "compose --env-file .env config --services") printf '%s\n' web ${COMPOSE_PROFILES} ;;
 "compose --profile * config --profiles") printf '%s\n' jobs debug ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)

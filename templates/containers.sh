@@ -130,7 +130,9 @@ elif [ -z "$unversioned" ] && [ -z "$5" ] && [ -n "$6" ] && [ -z "$(odd_input)" 
 	soon=$(
 		[ -z "$7" ] || export COMPOSE_PROFILES="$7"
 		[ -z "$8" ] || export COMPOSE_FILE="$8"
-		compose config --services 2>/dev/null
+		set -- # Compose would look for it beside the first file
+		[ ! -e .env ] || set -- --env-file .env
+		compose "$@" config --services 2>/dev/null
 	) || soon=''
 fi
 case $wanted in
