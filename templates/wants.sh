@@ -35,7 +35,9 @@ resolve() {
 			esac
 		} 3>&1 >&4 | warnings
 	} 4>&1
-	! grep -qs '^COMPOSE_PROFILES=' .env || printf '/profiles %s\n' "$(compose --profile '*' config --profiles 2>/dev/null | paste -s -d ' ' -)"
+	if grep -qs '^COMPOSE_PROFILES=' .env && _profiles=$(compose --profile '*' config --profiles 2>/dev/null); then
+		printf '/profiles %s\n' "$(printf '%s\n' "$_profiles" | paste -s -d ' ' -)"
+	fi
 	_set=$(set_files)
 	if [ -n "$_set" ] && ! printf '%s\n' "$_set" | grep -qxF -e compose.override.yaml -e ./compose.override.yaml -e "$PWD/compose.override.yaml"; then
 		printf '/instead %s\n' "$(printf '%s\n' "$_set" | paste -s -d : -)"
