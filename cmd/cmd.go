@@ -86,6 +86,9 @@ func Run(ctx context.Context, env Env) int {
 	defer env.trace.Close()
 	app := newApp(env)
 	args, err := flagsFirst(app, env.Args)
+	if end := slices.Index(args, "--"); end > 2 {
+		app.Metadata[typedFlags] = args[2:end]
+	}
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
@@ -174,6 +177,7 @@ func newApp(env Env) *cli.App {
 		},
 		OnUsageError:   onAppUsageError,
 		ExitErrHandler: func(*cli.Context, error) {}, // the library's own would end the process
+		Metadata:       map[string]any{},
 		HideVersion:    true,
 	}
 }

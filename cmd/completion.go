@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -196,10 +195,7 @@ func (l commandLine) named(names func(*inventory.Inventory) []string, about stri
 		}
 	}
 	if file == "" {
-		file = os.Getenv(inventoryVariable)
-	}
-	if file == "" {
-		file, _ = findInventory(l.command.Name)
+		file = foundInventory()
 	}
 	inv, err := inventory.Load(file)
 	if err != nil {

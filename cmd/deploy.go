@@ -15,6 +15,7 @@ import (
 	"provision/provision"
 	"provision/provision/hint"
 	"provision/steps"
+	"provision/templates"
 )
 
 type deployOptions struct {
@@ -42,8 +43,10 @@ func deployCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.IsSet("tag") && c.String("tag") == "" {
-				return usagef("--tag is empty")
+			if c.IsSet("tag") {
+				if why := templates.BadVersion(c.String("tag")); why != "" {
+					return usagef("--tag is %q: %s", c.String("tag"), why)
+				}
 			}
 			return runDeploy(c.Context, env, deployOptions{fleet, name, c.String("tag")})
 		},
@@ -58,6 +61,9 @@ func runDeploy(ctx context.Context, env Env, o deployOptions) error {
 	parts, err := r.partsOf(o.name)
 	if err != nil {
 		return err
+	}
+	if name := parts[0].Deployments[0].Name; o.version != "" && parts[0].Deployments[0].Version == "" {
+		return noVersion(usagef("the inventory lets nobody choose a version of %s", name), name)
 	}
 	r.parallel = 1
 	f, err := r.open(ctx, fleet.Options{Parts: parts, Changes: true})
@@ -148,13 +154,27 @@ func (r *run) refusal(line string, s *fleet.Site) error {
 	err := fmt.Errorf("%s: refused: %s: %s", s.Host.Name, code, sentence)
 	switch code {
 	case "no-version":
-		return hint.Add(err, `write version = "TAG" into deployments.%s, where compose.yaml has ${TAG}, and apply`, s.Deployments[0].Name)
+		return noVersion(err, s.Deployments[0].Name)
 	case "key-revoked": // what an older one says of an admin, who has no key
 		return r.applyHint(fmt.Errorf("%s: the gate of the host is older than this program", s.Host.Name), s)
 	case "unknown-deployment", "wrong-user", "not-cloned":
 		return r.applyHint(err, s)
 	}
 	return err
+}
+
+// withInventory completes a command in a hint of a gate, which knows no inventory, so that
+// it is about the same hosts.
+func (r *run) withInventory(text string) string {
+	words := ""
+	for _, pattern := range r.limit {
+		words += " --limit " + hint.Quote(pattern)
+	}
+	return strings.ReplaceAll(text, " INVENTORY", words+" "+hint.Quote(r.inventory))
+}
+
+func noVersion(err error, deployment string) error {
+	return hint.Add(err, `write version = "TAG" into deployments.%s, where compose.yaml has ${TAG}, and apply`, deployment)
 }
 
 // ended prints how a deploy has ended. One that has failed is an error.
@@ -164,7 +184,7 @@ func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts)
 		if text, ok := strings.CutPrefix(line, "provision: "); ok {
 			outcome = text
 		} else if text, ok := strings.CutPrefix(line, "hint: "); ok {
-			hints = append(hints, text)
+			hints = append(hints, r.withInventory(text))
 		} else {
 			details = append(details, line)
 		}

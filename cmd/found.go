@@ -30,9 +30,13 @@ const (
 func inventoryOf(c *cli.Context, args []string) (string, error) {
 	switch {
 	case len(args) > 1:
-		return "", hint.Add(usagef("unexpected argument %q", args[1]), "provision %s --help shows the flags", c.Command.Name)
+		return "", notAnInventory(c, args)
 	case len(args) == 1 && args[0] != "":
-		return args[0], inventoryThere(args[0])
+		err := inventoryThere(args[0])
+		if err == nil && !exists(args[0]) {
+			err = notAnInventory(c, args)
+		}
+		return args[0], err
 	}
 	file, from := os.Getenv(inventoryVariable), " ($"+inventoryVariable+")"
 	err := error(nil)
@@ -42,7 +46,7 @@ func inventoryOf(c *cli.Context, args []string) (string, error) {
 		}
 	} else {
 		from = ""
-		file, err = findInventory(c.Command.Name)
+		file, err = findInventory(line(c, nil, append(before(c, args), "INVENTORY")...))
 	}
 	if err == nil {
 		fmt.Fprintln(c.App.ErrWriter, output.Paint(c.App.ErrWriter, output.Dim, "provision: using "+visible.String(file)+from))
@@ -84,7 +88,9 @@ func inventoryThere(file string) error {
 // findInventory looks for an inventory from the working directory upwards. An
 // inventory can name commands to run, so one that nobody has named must not be
 // another user's: see [othersMayWrite].
-func findInventory(command string) (string, error) {
+//
+// Line is the command with "INVENTORY" where one can be named.
+func findInventory(line string) (string, error) {
 	here, err := os.Getwd()
 	if err == nil {
 		here, err = filepath.EvalSymlinks(here)
@@ -97,12 +103,12 @@ func findInventory(command string) (string, error) {
 		full := filepath.Join(dir, inventoryName)
 		if info, err := os.Stat(full); err == nil && info.Mode().IsRegular() {
 			if why := othersMayWrite(full); why != "" {
-				return "", hint.Add(usagef("%s is not used, as %s, and an inventory can name commands to run", file, why), "if you trust it: provision %s %s", command, hint.Quote(file))
+				return "", hint.Add(usagef("%s is not used, as %s, and an inventory can name commands to run", file, why), "if you trust it: %s", strings.Replace(line, "INVENTORY", hint.Quote(file), 1))
 			}
 			return file, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", hint.Add(usagef("there is no %s here or in a folder above", inventoryName), "provision init writes one; or: provision %s INVENTORY", command)
+			return "", hint.Add(usagef("there is no %s here or in a folder above", inventoryName), "provision init writes one; or: %s", line)
 		}
 		file = filepath.Join("..", file)
 	}

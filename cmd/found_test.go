@@ -146,7 +146,7 @@ func TestMisspelledInventory(t *testing.T) {
 		"inventory":            "inventory: there is no such file; did you mean inventory.toml?\n",
 		"overrides":            "overrides is a folder\n",
 		".":                    ". is a folder; did you mean inventory.toml?\n",
-		"fleet.toml":           "fleet.toml: there is no such file\n",
+		"fleet.toml":           "fleet.toml: there is no such file\n  hint: provision apply [flags] [INVENTORY]\n",
 	} {
 		if code, _, errs := runs(t, "apply", arg); code != exitUsage || strings.TrimPrefix(errs, "provision: ") != want {
 			t.Errorf("%s: exit code %d, %s", arg, code, errs)

@@ -45,8 +45,10 @@ func TestDeploy(t *testing.T) {
 		{"one", good, []string{"--limit", "h2"}, exitOK, []string{"h2: deployed 1 of 1 services", "\n1 host deployed, "}, "h2"},
 		{"a failure", []string{"status=1", "outcome=now app: one", "outcome=provision: deploy failed after 1 s: app is unhealthy\x1b[2J", "outcome=hint: mend it"}, nil, exitFailed, []string{
 			"h0: deployed", "h1: now app: one\nprovision: h1: deploy failed after 1 s: app is unhealthy\\x1b[2J\n  hint: mend it\nh2: not deployed\n1 host deployed, 1 failed, 1 not deployed, "}, "h0 h1"},
-		{"a refusal", []string{"provision: refused: bad-version: a version is a tag or a digest", "status=126"}, []string{"--tag", "a/b"}, exitFailed, []string{
-			"provision: h1: refused: bad-version: a version is a tag or a digest\nh2: not deployed\n"}, "h0 h1"},
+		{"a refusal", []string{"provision: refused: too-many-sessions: too many sessions; try again later", "status=126"}, nil, exitFailed, []string{
+			"provision: h1: refused: too-many-sessions: too many sessions; try again later\nh2: not deployed\n"}, "h0 h1"},
+		{"no version yet", []string{"status=1", "outcome=provision: deploy failed after 1 s: no TAG", "outcome=hint: provision deploy --tag VERSION app INVENTORY"}, []string{"--limit", "h*"}, exitFailed, []string{
+			"  hint: provision deploy --tag VERSION app --limit 'h*' " + f.file + "\n"}, "h0 h1"},
 		{"not there", []string{"provision: refused: not-cloned: the deployment is not there yet", "status=126"}, nil, exitFailed, []string{
 			"h1: refused: not-cloned: the deployment is not there yet\n  hint: provision apply --limit h1 " + f.file}, "h0 h1"},
 		{"an older gate", []string{"provision: refused: key-revoked: this key is no longer allowed", "status=126"}, nil, exitFailed, []string{
@@ -109,7 +111,9 @@ func TestOneDeployment(t *testing.T) {
 		{[]string{"deploy", "apq"}, `inventory.toml has no deployment "apq"; did you mean app?`},
 		{[]string{"logs", "apq"}, `inventory.toml has no deployment "apq"; did you mean app?`},
 		{[]string{"logs", "app", "--limit", "h1"}, "--limit leaves no host of app, which is on h0"},
-		{[]string{"deploy", "app", "--tag", ""}, "--tag is empty"},
+		{[]string{"deploy", "app", "--tag", ""}, `--tag is "": a version is a tag or a digest`},
+		{[]string{"deploy", "app", "--tag", "a b; id"}, `--tag is "a b; id": a version is a tag or a digest`},
+		{[]string{"deploy", "app", "--tag", "1.4.2"}, "the inventory lets nobody choose a version of app\n  hint: write version = \"TAG\" into deployments.app, "},
 		{[]string{"deploy", "app", "more"}, `unexpected argument "` + f.file},
 		{[]string{"deploy", "app", "--parallel", "2"}, "there is no flag --parallel"},
 		{[]string{"logs", "app", "--tail", "-1"}, `--tail wants a number of lines, or all, not "-1"`},

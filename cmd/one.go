@@ -16,7 +16,10 @@ import (
 func deploymentOf(c *cli.Context) (name string, o fleetOptions, err error) {
 	name = c.Args().First()
 	if name == "" {
-		return "", o, hint.Add(usagef("which deployment?"), "provision %s DEPLOYMENT", c.Command.Name)
+		return "", o, hint.Add(usagef("which deployment?"), "%s", line(c, nil, "DEPLOYMENT"))
+	}
+	if err := deploymentFirst(c, name, c.Args().Tail()); err != nil {
+		return "", o, err
 	}
 	o, err = hostOptionsOf(c, c.Args().Tail())
 	return name, o, err

@@ -160,3 +160,42 @@ func TestDocumented(t *testing.T) {
 		}
 	}
 }
+
+// The lists of commands in the pages are those of the program.
+func TestListsOfCommands(t *testing.T) {
+	var printing, three []string
+	for _, c := range newApp(Env{}).Commands {
+		if hasFlag(c, "output") {
+			printing = append(printing, c.Name)
+		}
+		if strings.HasPrefix(exits[c.Name], "3 ") {
+			three = append(three, c.Name)
+		}
+	}
+	for _, tt := range []struct {
+		page string
+		list *regexp.Regexp
+		want []string
+	}{
+		{"output.md", regexp.MustCompile(`(?s)## --output json\n\n(.*?) print an object`), printing},
+		{"output.md", regexp.MustCompile(`\| 3 \| (.*?) \|`), three},
+		{"guide.md", regexp.MustCompile(`(?s)3 changes are needed \((.*?)\)`), three},
+	} {
+		text, err := os.ReadFile("../docs/" + tt.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if m := tt.list.FindSubmatch(text); m != nil {
+			for _, word := range span.FindAllStringSubmatch(string(m[1]), -1) {
+				name, _, _ := strings.Cut(word[1], " ")
+				got = append(got, name)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(tt.want)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("docs/%s lists %q in %v, and the program has %q", tt.page, got, tt.list, tt.want)
+		}
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -61,11 +60,7 @@ func removeCommand(env Env) *cli.Command {
 			o := removeOptions{fleet, c.String("deployment"), c.String("gone"), c.Bool("volumes"), c.Bool("yes")}
 			switch {
 			case o.deployment == "" && o.gone == "":
-				words := "NAME " + hint.Quote(o.inventory)
-				if _, err := os.Stat(o.inventory); err != nil { // it is a name itself, perhaps
-					words = hint.Quote(o.inventory)
-				}
-				return hint.Add(usagef("--deployment is missing"), "provision remove --deployment %s", words)
+				return hint.Add(usagef("--deployment is missing"), "%s", line(c, []string{"--deployment", "NAME"}, o.inventory))
 			case o.gone != "" && (o.deployment != "" || o.volumes || len(o.limit) > 0):
 				return usagef("--gone is about all that one host has in GitLab, and nothing else: leave out --deployment, --volumes and --limit")
 			}

@@ -71,12 +71,13 @@ func (s *standing) explain(r *output.Report) {
 		if service.Written >= worthKeeping {
 			tell(fmt.Sprintf("service %s has written %d MB into its container, which go when a deploy makes it anew", service.Name, service.Written/1e6), "give it a volume for what it must keep")
 		}
-		if service.Verdict == "ok" || service.Verdict == "" {
+		unwanted := service.Wanted != nil && *service.Wanted == 0
+		if service.Verdict == "" || service.Verdict == "ok" && !unwanted {
 			continue
 		}
 		text := "service " + service.Name + " " + service.Reason
-		if w := service.Wanted; w != nil && *w == 0 {
-			text += ", and compose.yaml does not want it"
+		if unwanted {
+			text += ", and neither compose.yaml nor an active profile wants it"
 		}
 		tell(text)
 	}

@@ -55,17 +55,17 @@ func TestStatusOfHosts(t *testing.T) {
 	if code != exitFailed || hosts.Trips()-trips != 5 {
 		t.Errorf("exit code %d, %d trips", code, hosts.Trips()-trips)
 	}
-	want := `HOST  DEPLOYMENT  UP           VERSION             SINCE (UTC)       LAST DEPLOY (UTC)                                 BEHIND
-h0    app         2/2          1.4 (4d2491d0c1f2)  2026-02-02 03:04  2026-01-02 03:05 nothing new by SHA256:abcdefgh…  -
-h1    app         0/2          0123456789ab        2026-01-02 03:04  2026-01-02 03:05 cut                              -
-h2    app         ?/2          -                   -                 deploying since 2026-01-02 03:04 by admin         -
-h3    app         -            -                   -                 -                                                 -
-h4    app         -            -                   -                 -                                                 -
-h5    app         unreachable  -                   -                 -                                                 -
+	want := `HOST  DEPLOYMENT  UP           VERSION             SINCE (UTC)       LAST DEPLOY (UTC)                                      BEHIND
+h0    app         2/2          1.4 (4d2491d0c1f2)  2026-02-02 03:04  2026-01-02 03:05 changed nothing, by SHA256:abcdefgh…  -
+h1    app         0/2          0123456789ab        -                 2026-01-02 03:05 cut                                   -
+h2    app         ?/2          -                   -                 deploying since 2026-01-02 03:04, by admin             -
+h3    app         -            -                   -                 -                                                      -
+h4    app         -            -                   -                 -                                                      -
+h5    app         unreachable  -                   -                 -                                                      -
 h1: app: service web has written 12 MB into its container, which go when a deploy makes it anew
   hint: give it a volume for what it must keep
 h1: app: service web is stopped,\x1b[2J exit code 3
-h1: app: service debug was never started, and compose.yaml does not want it
+h1: app: service debug was never started, and neither compose.yaml nor an active profile wants it
 h1: app: the last deploy: ended from outside
 h2: app: docker cannot be asked: it does not run
 h3: app: the gate of the host is older than this program

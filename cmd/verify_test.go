@@ -44,6 +44,8 @@ func TestShardOf(t *testing.T) {
 }
 
 func TestFlagsOfVerifyAndRotate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, "x.toml", "")
 	for _, tt := range []struct{ args, says string }{
 		{"verify", "there is no inventory.toml here or in a folder above"},
 		{"verify --as root x.toml", `--as is ci or admin, not "root"`},

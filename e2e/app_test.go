@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"provision/e2e/lab"
 	"provision/inventory"
 )
 
@@ -156,7 +157,7 @@ func TestApp(t *testing.T) {
 		a.sh(t, "web1", "chmod 600 /home/deploy-user/frobnicator/secrets/tls.key; sed -i /LOG_LEVEL/d /home/deploy-user/frobnicator/.env")
 		a.verifiesAsCI(t, 3).says(t, "update .env of app (LOG_LEVEL; ")
 	})
-	a.apply(t).says(t, "update .env of app (LOG_LEVEL; the next deploy uses it; the edited file is kept as a backup)")
+	a.apply(t).says(t, "update .env of app (LOG_LEVEL; the next deploy uses it; the edited file is kept beside it as a backup, secrets and all)")
 	a.sh(t, "web1", "rm /home/deploy-user/frobnicator/.env.before-*")
 	a.verifiesAsCI(t, 0)
 
@@ -189,6 +190,72 @@ func TestApp(t *testing.T) {
 	}
 }
 
+// A profile that comes is planned and started; one that goes is told of until a
+// deploy has removed what only it has started, and nothing else. Files that the
+// project does not have are named before .env leads Compose to them.
+func TestProfiles(t *testing.T) {
+	t.Parallel()
+	a := newAppWorld(t, "")
+	a.apply(t)
+	a.converged(t)
+	d := a.deployment(t, "app")
+	a.byHand(t, "docker compose --profile debug up --detach --no-recreate debug")
+	a.converged(t)
+	first := a.services(t)
+
+	d.Compose = append(d.Compose, "deploy/nope.yaml")
+	a.run(t, "plan").exits(t, 1).says(t, "~deploy-user/frobnicator has no deploy/nope.yaml, which compose names in the inventory")
+	a.run(t, "apply").exits(t, 1)
+	a.byHand(t, "docker compose config --quiet")
+	d.Compose = d.Compose[:2]
+
+	d.Profiles = []string{"job"}
+	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)")
+	a.apply(t).says(t, "no service of app has the profile job", "the profiles there are debug and jobs")
+	deploy := func() {
+		t.Helper()
+		a.push(t, "app", "2")
+		if j := a.ci(t, d, ""); j.code != 0 {
+			t.Fatalf("%+v", j)
+		}
+	}
+	drift := func(code int, texts ...string) {
+		t.Helper()
+		a.run(t, "verify", "--as", "admin").exits(t, code).says(t, texts...)
+		a.verifiesAsCI(t, code).says(t, texts...)
+	}
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	if got := a.services(t); !slices.Equal(got, first) {
+		t.Errorf("apply made %v of %v", got, first)
+	}
+
+	// A start, and a deploy that fails, keep it in mind.
+	a.sh(t, "web1", "docker stop --time 0 $(docker ps --quiet --filter label=com.docker.compose.service=app)")
+	a.apply(t).says(t, "start 1 service of app (app ")
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	if _, err := a.PushImage(t.Context(), lab.Image{Repository: d.Project, Version: "bad", Tag: "latest", Broken: true}); err != nil {
+		t.Fatal(err)
+	}
+	if j := a.ci(t, d, ""); j.code == 0 {
+		t.Fatalf("%+v", j)
+	}
+	drift(3, "service worker runs, and is only of profiles that are no longer active")
+	deploy()
+	if got := namesOf(a.services(t)); got != "app debug seed" {
+		t.Errorf("after the deploy there are %s", got)
+	}
+	drift(0)
+	a.run(t, "status").exits(t, 0).says(t, "2/2", "service debug is healthy, and neither compose.yaml nor an active profile wants it")
+
+	d.Profiles = []string{"jobs"}
+	planned(t, a.plan(t), "app-env app: update .env of app (COMPOSE_PROFILES; the next deploy uses it)", "containers app: start 1 service of app (worker, once .env is written)")
+	a.apply(t).says(t, "start 1 service of app (worker was never started)")
+	drift(0, "frobnicator/.env has changed since the last deploy")
+	deploy()
+	a.run(t, "verify", "--as", "admin").exits(t, 0).saysNot(t, "has changed since")
+	a.converged(t)
+}
+
 func (a *appWorld) verifiesAsCI(t *testing.T, code int) result {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "key")
@@ -208,7 +275,7 @@ func TestAppOfAnother(t *testing.T) {
 	}
 	clone := "/home/deploy-user/frobnicator/"
 	a.sh(t, "web1", `cd "$1" && { printf 'MINE=1\n'; cat .env; echo LATER=2; } >new && cat new >.env && rm new && echo edited >secrets/tls.key && echo mine >secrets/mine`, clone)
-	a.apply(t).says(t, "update secrets/tls.key of app (for containers that are made from now on; the file that is there is kept as a backup)")
+	a.apply(t).says(t, "update secrets/tls.key of app (for containers that are made from now on; the file that is there is kept beside it as a backup, secrets and all)")
 	if got := a.sh(t, "web1", `cd "$1" && cat secrets/tls.key.before-* && sed -n '1,2p;$p' .env`, clone); got != "edited\nMINE=1\n# provision begin\nLATER=2" {
 		t.Errorf("the clone has %q", got)
 	}

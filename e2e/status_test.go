@@ -119,7 +119,7 @@ func TestStatus(t *testing.T) {
 
 	text(0, "web1: shop: it is not installed on the host", "hint: provision apply installs it", "2 hosts, 2 deployments, 2 of them not fully up")
 	w.apply(t)
-	text(0, "\nweb1  shop        4/4  ", "\nweb2  app         1/1  ", " good by admin  ", "2 hosts, 2 deployments, ")
+	text(0, "\nweb1  shop        4/4  ", "\nweb2  app         1/1  ", " good, by admin  ", "2 hosts, 2 deployments, ")
 	s := told()
 	is("up", s.Up, 4)
 	is("wanted", s.Wanted, 4)

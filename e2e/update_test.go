@@ -176,7 +176,7 @@ func TestUpdate(t *testing.T) {
 		out.says(t, "provision: web1: update app: ~deploy-user/frobnicator has files that are not of the project, and that "+fourth[:8]+" would overwrite: .env\n", "hint: move them away")
 	}
 	fifth := w.commit(t, project, "main", "no .env", map[string]string{".env": ""})
-	w.run(t, "update").exits(t, 3).says(t, "service queue: settings that are not shown here\n", "variable QUEUE_KEY has no value: deploys will fail until it is in .env\n")
+	w.run(t, "update").exits(t, 3).says(t, "service queue: other settings, which are not shown here: environment\n", "variable QUEUE_KEY has no value, and deploys will fail: give it one in the inventory, as env or version\n")
 	w.sh(t, "web1", "echo mine >>/home/deploy-user/frobnicator/site.conf")
 	w.run(t, "update", "--yes").exits(t, 1).says(t, "has local changes, which would be lost: site.conf\n", "hint: as deploy-user: git -C frobnicator diff ")
 	if got := w.read(t, "/home/deploy-user/frobnicator/site.conf"); got != "three\nmine\n" {
@@ -252,7 +252,7 @@ func TestSubmodules(t *testing.T) {
 	// With the project goes the submodule.
 	newer := w.commit(t, "transmogrify/lib", "main", "two", web("two"))
 	w.commit(t, project, "main", "newer lib", map[string]string{"lib": "submodule ../lib.git " + newer})
-	w.run(t, "update", "--yes").exits(t, 0).says(t, "service web: settings that are not shown here\n")
+	w.run(t, "update", "--yes").exits(t, 0).says(t, "service web: other settings, which are not shown here: ")
 	if got := w.read(t, "/home/deploy-user/frobnicator/lib/web.yaml"); !strings.Contains(got, "two") {
 		t.Errorf("the submodule has %s", got)
 	}

@@ -192,7 +192,7 @@ func TestVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []string{`<h1 class="ok">The host is ok</h1>`, `<span>access token <span class="whole">deploy-user@web1</span> of group transmogrify</span>`, "&#34; that GitLab was asked with", ">gate app</text>",
-			`<td class="up">1/1</td>`, " good by admin</td>", `<a class="commit" href="` + w.Inventory.GitLab.URL + "/transmogrify/frobnicator/-/commit/"} {
+			`<td class="up">1/1</td>`, " good, by admin</td>", `<a class="commit" href="` + w.Inventory.GitLab.URL + "/transmogrify/frobnicator/-/commit/"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("the page lacks %q", want)
 			}

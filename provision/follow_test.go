@@ -24,8 +24,9 @@ func TestFollow(t *testing.T) {
 		err    string
 	}{
 		{"lines and facts", Script{User: me.Username, Args: []string{"it's"}, Text: `echo "$1"; printf 'a\033[2J\n\nb'; fact k v; echo c >&2`}, []string{"it's", `a\x1b[2J`, "", "b", "c"}, "map[k:[v]]", "<nil>"},
-		{"a failure", Script{Text: "fact k v; echo one; echo why; exit 3"}, []string{"one", "why"}, "map[k:[v]]", "h: why"},
-		{"a user who is not there", Script{User: "no-such-user-here", Text: "echo"}, []string{"the user no-such-user-here does not exist"}, "map[]", "h: the user no-such-user-here does not exist"},
+		{"a failure", Script{Text: "fact k v; echo one; fail \"$(printf 'be\\033\\ncause')\"; echo two"}, []string{"one", "cause"}, "map[k:[v]]", `h: be\x1b`},
+		{"a failure without a reason", Script{Text: "echo one; exit 3"}, []string{"one"}, "map[]", "h: exit status 3"},
+		{"a user who is not there", Script{User: "no-such-user-here", Text: "echo"}, nil, "map[]", "h: the user no-such-user-here does not exist"},
 		{"a syntax error", Script{Text: "if"}, nil, "map[]", "h: the host did not run it"},
 		{"an argument that no shell holds", Script{Text: "echo", Args: []string{"\x00"}}, nil, "map[]", `h: "\x00" has a NUL byte`},
 	} {
@@ -59,12 +60,17 @@ func TestFollowALot(t *testing.T) {
 // What has begun and is not followed to its end may go on, and the error says so.
 func TestFollowUpToAnInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	said := 0
 	var host liar = func(ctx context.Context, marks []string, out io.Writer) error {
 		io.WriteString(out, marks[0]+" begin 0\nhello\n")
 		<-ctx.Done()
+		io.WriteString(out, "Terminated\n")
 		return ctx.Err()
 	}
-	facts, err := Follow(ctx, Target{Name: "h", Host: host}, Script{Text: "echo hello; sleep 1000"}, func(string) { cancel() })
+	facts, err := Follow(ctx, Target{Name: "h", Host: host}, Script{Text: "echo hello; sleep 1000"}, func(string) { said++; cancel() })
+	if said != 1 {
+		t.Errorf("%d lines", said)
+	}
 	if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.Canceled) || len(facts) != 0 {
 		t.Errorf("%v, %v", facts, err)
 	}

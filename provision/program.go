@@ -19,6 +19,7 @@ type job struct {
 	script Script
 	probe  bool
 	log    string // what the host logs when it is done; "": nothing
+	apart  bool   // why it fails is the fact "why", and none of its lines: see Follow
 }
 
 // A program is the text of some jobs, and what tells their lines from others
@@ -217,11 +218,17 @@ func sideBySide(parts [][]byte) []byte {
 // lost connection shows as PIPE: the shell tells how its commands died.
 const onSignal = "trap 'exit 1' HUP INT PIPE TERM"
 
+// failApart takes the place of fail.
+const failApart = "fail() {\nfact why \"$1\"\nexit 1\n}\n"
+
 // The subshell of a script is a command of its own: as a condition, or before
 // ||, the shell would ignore set -e inside it.
 func (p *program) writeJob(b *bytes.Buffer, j job, n int, function string) error {
 	b.WriteString("if [ -z \"$failed\" ]; then\n")
 	fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n(set -eu\n%s\n", n, onSignal)
+	if j.apart {
+		b.WriteString(failApart)
+	}
 	if !j.script.Secret.IsZero() {
 		text, err := fmt.Sprint(j.script.Secret), error(nil)
 		if !p.shown {
@@ -301,7 +308,11 @@ func writeSkip(b *bytes.Buffer, jobs []job, first int, reason string) {
 	for i, j := range jobs {
 		fmt.Fprintf(b, "printf '%%s begin %d\\n' \"$mark\"\n", first+i)
 		if !j.probe {
-			fmt.Fprintf(b, "printf '%%s\\n' %s\nprintf '%%s end %d 1\\n' \"$mark\"\nfailed=1\n", reason, first+i)
+			line := "'%s\\n'"
+			if j.apart {
+				line = `'%s fact why=%s\n' "$mark"`
+			}
+			fmt.Fprintf(b, "printf %s %s\nprintf '%%s end %d 1\\n' \"$mark\"\nfailed=1\n", line, reason, first+i)
 			return
 		}
 		fmt.Fprintf(b, "printf '%%s end %d 0\\n' \"$mark\"\n", first+i)

@@ -2,6 +2,7 @@ package steps
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -18,7 +19,9 @@ import (
 type appEnv struct {
 	deployment, user, directory string
 	lines                       []envLine
-	override                    bool // it gets a compose.override.yaml
+	compose                     []string // the Compose files, where they are not those in the root
+	made                        []string // files that the inventory puts into the clone
+	override                    bool     // it gets a compose.override.yaml
 	salt                        string
 }
 
@@ -31,7 +34,7 @@ type envLine struct {
 
 func appEnvOf(t target) appEnv {
 	d := t.deployment
-	s := appEnv{deployment: d.Name, user: d.User, directory: d.Directory, override: d.Override != nil, salt: t.given.Salt}
+	s := appEnv{deployment: d.Name, user: d.User, directory: d.Directory, override: d.Override != nil, salt: t.given.Salt, compose: d.Compose, made: appFilesOf(t).paths()}
 	add := func(name, value string, compose bool) {
 		s.lines = append(s.lines, envLine{name, secret.New(name + "=" + dotenv(value)), compose})
 	}
@@ -80,7 +83,17 @@ func (s appEnv) Probe() provision.Probe {
 	if len(s.lines) > 0 {
 		wanted = "yes"
 	}
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.directory, s.salt, wanted}, Text: templates.Envs}}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: append([]string{s.directory, s.salt, wanted}, s.composeOfProject()...), Text: templates.Envs}}
+}
+
+// composeOfProject are the Compose files that the project has to have.
+func (s appEnv) composeOfProject() (files []string) {
+	for _, file := range s.compose {
+		if file = path.Clean(file); file != "compose.override.yaml" && !slices.Contains(s.made, file) {
+			files = append(files, file)
+		}
+	}
+	return files
 }
 
 func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -101,6 +114,10 @@ func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
 		}
 		return nil, nil
 	}
+	if lacks := f["lacks"]; len(lacks) > 0 && slices.Contains(changed, "COMPOSE_FILE") {
+		return nil, hint.Add(fmt.Errorf("~%s/%s has no %s, which compose names in the inventory", s.user, s.directory, visible.String(joinAnd(lacks))),
+			"mend compose in the inventory; or if the branch has it by now, bring the clone forward first: provision update --limit %s", s.deployment)
+	}
 	c := provision.Change{Verb: provision.Write, Object: s.object(), Hint: oddHint, Do: s.write()}
 	var told []string
 	if len(changed) > 0 {
@@ -120,7 +137,7 @@ func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
 		c.Verb, told = provision.Update, append(told, "for the next deploy")
 	}
 	if edited {
-		told = append(told, "the edited file is kept as a backup")
+		told = append(told, "the edited file is kept beside it as a backup, secrets and all")
 	}
 	c.Remark = "(" + strings.Join(told, "; ") + ")"
 	return []provision.Change{c}, nil
@@ -175,7 +192,7 @@ func (s appEnv) overrides() string {
 }
 
 func (s appEnv) write() provision.Script {
-	return provision.Script{User: s.user, Args: []string{s.directory, s.overrides()}, Secret: secret.Born(s.block), Text: templates.Env}
+	return provision.Script{User: s.user, Args: []string{s.directory, s.overrides(), s.deployment}, Secret: secret.Born(s.block), Text: templates.Env}
 }
 
 // block is what stands between our marks.
@@ -212,9 +229,9 @@ func (s appEnv) form() string {
 func (s appEnv) remove(f provision.Facts) provision.Change {
 	c := provision.Change{Verb: provision.Remove, Object: "the lines of the inventory from " + s.object()}
 	if f.Get("edited") != "" {
-		c.Remark = "(the edited file is kept as a backup)"
+		c.Remark = "(the edited file is kept beside it as a backup, secrets and all)"
 	}
-	return asUser(s.user, c, templates.Env, s.directory, "")
+	return asUser(s.user, c, templates.Env, s.directory, "", s.deployment)
 }
 
 // undo takes our lines out.

@@ -77,7 +77,7 @@ func (s appFiles) Plan(f provision.Facts) ([]provision.Change, error) {
 		case differs:
 			remark := "(for containers that are made from now on)"
 			if !f.Has("ours", file.path) {
-				remark = "(for containers that are made from now on; the file that is there is kept as a backup)"
+				remark = "(for containers that are made from now on; the file that is there is kept beside it as a backup, secrets and all)"
 			}
 			changes = append(changes, provision.Change{Verb: provision.Update, Object: object, Remark: remark, Hint: oddHint, Do: s.write(file)})
 		case mode != "":

@@ -42,6 +42,9 @@ func (s *sandbox) appClone(t *testing.T) {
 	t.Helper()
 	command(t, "git", "init", "-q", s.path("frobnicator"))
 	s.write(t, "frobnicator/README", "", 0o644)
+	for _, file := range []string{"compose.yaml", "prod.yaml"} { // as the inventory has them
+		s.write(t, "frobnicator/deploy/"+file, "services: {}\n", 0o644)
+	}
 	command(t, "git", "-C", s.path("frobnicator"), "add", ".")
 	command(t, "git", "-C", s.path("frobnicator"), "commit", "-q", "-m", "first")
 }
@@ -116,7 +119,7 @@ func TestAppScripts(t *testing.T) {
 		if got := s.read(t, "frobnicator/.env"); got != want || s.mode(t, "frobnicator/.env") != 0o600 {
 			t.Errorf("the .env is\n%s", got)
 		}
-		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml secrets" {
+		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml deploy secrets" {
 			t.Errorf("the clone has %s", got)
 		}
 
@@ -127,7 +130,7 @@ func TestAppScripts(t *testing.T) {
 		if got := s.read(t, "frobnicator/.env"); got != "# mine\nA='x\n y'\nTAG=1\n" {
 			t.Errorf("the .env is\n%s", got)
 		}
-		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml" || s.names(t, "frobnicator/a") != "mine" {
+		if got := s.names(t, "frobnicator"); got != ".env .git README a compose.override.yaml deploy" || s.names(t, "frobnicator/a") != "mine" {
 			t.Errorf("the clone has %s", got)
 		}
 		if again := s.gone(t); again != nil {
@@ -145,7 +148,7 @@ func TestAppScriptsLeaveNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.gone(t)
-		if got := s.names(t, "frobnicator"); got != ".git README" {
+		if got := s.names(t, "frobnicator"); got != ".git README deploy" {
 			t.Errorf("the clone has %s", got)
 		}
 		if s.exists("frobnicator/.git/provision-files") || s.read(t, "frobnicator/.git/info/exclude") != before {
@@ -163,11 +166,16 @@ func TestAppScriptsKeepEdited(t *testing.T) {
 			t.Fatal(err)
 		}
 		edited := strings.Replace(ourEnv, "info", "debug", 1)
-		s.write(t, "frobnicator/.env", edited, 0o600)
-		s.write(t, "frobnicator/secrets/tls.key", "edited", 0o600)
+		s.write(t, "frobnicator/.env", edited, 0o644)
+		s.write(t, "frobnicator/secrets/tls.key", "edited", 0o644)
+		for _, name := range []string{".env", "secrets/tls.key"} { // as an editor may leave it
+			if err := os.Chmod(s.path("frobnicator/"+name), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
 		done, err := s.apply(t, newFake(), steps...)
-		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it; the edited file is kept as a backup)",
-			"update secrets/tls.key of frobnicator-production (for containers that are made from now on; the file that is there is kept as a backup)")
+		checkDone(t, done, err, "update .env of frobnicator-production (LOG_LEVEL; the next deploy uses it; the edited file is kept beside it as a backup, secrets and all)",
+			"update secrets/tls.key of frobnicator-production (for containers that are made from now on; the file that is there is kept beside it as a backup, secrets and all)")
 		for pattern, want := range map[string]string{".env.before-*": edited, "secrets/tls.key.before-*": "edited"} {
 			kept, _ := filepath.Glob(s.path("frobnicator/" + pattern))
 			if len(kept) != 1 {

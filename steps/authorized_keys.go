@@ -38,7 +38,7 @@ for file in .ssh .ssh/authorized_keys; do
 		set -- "$@" "$file"
 	fi
 done
-stat -L -c '%A %G %n' "$@" 2>/dev/null | while read -r mode group file; do
+stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a group may have blanks
 	case $mode in
 	????????w*) fact loose "$file" ;;
 	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass

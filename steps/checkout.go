@@ -40,7 +40,7 @@ func (s checkout) Scope() provision.Scope {
 
 // An origin may hold a password, so what stands before the host is left out.
 func (s checkout) Probe() provision.Probe {
-	return provision.Probe{Ask: s.ask, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+	return provision.Probe{Ask: s.ask, Next: s.askOwn, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
@@ -64,6 +64,23 @@ func (s checkout) ask(ctx context.Context, f forge.Forge) (provision.Facts, erro
 		}
 		branch = p.DefaultBranch
 	}
+	return s.newest(ctx, f, "newest", branch)
+}
+
+// askOwn returns the same of the branch that the clone is at, where the inventory
+// leaves it to the clone and it is not the one that GitLab would choose.
+func (s checkout) askOwn(f provision.Facts) provision.Question {
+	branch := f.Get("branch")
+	if s.branch != "" || branch == "" || branch == "-" || f.Get("newest-of") == branch {
+		return nil
+	}
+	return func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
+		return s.newest(ctx, g, "own", branch)
+	}
+}
+
+// newest returns the newest commits of a branch as key, and the branch as key-of.
+func (s checkout) newest(ctx context.Context, f forge.Forge, key, branch string) (provision.Facts, error) {
 	commits, err := f.Newest(ctx, s.project, branch)
 	if err != nil {
 		return nil, unlessUnseen(err)
@@ -71,9 +88,9 @@ func (s checkout) ask(ctx context.Context, f forge.Forge) (provision.Facts, erro
 	if len(commits) == 0 {
 		return nil, nil
 	}
-	facts := provision.Facts{"newest-of": {branch}}
+	facts := provision.Facts{key + "-of": {branch}}
 	for _, c := range commits {
-		facts.Add("newest", strings.Join(append([]string{c.ID}, c.Parents...), " "))
+		facts.Add(key, strings.Join(append([]string{c.ID}, c.Parents...), " "))
 	}
 	return facts, nil
 }
@@ -144,14 +161,13 @@ func (s checkout) foreign(home string, f provision.Facts) error {
 // known tells whether the project has the commit that the clone is at. Then the clone is
 // one of it, whatever GitLab and the project were called when it was made.
 func (s checkout) known(f provision.Facts) bool {
-	_, ok := forge.Behind(s.newest(f), f.Get("head"))
+	_, ok := forge.Behind(commitsOf(f["newest"]), f.Get("head"))
 	return ok && f.Get("head") != ""
 }
 
-// newest returns the newest commits of the project, as far as GitLab has told.
-func (s checkout) newest(f provision.Facts) []forge.Commit {
-	var commits []forge.Commit
-	for _, line := range f["newest"] {
+// commitsOf reads commits as newest has told them.
+func commitsOf(lines []string) (commits []forge.Commit) {
+	for _, line := range lines {
 		if words := strings.Fields(line); len(words) > 0 {
 			commits = append(commits, forge.Commit{ID: words[0], Parents: words[1:]})
 		}
@@ -161,11 +177,15 @@ func (s checkout) newest(f provision.Facts) []forge.Commit {
 
 // behind tells how far behind its branch the clone is, as far as GitLab has told.
 func (s checkout) behind(home string, f provision.Facts) []provision.Change {
-	branch, head := f.Get("newest-of"), f.Get("head")
-	if branch == "" || head == "" || branch != f.Get("branch") || len(f["newest"]) == 0 {
+	head, key := f.Get("head"), "newest"
+	if len(f["own"]) > 0 {
+		key = "own"
+	}
+	branch := f.Get(key + "-of")
+	if branch == "" || head == "" || branch != f.Get("branch") || len(f[key]) == 0 {
 		return nil
 	}
-	commits := s.newest(f)
+	commits := commitsOf(f[key])
 	text := ""
 	switch n, ok := forge.Behind(commits, head); {
 	case !ok:

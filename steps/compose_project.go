@@ -99,7 +99,7 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 			"take that out of the project, or out of .env; or take the override out of the inventory")
 	case len(f["unset"]) > 0:
 		return hint.Add(fmt.Errorf("%s of %s needs variables that are not set: %s", s.mainFile(f), home, visible.String(joinAnd(f["unset"]))),
-			"set them in the inventory: env = { %s = … }; or give them a default in %s: ${NAME:-}", visible.String(f.Get("unset")), s.mainFile(f))
+			"set them in the inventory: env = { %s = … }; or give them a default in %s: ${NAME:-}", visible.String(strings.Join(f["unset"], " = …, ")), s.mainFile(f))
 	case f.Get("taken") != "":
 		return hint.Add(fmt.Errorf("%s and %s are one Compose project, and would replace each other's containers", home, visible.String(f.Get("taken"))),
 			"give each a name of its own: name: in %s, or another directory", s.mainFile(f))

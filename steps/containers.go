@@ -22,6 +22,7 @@ type containers struct {
 	asUser                      bool     // CI looks
 	override                    string   // the digest of it; "" without one
 	env                         string   // what tells that .env has our lines, see appEnv.form
+	profiles                    []string // that are active
 	files                       []string // that have to be there
 	project, branch             string
 	compose                     []string // the Compose files, where they are not those in the root
@@ -31,7 +32,7 @@ func containersOf(t target) containers {
 	d := t.deployment
 	s := containers{
 		deployment: d.Name, user: d.User, directory: d.Directory, version: d.Version, asUser: t.probing || t.given.AsUser,
-		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose, only: t.only(),
+		env: appEnvOf(t).form(), files: appFilesOf(t).paths(), project: d.Project, branch: d.Branch, compose: d.Compose, profiles: d.Profiles, only: t.only(),
 	}
 	if o := overrideOf(t); o.wanted() {
 		s.override = o.digest()
@@ -51,7 +52,7 @@ func (s containers) Probe() provision.Probe {
 	if s.asUser {
 		asUser = "yes"
 	}
-	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env}, s.files...)
+	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env, strings.Join(s.profiles, ","), strings.Join(s.compose, ":")}, s.files...)
 	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone}
 }
 
@@ -78,6 +79,9 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	if len(stopped) > 0 {
 		changes = append(changes, s.start(plural(len(stopped), "service")+" of "+s.deployment, "("+joinAnd(stopped)+")", ""))
 	}
+	if soon := f["soon"]; len(soon) > 0 {
+		changes = append(changes, provision.Later(provision.Start, plural(len(soon), "service")+" of "+s.deployment, "("+visible.String(joinAnd(soon))+", once .env is written)"))
+	}
 	return changes, nil
 }
 
@@ -90,6 +94,10 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 	for _, service := range f["orphan"] {
 		changes = append(changes, provision.Drift("service %s runs, and compose.yaml no longer has it", visible.String(service)).WithHint("the next deploy removes it"))
 	}
+	for _, service := range f["idle"] {
+		changes = append(changes, provision.Drift("service %s runs, and is only of profiles that are no longer active", visible.String(service)).WithHint("the next deploy removes it; or name its profile in the inventory: profiles = […]"))
+	}
+	changes = append(changes, s.unknownProfiles(f)...)
 	left, runs := map[string]bool{}, map[string][]string{}
 	for _, line := range f["good"] {
 		if words := strings.Fields(line); len(words) > 3 {
@@ -103,10 +111,33 @@ func (s containers) drift(home string, ill []string, f provision.Facts) []provis
 			changes = append(changes, provision.Note("service %s runs another image than the one of the last good deploy", visible.String(service)).WithHint("somebody else has started it; the next deploy decides anew"))
 		}
 	}
+	if f.Get("waits") != "" {
+		changes = append(changes, provision.Note("%s/.env has changed since the last deploy", home).WithHint("the next deploy uses it"))
+	}
 	for _, line := range f["stale"] {
 		service, file, _ := strings.Cut(line, " ")
 		changes = append(changes, provision.Note("%s/%s has changed since service %s was started, which may still see the old one", home, visible.String(file), visible.String(service)).
 			WithHint("docker compose up --detach --force-recreate %s, there and as %s", hint.Quote(visible.String(service)), s.user))
+	}
+	return changes
+}
+
+// unknownProfiles tells of active profiles that no service has, which Compose does not
+// mind.
+func (s containers) unknownProfiles(f provision.Facts) (changes []provision.Change) {
+	if len(f["profiles"]) == 0 {
+		return nil
+	}
+	has := strings.Fields(f.Get("profiles"))
+	for _, profile := range s.profiles {
+		if slices.Contains(has, profile) {
+			continue
+		}
+		note := provision.Note("no service of %s has the profile %s", s.deployment, profile)
+		if len(has) > 0 {
+			note = note.WithHint("the profiles there are %s; mend profiles in the inventory", visible.String(joinAnd(has)))
+		}
+		changes = append(changes, note)
 	}
 	return changes
 }

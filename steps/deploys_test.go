@@ -142,6 +142,8 @@ inspect*) cat containers ;;
 "compose config --format json") echo asked >>asked; cat warnings >&2; ! [ -e fails ] || exit 14; cat config ;;
 "compose --project-directory . --file - config --images") cat >/dev/null; sed -n 's/^COMPOSE_FILE=/:/p' "`+s.path("app")+`/.env" ;;
 "compose --profile * config --services") printf '%s\n' web db debug ;;
+"compose config --services" | "compose --env-file .env config --services") printf '%s\n' web ${COMPOSE_PROFILES} ;;
+"compose --profile * config --profiles") printf '%s\n' jobs debug ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)
 		look := func(step containers, want string) {
@@ -200,8 +202,26 @@ esac`)
 		const images = "image:[debug sha256:aa gone sha256:aa web sha256:aa] "
 		const run = "service:[ok debug running runs ok gone running runs ok web running runs] "
 		look(admin, images+"orphan:[gone] "+run+"stale:[web conf/site.conf] wanted:[web 1]")
+
+		// What the last good deploy has left of a profile that is no longer active.
+		s.write(t, ".provision/app/good", "service debug 1 runs sha256:aa debug:1\n", 0o600)
+		look(admin, "good:[debug 1 runs sha256:aa] idle:[debug] "+images+"orphan:[gone] "+run+"stale:[web conf/site.conf] wanted:[web 1]")
+		s.write(t, ".provision/app/waits", "", 0o600)
+		s.write(t, "../../containers", line("debug", old), 0o644)
+		soon := admin
+		soon.env, soon.profiles = "none", []string{"jobs"}
+		look(soon, "good:[debug 1 runs sha256:aa] image:[debug sha256:aa] service:[ok debug running runs] soon:[web jobs] waits:[yes]")
+		for _, file := range []string{"good", "waits"} {
+			if err := os.Remove(s.path(".provision/app/" + file)); err != nil {
+				t.Fatal(err)
+			}
+		}
+
 		s.write(t, "../../containers", line("web", "2999-01-01T00:00:00Z"), 0o644)
 		look(admin, "image:[web sha256:aa] service:[wait web running has just started] wanted:[web 1]")
+		s.write(t, "app/.env", "COMPOSE_PROFILES=jobs\n", 0o600)
+		look(admin, "image:[web sha256:aa] profiles:[jobs debug] service:[wait web running has just started] wanted:[web 1]")
+		s.write(t, "app/.env", "", 0o600)
 		s.write(t, "../../ids", "", 0o644)
 
 		s.write(t, "../../warnings", `time="x" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."

@@ -51,15 +51,18 @@ func Logs(d *inventory.Deployment, q LogsQuery) provision.Script {
 cd "$1" 2>/dev/null || fail 'the deployment is not there yet'
 follow=$2 since=$3 tail=$4
 shift 4
-there=$(containers "$PWD")
-[ -n "$there" ] || fail 'there are no containers'
-services=$(printf '%s\n' "$there" | cut -f 9 | sort -u)
+look_or_why "$PWD"
+[ -z "$why" ] || fail "docker cannot be asked: $why"
+[ -n "$all" ] || fail 'there are no containers'
+services=$(printf '%s\n' "$all" | cut -f 11 | sort -u)
 for service; do
 	printf '%s\n' "$services" | grep -qxF -e "$service" ||
 		fail "no such service: $service; there are containers of: $(printf '%s\n' "$services" | paste -s -d ' ' -)"
 done
-project=$(printf '%s\n' "$there" | cut -f 11 | sort -u | head -n 1)
+project=$(printf '%s\n' "$all" | cut -f 13 | sort -u | head -n 1)
 cd / # the .env of the project is none of this
-docker compose --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@"
+exec 3>&1
+said=$(docker compose --project-name "$project" logs --no-color --tail "$tail" ${since:+--since "$since"} ${follow:+"$follow"} -- "$@" 2>&1 >&3) ||
+	fail "docker compose logs has failed: $(printf '%s\n' "$said" | tail -n 1)"
 `}
 }

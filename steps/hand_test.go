@@ -57,17 +57,19 @@ func TestDeployScript(t *testing.T) {
 // wanted.
 func TestLogsScript(t *testing.T) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
+		s.stub(t, "systemctl", "echo active")
 		s.stub(t, "docker", `cd `+s.dir+`
 case "$*" in
 ps*oneoff=False*) sed 's,$, `+s.path("app dir")+`,' ids ;;
 inspect*) cat containers ;;
+*broken*) echo "<line>"; echo "unknown flag" >&2; exit 125 ;;
 compose*) printf '<%s>' "$@"; echo ;;
 *) echo "docker $*?" >&2; exit 1 ;;
 esac`)
 		check := func(q LogsQuery, said, wrong string) {
 			t.Helper()
 			got, _, err := s.follow(t, Logs(handed, q))
-			if wrong != "" && (err == nil || err.Error() != "web1: "+wrong) || wrong == "" && (err != nil || got != said) {
+			if wrong != "" && (err == nil || err.Error() != "web1: "+wrong || got != said) || wrong == "" && (err != nil || got != said) {
 				t.Errorf("%+v: said %q, %v\nwant %q, %s", q, got, err, said, wrong)
 			}
 		}
@@ -88,7 +90,10 @@ esac`)
 		for _, service := range []string{"we", ".*", "", "frob-web-1"} {
 			check(LogsQuery{Tail: "1", Services: []string{"web", service}}, "", "no such service: "+service+"; there are containers of: -odd.1 web")
 		}
+		check(LogsQuery{Tail: "broken"}, "<line>\n", "docker compose logs has failed: unknown flag")
 		s.stub(t, "docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
-		check(all, "", "Cannot connect to the Docker daemon")
+		check(all, "", "docker cannot be asked: Cannot connect to the Docker daemon")
+		s.stub(t, "systemctl", "echo inactive")
+		check(all, "", "docker cannot be asked: it does not run")
 	})
 }

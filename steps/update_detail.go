@@ -137,6 +137,9 @@ func compare(was, will composed, other []string, say func(string, ...any)) {
 		for _, what := range will.has[service] {
 			say("  + service %s: %s", service, what)
 		}
+		if keys := keysOf(other, service); keys != "" {
+			say("  + service %s: other settings, which are not shown here: %s", service, keys)
+		}
 	}
 	for _, service := range was.services {
 		if !slices.Contains(will.services, service) {
@@ -150,15 +153,27 @@ func compare(was, will composed, other []string, say func(string, ...any)) {
 		for _, line := range changesOf(was, will, service) {
 			say("%s", line)
 		}
-		if slices.Contains(other, service) {
-			say("  service %s: settings that are not shown here", service)
+		if keys := keysOf(other, service); keys != "" {
+			say("  service %s: other settings, which are not shown here: %s", service, keys)
 		}
 	}
 	for _, name := range will.unset {
 		if !slices.Contains(was.unset, name) {
-			say("  variable %s has no value: deploys will fail until it is in .env", name)
+			say("  variable %s has no value, and deploys will fail: give it one in the inventory, as env or version", name)
 		}
 	}
+}
+
+// keysOf names the settings of a service that are not the same, or are new with it. Their
+// values may be secrets.
+func keysOf(other []string, service string) string {
+	var keys []string
+	for _, line := range other {
+		if name, key, _ := strings.Cut(line, " "); name == service {
+			keys = append(keys, key)
+		}
+	}
+	return joinAnd(keys)
 }
 
 // changesOf says what of a service, which was there before, is another.

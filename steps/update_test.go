@@ -225,9 +225,10 @@ func TestUpdateScripts(t *testing.T) {
   `+abbreviated(second)+` another\x1b[31m image
 what changes for Compose:
   + service queue: image queue:1
+  + service queue: other settings, which are not shown here: environment
   - service old: image old:1
   service web: image web:2 instead of web:1
-  service web: settings that are not shown here
+  service web: other settings, which are not shown here: environment
 `; detail != want {
 			t.Errorf("it shows\n%s\nwant\n%s", detail, want)
 		}

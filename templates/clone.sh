@@ -114,8 +114,8 @@ keep_note() {
 	ignore
 }
 
-# ignore keeps git from adding what is noted to the project, and from cleaning
-# it away.
+# ignore keeps git from adding what is noted, and copies of it, to the project, and
+# from cleaning it away.
 ignore() {
 	_exclude=$(git rev-parse --git-path info/exclude)
 	mkdir -p "${_exclude%/*}"
@@ -123,14 +123,14 @@ ignore() {
 		[ ! -f "$_exclude" ] || outside "$_exclude"
 		! [ -f "$notes" ] || {
 			echo '# provision begin'
-			sed -n 's,^wrote \([^ ]*\) .*,/\1,p' "$notes" | sort -u
+			awk '$1 == "wrote" && !had[$2]++ { print "/" $2; print "/" $2 ".before-*" }' "$notes" | sort
 			echo '# provision end'
 		}
 	)
 	printf '%s\n' "$_lines" | put "$_exclude" 644
 }
 
-# keep_backup PATH: a copy beside it.
+# keep_backup PATH: a copy beside it, which nobody else may read: it may hold secrets.
 keep_backup() {
-	cp -p "$1" "$1.before-$(date -u +%Y%m%dT%H%M%SZ)"
+	put "$1.before-$(date -u +%Y%m%dT%H%M%SZ)" 600 <"$1"
 }

@@ -1,12 +1,16 @@
 # $1 is the directory of a deployment, $2 its name, $3 the variable of its version,
 # $4 is "yes" where CI looks, and $5 is the digest of the override that is wanted.
-# $6 is that of the names and of what Compose reads itself among our lines in .env,
-# and then come the files that are wanted. What the facts mean:
+# $6 is that of the names and of what Compose reads itself among our lines in .env, $7
+# and $8 are COMPOSE_PROFILES and COMPOSE_FILE there, and then come the files that are
+# wanted. What the facts mean:
 #
 #   compose                  where something is unset: the Compose file, if it is called otherwise
 #   failed, unset, instead   what is wrong with the project, see wants.sh. What
 #                            Compose says of it may quote a file, so CI is not told
 #   wanted                   a service, and how many containers it is to have
+#   profiles                 those that services have
+#   soon                     a service that has no container, and is wanted once .env
+#                            has our lines
 #   service                  of each container: the verdict of health.sh, the
 #                            service, the state, the reason
 #   image                    of each container: the service, and the id of its image
@@ -14,9 +18,12 @@
 #                            how many containers, whether they run, the id of
 #                            their image
 #   orphan                   a service that runs, and that compose.yaml has no more
+#   idle                     a service that the last good deploy has left, that runs,
+#                            and that is only of profiles which are no longer active
 #   taken                    the folder of others that has this Compose project
 #   name, port               a container name or a published port that others
 #                            have: which, the service, and by whom
+#   waits                    apply has written .env since the last good deploy
 #   stale                    a service, and a file that is newer than its container
 #   clone                    it is there; while it is not, GitLab is asked
 #   unasked                  why Docker was not asked
@@ -111,16 +118,24 @@ carried "$2" "$USER" "$1"
 state=$PWD/.provision/${label:-.}
 here=$PWD/$1
 cd "$1" 2>/dev/null || return 0
-wanted='' override=compose.override.yaml as_user=$4
+wanted='' soon='' override=compose.override.yaml as_user=$4
 # What Compose reads may be yet to come.
 if [ -z "$unversioned" ] && { [ -z "$5" ] || { readable "$override" && [ "$(sha256sum <"$override" | cut -c 1-64)" = "$5" ]; }; } 2>/dev/null &&
 	{ [ -z "$6" ] || { readable .env && [ "$(form_of_env)" = "$6" ]; }; }; then
 	wanted=yes
-	shift 6
+	shift 8
 	for file; do
 		[ -e "$file" ] || wanted=''
 	done
 	[ -z "$wanted" ] || wanted=$(wants "$state/wants") || :
+elif [ -z "$unversioned" ] && [ -z "$5" ] && [ -n "$6" ] && [ -z "$(odd_input)" ]; then
+	soon=$(
+		[ -z "$7" ] || export COMPOSE_PROFILES="$7"
+		[ -z "$8" ] || export COMPOSE_FILE="$8"
+		set -- # Compose would look for it beside the first file
+		[ ! -e .env ] || set -- --env-file .env
+		compose "$@" config --services 2>/dev/null
+	) || soon=''
 fi
 case $wanted in
 /failed*)
@@ -141,6 +156,7 @@ case $wanted in
 			main=$(main_file)
 			[ "$main" = compose.yaml ] || fact compose "$main"
 			;;
+		/profiles) fact profiles "$rest" ;;
 		/instead) [ -z "$ours" ] || fact instead "$rest" ;;
 		/*) ;;
 		*) fact wanted "$kind ${rest##* }" ;;
@@ -156,6 +172,7 @@ if [ -n "$why" ]; then
 fi
 [ ! -e "$state/lock" ] || flock -n -s 9 9<"$state/lock" || fact deploying yes
 if [ -e "$state/good" ]; then
+	[ ! -e "$state/waits" ] || fact waits yes
 	while read -r kind service number state_then image _; do
 		[ "$kind" != service ] || fact good "$service $number $state_then $image"
 	done <"$state/good"
@@ -163,6 +180,7 @@ elif [ -n "$wanted" ]; then
 	collisions
 fi
 [ -n "$all" ] || return 0
+printf '%s\n' "$soon" | grep -vxF "$(printf '%s\n' "$all" | cut -f 11)" | grep . | facts soon
 # What is told of the containers, and then which of them are of services that are not
 # wanted. Of several projects in the clone the others are somebody's own.
 told=$(printf '%s\n' "$wanted" /end "$all" | awk -F '\t' -v at="$mark fact " '
@@ -187,7 +205,14 @@ done
 [ -n "$wanted" ] || return 0
 case $told in
 *"$_newline"'other '*) # those of a profile that is not active are no orphans
-	known=$(compose --profile '*' config --services 2>/dev/null) && printf '%s\n' "$told" | sed -n 's/^other //p' | sort | grep -vxF "$known" | facts orphan
+	if known=$(compose --profile '*' config --services 2>/dev/null); then
+		others=$(printf '%s\n' "$told" | sed -n 's/^other //p' | sort)
+		printf '%s\n' "$others" | grep -vxF "$known" | facts orphan
+		left=$(grep '^service ' "$state/good" 2>/dev/null | cut -d ' ' -f 2)
+		printf '%s\n' "$others" | grep -xF "$known" | grep -xF "$left" | while read -r service; do
+			! printf '%s\n' "$all" | cut -f 4,11 | grep -qxF -e "running$_tab$service" -e "restarting$_tab$service" -e "paused$_tab$service" || printf '%s\n' "$service"
+		done | facts idle
+	fi
 	;;
 esac
 printf '%s\n' "$wanted" | while read -r kind service file; do

@@ -28,6 +28,7 @@
 #   same               what must be as it was for a deploy to have nothing to do
 #   wants              what Compose wants of the project, see wants.sh
 #   kept, tried        images: of good deploys, and of those that were not
+#   waits              is there when apply has written .env since the last good deploy
 set -eu
 program=/usr/local/lib/provision/deploy
 mode=$1
@@ -213,6 +214,8 @@ end() {
 		rm -f "$state/$_old.want" "$state/$_old.log" "$state/$_old.end" "$state/$_old.told"
 		_old=$((_old - 1))
 	done
+	# What was written since this one began, it may not have read.
+	[ "$1" != 0 ] || [ "$what" = start ] || [ -n "$(find "$state/waits" -newer "$state/running" 2>/dev/null)" ] || rm -f "$state/waits"
 	if [ "$1" = 0 ] && ! keep_wants "$state/wants" "$wanted"; then # a version was written to .env
 		watch_inputs "$state/wants"
 		keep_wants "$state/wants" "$(resolve)" || rm -f "$state/wants"
@@ -222,6 +225,26 @@ end() {
 
 said_of_wants() {
 	printf '%s\n' "$wanted" | sed -n "s,^/$1 ,,p"
+}
+
+# hints_of_unset prints how to set the variables that are not. That of the version is none of
+# the inventory's.
+hints_of_unset() {
+	hint_of_version "$unset_"
+	_env=$(printf '%s\n' "$unset_" | tr ' ' '\n' | grep -vxF -e "$variable" | sed 's/$/ = …/' | paste -s -d , - | sed 's/,/, /g')
+	# shellcheck disable=SC2016 # as it is written there
+	[ -z "$_env" ] || printf '\nhint: set them in the inventory: env = { %s }; or give them a default in %s: ${NAME:-}' "$_env" "$(main_file)"
+}
+
+# hint_of_version TEXT prints how to choose a version, where none was chosen and the text
+# speaks of its variable. A program of an admin knows what INVENTORY is.
+hint_of_version() {
+	[ -n "$variable" ] && [ -z "$version" ] && printf '%s\n' "$1" | grep -qwF -e "$variable" || return 0
+	if [ "$key" = - ]; then
+		printf '\nhint: provision deploy --tag VERSION %s INVENTORY' "$name"
+	else
+		printf '\nhint: name the version to deploy: PROVISION_VERSION in the deploy job'
+	fi
 }
 
 deploy() {
@@ -237,15 +260,14 @@ deploy() {
 	wanted=$(resolve)
 	[ -z "$pulling" ] || wait "$pulling" || pulled=$?
 	_failed=$(said_of_wants failed)
-	[ -z "$_failed" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $_failed"
+	[ -z "$_failed" ] || end 1 failed "nothing was changed, as Compose cannot read the project: $_failed$(hint_of_version "$_failed")"
 	_instead=$(said_of_wants instead)
 	if [ -n "$_instead" ] && [ -f compose.override.yaml ] && git config --local --get provision.override >/dev/null 2>&1; then
 		end 1 failed "nothing was changed, as Compose reads $_instead in place of compose.override.yaml, which holds what is special about $name
 hint: take that out of the project, or out of .env; or take the override out of the inventory"
 	fi
 	unset_=$(said_of_wants unset | sort | paste -s -d ' ' -)
-	[ -z "$unset_" ] || end 1 failed "nothing was changed, as $(main_file) needs variables that are not set: $unset_
-hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a default in $(main_file): \${NAME:-}"
+	[ -z "$unset_" ] || end 1 failed "nothing was changed, as $(main_file) needs variables that are not set: $unset_$(hints_of_unset)"
 	[ "$pulled" = 0 ] || pull_each "$wanted"
 	digest=$(said_of_wants digest)
 	if nothing_new; then
@@ -257,6 +279,7 @@ hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a d
 	own_project
 	was=$(containers "$here") || no_docker
 	was=$(printf '%s\n' "$was" | of_project 9)
+	find_idle
 	rm -f "$state/override"
 	! [ -f compose.override.yaml ] || cp compose.override.yaml "$state/override"
 	begin_saying
@@ -274,6 +297,7 @@ hint: set them in the inventory: env = { ${unset_%% *} = … }; or give them a d
 		compose up --detach --remove-orphans || not_well "$(said)"
 	fi
 	await || not_well
+	[ "$what" = start ] || remove_idle
 	record
 	outcome
 }

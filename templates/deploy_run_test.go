@@ -130,9 +130,20 @@ time="x" level=warning msg="The \"A_1\" variable is not set. Defaulting to a bla
 time="x" level=warning msg="The \"B\" variable is not set. Defaulting to a blank string."
 time="x" level=warning msg="something else"
 `)
-		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in the inventory: env = { A_1 = … }; or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
+		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: A_1 B\nhint: set them in the inventory: env = { A_1 = …, B = … }; or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
 		untouched("unset")
+		const job = "hint: name the version to deploy: PROVISION_VERSION in the deploy job\n"
+		d.set(t, "warnings", `time="x" level=warning msg="The \"TAG\" variable is not set. Defaulting to a blank string."`+"\n")
+		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: TAG\n"+job, "deploy")
+		if out, _ := d.command("ask", "web", "-", "me", "deploy").Output(); !strings.HasSuffix(string(out), "\nhint: provision deploy --tag VERSION web INVENTORY\n") {
+			t.Errorf("an admin is told\n%s", out)
+		}
+		d.set(t, "warnings", d.get(t, "warnings")+`time="x" level=warning msg="The \"TAG2\" variable is not set. Defaulting to a blank string."`+"\n")
+		d.check(t, 1, nothing+"as compose.yaml needs variables that are not set: TAG TAG2\n"+job+"hint: set them in the inventory: env = { TAG2 = … }; or give them a default in compose.yaml: ${NAME:-}\n", "deploy")
 		d.set(t, "warnings", "")
+		d.set(t, "fail-config", `required variable TAG is missing a value: choose one`+"\n")
+		d.check(t, 1, nothing+"as Compose cannot read the project: required variable TAG is missing a value: choose one\n"+job, "deploy")
+		untouched("no version")
 
 		d.set(t, "fail-config", "yaml: line 3: no\n")
 		d.check(t, 1, nothing+"as Compose cannot read the project: yaml: line 3: no\n", "deploy")
@@ -143,6 +154,9 @@ time="x" level=warning msg="something else"
 		d.set(t, "fail-pull-web", "denied: no\n")
 		d.check(t, 1, nothing+"as web cannot be pulled: denied: no\n", "deploy")
 		untouched("no pull")
+		if _, _, said := d.ask(t, "deploy"); strings.Contains(said, "denied: no") {
+			t.Errorf("the reason is said twice:\n%s", said)
+		}
 		os.Remove(filepath.Join(d.dir, "fail-pull"))
 
 		d.set(t, "folders", "/srv/shop\n")

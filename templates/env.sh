@@ -1,9 +1,10 @@
-# $1 is a clone, and $2 is "yes" where it gets a compose.override.yaml; the secret
-# is what is to stand between our marks in its .env: without any, the marks go,
-# and the file if nothing else is in it.
+# $1 is a clone of the deployment $3, and $2 is "yes" where it gets a
+# compose.override.yaml; the secret is what is to stand between our marks in its .env:
+# without any, the marks go, and the file if nothing else is in it.
 #
 # Compose takes the last line of a name, so that ours are at the end. All others
 # stay as they are.
+carried "$3" "$USER" "$1"
 enter "$1" || fail "$1 is no clone"
 lock_clone
 why=$(odd .env)
@@ -19,6 +20,7 @@ fi
 # says what it could not read, quotes this line, and none of those with secrets.
 comment="# From the inventory of \"provision\", which writes over what is changed here. Don't."
 umask 077
+[ -z "$label" ] || ! [ -d ~/".provision/$label" ] || : >~/".provision/$label/waits"
 note .env lines
 whole() {
 	[ ! -e .env ] || outside .env

@@ -1,7 +1,8 @@
-# $1 is a clone, $2 a salt, and $3 is "yes" where lines of ours are wanted. What the
-# facts mean:
+# $1 is a clone, $2 a salt, and $3 is "yes" where lines of ours are wanted; then come
+# the Compose files that the project has to have. What the facts mean:
 #
 #   override         there is a compose.override.yaml
+#   lacks            a Compose file that is not there
 #   file, odd        there is an .env; why it cannot be written
 #   name, digest     of each line of ours: the name; and with the salt a digest of the
 #                    line, or without a salt of those lines that hold no secret
@@ -10,8 +11,13 @@
 #   later            a name of ours that stands behind our lines as well, where
 #                    Compose takes that one
 enter "$1" || return 0
-[ -n "$3" ] || grep -qxsF '# provision begin' .env || return 0
+[ -n "$3" ] || { [ -f .env ] && grep -qxsF '# provision begin' .env; } || return 0
 [ ! -e compose.override.yaml ] || fact override yes
+salt=$2
+shift 3
+for file; do
+	[ -e "$file" ] || fact lacks "$file"
+done
 why=$(odd .env)
 if [ -n "$why" ]; then
 	fact odd "$why"
@@ -30,9 +36,9 @@ inside .env | while IFS= read -r line; do
 	fact name "$name"
 	case $name in
 	COMPOSE_PROJECT_NAME | COMPOSE_FILE | COMPOSE_PROFILES) ;;
-	*) [ -n "$2" ] || continue ;;
+	*) [ -n "$salt" ] || continue ;;
 	esac
-	fact digest "$name $(printf '%s' "$line" | salted "$2")"
+	fact digest "$name $(printf '%s' "$line" | salted "$salt")"
 done
 awk '
 	on && $0 == "# provision end" { on = 0; next }

@@ -173,6 +173,9 @@ func TestGateVersions(t *testing.T) {
 		g.file(t, filepath.Join(g.settings, "web"), "user=deploy\ndirectory=web dir\nversion=TAG\n")
 		for _, version := range []string{"1.2.3", "v1", "_x", "a_B-c.", "latest", "deploy", "2", "sha256", digest, strings.Repeat("x", 128)} {
 			g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "out\nerror\n", 0, "ask|web|"+theKey+"|192.0.2.7|deploy|"+version+"|", "")
+			if why := BadVersion(version); why != "" {
+				t.Errorf("%q: %s, and the gate takes it", version, why)
+			}
 		}
 		g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy"}, "out\nerror\n", 0, deployed, "")
 		for version, why := range map[string]string{
@@ -181,6 +184,9 @@ func TestGateVersions(t *testing.T) {
 			"sha256:": "bad-version: a digest has 64 digits", digest[:70]: "bad-version: a digest has 64 digits", digest + "0": "bad-version: a digest has 64 digits",
 			digest[:70] + "g": form, digest[:70] + "A": form, digest[:70] + "\n": form, strings.Repeat("x", 129): "bad-version: a version has at most 128 characters",
 		} {
+			if got := "bad-version: " + BadVersion(version); got != why {
+				t.Errorf("%q: the gate says %s, and we %s", version, why, got)
+			}
 			if version == "\xc3\xbc" { // a rune is two bytes
 				g.check(t, "web", []string{"SSH_ORIGINAL_COMMAND=deploy " + version}, "provision: refused: "+form+"\n", 126, "",
 					"-t provision -p auth.warning web: refused: bad-version: deploy ??"+suffix)

@@ -51,9 +51,8 @@ pull_each() {
 		/*) continue ;;
 		esac
 		[ "$image" != - ] || continue
-		begin_saying
-		! compose pull --quiet "$service" || continue
-		_why=$(said)
+		! _why=$(compose pull --quiet "$service" 2>&1) || continue
+		_why=$(printf '%s\n' "$_why" | last_line)
 		_ours=yes
 		case $image in
 		"$registry"/*) ;;
@@ -155,6 +154,32 @@ of_project() {
 	awk -F '\t' -v wanted="$wanted" -v field="$1" '
 		BEGIN { n = split(wanted, line, "\n"); for (i = 1; i <= n; i++) { split(line[i], f, " "); wants[f[1]] = 1; if (f[1] == "/project") project = f[2] } }
 		$field in wants && (project == "" || NF < field + 2 || $(field + 2) == project)'
+}
+
+# find_idle sets idle to what good has of services that are only of profiles which
+# are no longer active. Compose takes their containers for no orphans. Of a service
+# that somebody has started by hand, good has nothing.
+find_idle() {
+	idle=$(recorded service | awk -v wanted="$(wanted_services)" 'BEGIN { n = split(wanted, s, "\n"); for (i = 1; i <= n; i++) wants[s[i]] = 1 } !($1 in wants)')
+	[ -n "$idle" ] || return 0
+	_known=$(compose --profile '*' config --services 2>/dev/null) || _known=''
+	idle=$(printf '%s\n' "$idle" | awk -v known="$_known" 'BEGIN { n = split(known, s, "\n"); for (i = 1; i <= n; i++) knows[s[i]] = 1 } $1 in knows')
+}
+
+# remove_idle removes their containers.
+remove_idle() {
+	[ -n "$idle" ] || return 0
+	for _service in $(printf '%s\n' "$idle" | cut -d ' ' -f 1 | sort -u); do
+		say "removing $_service, as none of its profiles is active any more"
+		begin_saying
+		compose --profile '*' rm --stop --force "$_service" || not_well "$_service cannot be removed: $(said)"
+	done
+	idle=''
+}
+
+# wanted_services prints the names of the services that Compose wants.
+wanted_services() {
+	printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//'
 }
 
 # judged_project: the containers of the project, judged.

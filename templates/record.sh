@@ -45,7 +45,7 @@ found() {
 	_judged=$(printf '%s\n' "$was" | judge)
 	if [ -e "$state/good" ]; then
 		! printf '%s\n' "$_judged" | grep -qv '^ok' || return 0
-		[ "$(printf '%s\n' "$_judged" | images | sort -u)" != "$(recorded service | awk '{ print $1, $4 }' | sort -u)" ] || return 0
+		[ "$(printf '%s\n' "$_judged" | images | sort -u)" != "$(recorded_images)" ] || return 0
 	elif printf '%s\n' "$_judged" | grep -q '^bad' || ! printf '%s\n' "$was" | cut -f 2 | grep -qx running; then
 		return 0
 	fi
@@ -55,6 +55,11 @@ found() {
 # images prints the service and the id of the image of each judged container.
 images() {
 	awk -F '\t' '{ print $11, $10 }'
+}
+
+# recorded_images prints the same of the last good deploy, for what is wanted still.
+recorded_images() {
+	recorded service | awk '{ print $1 "\t" $4 }' | of_project 1 | tr '\t' ' ' | sort -u
 }
 
 # write_good JUDGED OVERRIDE
@@ -82,6 +87,7 @@ write_good() {
 					print "service", f[1], n[order[i]], f[2], f[3], f[4]
 				}
 			}'
+		printf '%s\n' "$idle" | sed -n 's/^./service &/p'
 		! [ -f "$2" ] || sed 's/^/override /' "$2"
 	} >"$state/new" && mv -f "$state/new" "$state/good"
 	recorded service | while read -r service _ _ image called; do
@@ -97,7 +103,7 @@ write_good() {
 # has gained since, it starts too.
 again() {
 	begin_saying
-	_services=$(printf '%s\n' "$wanted" | sed '/^\//d; s/ .*//')
+	_services=$(wanted_services)
 	recorded service | sort -u -k 1,1 | while read -r service _ _ image called; do
 		printf '%s\n' "$_services" | grep -qxF "$service" || continue
 		if [ "$(docker image inspect --format '{{.Id}}' "$called" 2>/dev/null)" = "$image" ]; then
@@ -307,7 +313,7 @@ not_well() {
 	elif ! await; then
 		_ill=$(ill | sed '/^  | /d' | paste -s -d ';' - | sed 's/;/; /g')
 		_outcome="went back to the deploy of $(recorded time), but $_ill"
-	elif [ "$(printf '%s\n' "$judged" | images | sort -u)" != "$(recorded service | awk '{ print $1 "\t" $4 }' | of_project 1 | tr '\t' ' ' | sort -u)" ]; then
+	elif [ "$(printf '%s\n' "$judged" | images | sort -u)" != "$(recorded_images)" ]; then
 		_outcome="went back to the deploy of $(recorded time), but not all of it could be made again"
 	fi
 	judged=$(judged_project) || judged=''

@@ -81,7 +81,7 @@ var files string
 var unfile string
 
 // Env writes our lines into the .env of a clone, or takes them out.
-var Env = Clone + env
+var Env = Settings + Clone + env
 
 // Envs looks at our lines in the .env of a clone.
 var Envs = Clone + envs

@@ -168,10 +168,15 @@ printf '%s\n' "$will" | grep -v '^/digest ' | head -n 5000 | facts will
 } | awk '
 	{ side = substr($0, 1, 1); $0 = substr($0, 2) }
 	/^  [^ ]/ { services = /^  "services": \{/; next }
-	services && /^    "/ { name = $0; sub(/^    "/, "", name); sub(/".*/, "", name); shown = 0 }
-	services && /^      "/ { shown = /^      "(image|ports|volumes|container_name)": / }
-	services && !shown { text[side, name] = text[side, name] "\n" $0; sub(/,$/, "", text[side, name]); all[name] = 1 }
-	END { for (name in all) if (((1, name) in text) && ((2, name) in text) && text[1, name] != text[2, name]) print name }' |
+	services && /^    "/ { name = $0; sub(/^    "/, "", name); sub(/".*/, "", name); key = ""; there[side, name] = 1 }
+	services && /^      "/ { key = $0; sub(/^      "/, "", key); sub(/".*/, "", key); if (key ~ /^(image|ports|volumes|container_name)$/) key = "" }
+	services && key != "" { text[side, name, key] = text[side, name, key] "\n" $0; sub(/,$/, "", text[side, name, key]); all[name, key] = 1 }
+	END {
+		for (one in all) {
+			split(one, f, SUBSEP)
+			if (((2, f[1]) in there) && text[1, f[1], f[2]] != text[2, f[1], f[2]]) print f[1], f[2]
+		}
+	}' |
 	sort | facts other
 printf '%s\n' "$will" | sed -n 's,^/mount ,,p' | while read -r service file; do
 	case $file in

@@ -9,6 +9,7 @@
 #   /project NAME            the Compose project
 #   /digest D                of all that Compose said
 #   /unset VARIABLE          is needed, and has no value
+#   /profiles P Q…           those that services have, where .env names active ones
 #   /instead FILE            is read in place of compose.override.yaml
 #   /port IP PORT PROTOCOL SERVICE   is published; IP may be -
 #   /named NAME SERVICE      a container with a name of its own
@@ -34,6 +35,9 @@ resolve() {
 			esac
 		} 3>&1 >&4 | warnings
 	} 4>&1
+	if grep -qs '^COMPOSE_PROFILES=' .env && _profiles=$(compose --profile '*' config --profiles 2>/dev/null); then
+		printf '/profiles %s\n' "$(printf '%s\n' "$_profiles" | paste -s -d ' ' -)"
+	fi
 	_set=$(set_files)
 	if [ -n "$_set" ] && ! printf '%s\n' "$_set" | grep -qxF -e compose.override.yaml -e ./compose.override.yaml -e "$PWD/compose.override.yaml"; then
 		printf '/instead %s\n' "$(printf '%s\n' "$_set" | paste -s -d : -)"

@@ -38,14 +38,24 @@ func (v ServiceVersion) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s (%.12s)", v.Name, v.Revision))
 }
 
-// Versions are those of the services that say from which revision they were made,
-// or of all if none does: the others, such as a database, are not the team's. Each
-// is there once.
-func (s Status) Versions() (all []ServiceVersion) {
-	ours := slices.DeleteFunc(slices.Clone(s.Services), func(s Service) bool { return s.Revision == "" })
-	if len(ours) == 0 {
-		ours = s.Services
+// ours are the services without those that Compose does not want, if it wants any.
+func (s Status) ours() []Service {
+	return those(s.Services, func(s Service) bool { return s.Wanted == nil || *s.Wanted > 0 })
+}
+
+// those are the services of which ok holds, or all where it holds of none.
+func those(services []Service, ok func(Service) bool) []Service {
+	if chosen := slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return !ok(s) }); len(chosen) > 0 {
+		return chosen
 	}
+	return services
+}
+
+// Versions are those of the wanted services that say from which revision they were
+// made, or of all wanted ones if none does: the others, such as a database, are not
+// the team's. Each is there once.
+func (s Status) Versions() (all []ServiceVersion) {
+	ours := those(s.ours(), func(s Service) bool { return s.Revision != "" })
 	for _, s := range ours {
 		_, tag, _ := strings.Cut(s.Image[strings.LastIndexByte(s.Image, '/')+1:], ":")
 		if tag == "" || tag == "latest" {
@@ -75,16 +85,15 @@ func VersionsText(all []ServiceVersion) string {
 	return text
 }
 
-// RunsSince is when the last of the services was started that run, or of all where
-// none does: "2026-01-02 03:04", or "-".
+// RunsSince is when the last of the wanted services was started that run, or of those
+// that have done their work where none runs: "2026-01-02 03:04", or "-".
 func (s Status) RunsSince() string {
-	running := slices.DeleteFunc(slices.Clone(s.Services), func(s Service) bool { return s.State != "running" })
-	if len(running) == 0 {
-		running = s.Services
-	}
+	running := those(s.ours(), func(s Service) bool { return s.State == "running" })
 	newest := ""
 	for _, s := range running {
-		newest = max(newest, s.Since)
+		if s.State == "running" || s.Verdict == "ok" {
+			newest = max(newest, s.Since)
+		}
 	}
 	return minute(newest)
 }
@@ -108,7 +117,7 @@ func (s Status) LastDeploy() string {
 	}
 	outcome := s.Last.Outcome
 	if outcome == "same" {
-		outcome = "nothing new"
+		outcome = "changed nothing"
 	}
 	return minute(s.Last.Time) + " " + outcome + s.Last.by()
 }
@@ -121,5 +130,5 @@ func (d *Deploy) by() string {
 	if d.By == "" {
 		return ""
 	}
-	return " by " + Cut(d.By, len("SHA256:")+9)
+	return ", by " + Cut(d.By, len("SHA256:")+9)
 }
