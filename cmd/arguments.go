@@ -51,6 +51,9 @@ func notAnInventory(c *cli.Context, args []string) error {
 	if len(words) == 1 && len(files) < 2 {
 		file := append(files, foundInventory())[0]
 		if inv, err := inventory.Load(file); err == nil {
+			if err := besideDeployment(c, inv, words[0], append(before(c, args), file)); err != nil {
+				return err
+			}
 			what, flag := "deployment", "deployment"
 			if !slices.Contains(deploymentNames(inv), words[0]) {
 				what, flag = "host", "host"
@@ -69,6 +72,27 @@ func notAnInventory(c *cli.Context, args []string) error {
 		err = usagef("unexpected argument %q", args[1])
 	}
 	return hint.Add(err, "%s", c.Command.UsageText)
+}
+
+// besideDeployment is the error of a command about one deployment, where a word stands
+// beside that one: another deployment, or what may be meant for --tag or --service.
+func besideDeployment(c *cli.Context, inv *inventory.Inventory, word string, arguments []string) error {
+	flag := "tag"
+	if !hasFlag(c.Command, flag) {
+		flag = "service"
+	}
+	file := arguments[len(arguments)-1]
+	switch {
+	case !hasFlag(c.Command, flag) || len(arguments) != 2 || slices.Contains(hostNames(inv), word), strings.ContainsRune(word, '/'), strings.HasSuffix(word, ".toml"):
+		return nil
+	case word == arguments[0]:
+		return hint.Add(usagef("%s stands there twice", word), "%s", line(c, nil, arguments...))
+	case slices.Contains(deploymentNames(inv), word):
+		return hint.Add(usagef("%s is for one deployment", c.Command.Name), "%s; then %s", line(c, nil, arguments...), line(c, nil, word, file))
+	case !slices.Contains(deploymentNames(inv), arguments[0]):
+		return nil
+	}
+	return hint.Add(usagef("%s is neither an inventory nor a host of %s", word, file), "%s", line(c, []string{"--" + flag, word}, arguments...))
 }
 
 // foundInventory is the inventory that a command takes where none is named; "" if there

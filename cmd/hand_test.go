@@ -114,7 +114,7 @@ func TestOneDeployment(t *testing.T) {
 		{[]string{"deploy", "app", "--tag", ""}, `--tag is "": a version is a tag or a digest`},
 		{[]string{"deploy", "app", "--tag", "a b; id"}, `--tag is "a b; id": a version is a tag or a digest`},
 		{[]string{"deploy", "app", "--tag", "1.4.2"}, "the inventory lets nobody choose a version of app\n  hint: write version = \"TAG\" into deployments.app, "},
-		{[]string{"deploy", "app", "more"}, `unexpected argument "` + f.file},
+		{[]string{"deploy", "app", "more"}, "more is neither an inventory nor a host of " + f.file + "\n  hint: provision deploy --tag more app " + f.file},
 		{[]string{"deploy", "app", "--parallel", "2"}, "there is no flag --parallel"},
 		{[]string{"logs", "app", "--tail", "-1"}, `--tail wants a number of lines, or all, not "-1"`},
 		{[]string{"logs", "app", "--tail", ""}, `--tail wants a number of lines, or all, not ""`},

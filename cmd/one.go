@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -53,7 +54,14 @@ func (r *run) partsOf(name string) ([]fleet.Part, error) {
 
 // noDeployment tells that an inventory has no deployment of that name.
 func noDeployment(file, name string, inv *inventory.Inventory) error {
-	return usagef("%s has no deployment %q%s", file, name, didYouMean(name, deploymentNames(inv)))
+	there := "the deployments there are " + strings.Join(deploymentNames(inv), ", ")
+	if slices.Contains(hostNames(inv), name) {
+		return hint.Add(usagef("%s is a host of %s, and no deployment", name, file), "%s", there)
+	}
+	if near := didYouMean(name, deploymentNames(inv)); near != "" {
+		return usagef("%s has no deployment %q%s", file, name, near)
+	}
+	return hint.Add(usagef("%s has no deployment %q", file, name), "%s", there)
 }
 
 // lineOf returns a line about the deployment on a host. People know from the

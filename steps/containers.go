@@ -70,8 +70,8 @@ func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	case f.Get("deploying") != "":
 		return []provision.Change{provision.Note("a deploy of %s is running; its containers are not judged", s.deployment).WithHint("look again when it has ended")}, nil
 	case len(f["service"])+len(f["good"]) == 0:
-		if f.Get("unversioned") != "" {
-			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet", s.deployment).WithHint("its deploy job starts them, with a version")}, nil
+		if f.Get("unversioned") != "" || s.version != "" && f.Get("clone") == "" { // nor is there anything yet
+			return []provision.Change{provision.Note("no containers of %s are running, as no version was deployed yet", s.deployment).WithHint("its deploy job starts them, with a version; or provision deploy --tag VERSION %s", s.deployment)}, nil
 		}
 		return []provision.Change{s.start("the containers of "+s.deployment, "", dockerCA{}.Name())}, nil
 	}

@@ -50,7 +50,11 @@ func (p *play) deploy() error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(p.env.Stdout, "%s: %s: version %s became version %s\n", d.Host.Name, d.Name, before[d], after)
+		had := "nothing ran"
+		if before[d] != "" {
+			had = "version " + before[d] + " ran"
+		}
+		fmt.Fprintf(p.env.Stdout, "%s: %s: %s, and now version %s\n", d.Host.Name, d.Name, had, after)
 		if after != "2" {
 			return fmt.Errorf("%s: %s: runs version %q after the deploy, not 2", d.Host.Name, d.Name, after)
 		}
