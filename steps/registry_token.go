@@ -117,12 +117,13 @@ func (s registryLogin) revoke(which string, id int64) provision.Change {
 type fate int
 
 const (
-	absent  fate = iota // the host holds none of ours
-	dead                // it holds one that does not work
-	moved               // it holds one of another kind or group than is wanted now
-	kept                // it goes on with the one that it holds
-	retired             // that one is not to be used any more
-	ending              // that one ends soon
+	absent   fate = iota // the host holds none of ours
+	dead                 // it holds one that does not work
+	moved                // it holds one of another kind or group than is wanted now
+	borrowed             // it holds one that has the name of what is another host by now
+	kept                 // it goes on with the one that it holds
+	retired              // that one is not to be used any more
+	ending               // that one ends soon
 )
 
 // A heldToken is the token that the host is logged in with.
@@ -143,8 +144,11 @@ func (s registryLogin) loginOf(id string) string {
 }
 
 // decide returns what becomes of the tokens: of the one that the host holds, and
-// which are of no use to it, at the latest when it holds another.
+// which are of no use to it, at the latest when it holds another. A host that holds one
+// of a former name was renamed: then what has its name of today may be what the host
+// holds that was called so before.
 func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
+	var spent []int64
 	login := f.Get("login")
 	if _, ok := s.moved(f); ok {
 		held.fate = moved
@@ -174,24 +178,30 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			held.fate = retired
 		case held.ends && days < s.renew:
 			held.fate = ending
+		case slices.Contains(s.others, held.name):
+			held.fate = borrowed
 		default:
 			held.fate = kept
 			continue
 		}
 		if !slices.Contains(s.others, held.name) {
-			unused = append(unused, id)
+			spent = append(spent, id)
 		}
 	}
-	return held, unused, nil
+	if held.name != "" && held.name != s.title {
+		unused = nil
+	}
+	return held, append(unused, spent...), nil
 }
 
 // replace makes another token and logs in with it. One that is to be retired
 // works, so the other is tried before that one goes.
 func (s registryLogin) replace(f provision.Facts, held heldToken) []provision.Change {
 	why := map[fate]string{
-		retired: fmt.Sprintf("(replaces token %s)", held.id),
-		ending:  fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
-		dead:    fmt.Sprintf("(%s has no token %s that works)", s.owner, held.id),
+		retired:  fmt.Sprintf("(replaces token %s)", held.id),
+		borrowed: fmt.Sprintf("(token %s has the name of another host by now)", held.id),
+		ending:   fmt.Sprintf("(token %s ends in %d days)", held.id, held.days),
+		dead:     fmt.Sprintf("(%s has no token %s that works)", s.owner, held.id),
 	}
 	if f.Has("dead", held.id) {
 		why[dead] = fmt.Sprintf("(token %s is revoked or expired)", held.id)
