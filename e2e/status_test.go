@@ -169,7 +169,7 @@ git push --quiet`, "sh", w.GitLab.Repository(d.Project), work).CombinedOutput();
 		t.Errorf("%+v", j)
 	}
 	r := w.run(t, "status").exits(t, 0)
-	r.says(t, "\nweb1  shop        2/?  ", " failed by SHA256:", "web1: shop: docker compose cannot read the project", "web1: shop: the last deploy: deploy failed after ")
+	r.says(t, "\nweb1  shop        2/?  ", " failed, by SHA256:", "web1: shop: docker compose cannot read the project", "web1: shop: the last deploy: deploy failed after ")
 	s = told()
 	if s.Wanted != nil || s.Last.Outcome != "failed" || s.Text != "docker compose cannot read the project" {
 		t.Errorf("it is %+v", s)

@@ -157,7 +157,8 @@ while :; do
 		mv -T "$name" "$name.real"
 	done
 	n=$((n + 1))
-	echo "$n" >flips
+	echo "$n" >flips.new
+	mv flips.new flips # whoever reads it sees a number
 done
 `
 
@@ -206,7 +207,7 @@ for dir in frobnicator frobnicator.real; do rm -f "$dir/compose.override.yaml"; 
 					t.Errorf("apply %d: nothing was flipped meanwhile (%d)", i, n)
 				}
 			}
-			w.sh(t, "web1", `pkill -TERM -u deploy-user -f flipper; while pgrep -u deploy-user -f flipper >/dev/null; do sleep 0.02; done; rm -f /home/deploy-user/flips`)
+			w.sh(t, "web1", `pkill -TERM -u deploy-user -f flipper; while pgrep -u deploy-user -f flipper >/dev/null; do sleep 0.02; done; rm -f /home/deploy-user/flips /home/deploy-user/flips.new`)
 			<-ended
 			r := w.patient(t, "apply")
 			if r.code != 0 {

@@ -142,7 +142,7 @@ func testUnset(t *testing.T, z *zoo) {
 	before := z.has(t, name, "app 1 running")
 	z.write(t, name, "compose.yaml", plain+"    environment:\n      PASSWORD: ${DB_PASSWORD}\n      USERNAME: ${DB_USERNAME}\n      OTHER: ${DB_OTHER-}\n")
 	z.push(t, name, "2")
-	j := z.deploys(t, name, "", 1, "hint: set them in the inventory: env = { DB_PASSWORD = … }")
+	j := z.deploys(t, name, "", 1, "hint: set them in the inventory: env = { DB_PASSWORD = …, DB_USERNAME = … }")
 	if want := "nothing was changed, as compose.yaml needs variables that are not set: DB_PASSWORD DB_USERNAME\n"; !strings.Contains(j.out, want) {
 		t.Errorf("the job says\n%swant %q", j.out, want)
 	}

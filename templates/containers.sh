@@ -180,7 +180,7 @@ elif [ -n "$wanted" ]; then
 	collisions
 fi
 [ -n "$all" ] || return 0
-printf '%s\n' "$soon" | grep -vxF "$(printf '%s\n' "$all" | cut -f 11)" | grep . | facts soon
+[ -z "$soon" ] || printf '%s\n' "$soon" | grep -vxF "$(printf '%s\n' "$all" | cut -f 11)" | facts soon
 # What is told of the containers, and then which of them are of services that are not
 # wanted. Of several projects in the clone the others are somebody's own.
 told=$(printf '%s\n' "$wanted" /end "$all" | awk -F '\t' -v at="$mark fact " '

@@ -299,6 +299,7 @@ hint: take that out of the project, or out of .env; or take the override out of 
 	await || not_well
 	[ "$what" = start ] || remove_idle
 	record
+	[ -z "$idle" ] || rm -f "$state/same" # the next deploy has something to do
 	outcome
 }
 

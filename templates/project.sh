@@ -166,13 +166,17 @@ find_idle() {
 	idle=$(printf '%s\n' "$idle" | awk -v known="$_known" 'BEGIN { n = split(known, s, "\n"); for (i = 1; i <= n; i++) knows[s[i]] = 1 } $1 in knows')
 }
 
-# remove_idle removes their containers.
+# remove_idle removes their containers. What cannot be removed is no reason to go back: it
+# stays in good, for verify to tell of and for the next deploy.
 remove_idle() {
 	[ -n "$idle" ] || return 0
 	for _service in $(printf '%s\n' "$idle" | cut -d ' ' -f 1 | sort -u); do
 		say "removing $_service, as none of its profiles is active any more"
 		begin_saying
-		compose --profile '*' rm --stop --force "$_service" || not_well "$_service cannot be removed: $(said)"
+		if ! compose --profile '*' rm --stop --force "$_service"; then
+			say "$_service stays: $(said)"
+			return 0
+		fi
 	done
 	idle=''
 }
