@@ -99,11 +99,18 @@ func (m *moving) follow(ctx context.Context, s *fleet.Site, what string, script 
 		return nil, err
 	}
 	m.report.Live.Doing(s.Host.Name, "move "+m.new.Name+": "+what)
-	return provision.Follow(ctx, t, script, func(line string) {
+	var last []string
+	facts, err := provision.Follow(ctx, t, script, func(line string) {
+		last = []string{line}
 		if m.report.Verbose {
 			m.tell(s, "%s", line)
 		}
 	})
+	var failed *provision.StepError
+	if errors.As(err, &failed) && failed.Status != 0 && len(failed.Output) == 0 && len(last) > 0 {
+		failed.Output, failed.Err = last, nil // a command of the script has failed, and has said why
+	}
+	return facts, err
 }
 
 // by is who moves, for the logs of the hosts.
