@@ -90,6 +90,9 @@ func (h *paperHost) addLogin(f provision.Facts, user string) {
 	if u := h.user(user); u.login != "" {
 		f.Add("login", u.login)
 		f.Add("made", u.made)
+		if u.beside != "" {
+			f.Add("beside", u.beside)
+		}
 	}
 }
 

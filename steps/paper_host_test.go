@@ -28,6 +28,7 @@ type paperUser struct {
 	pair        string // the public half
 	lines       []string
 	login, made string
+	beside      string
 	clones      map[string]string   // by directory: the origin
 	runs        map[string]bool     // by directory
 	came        map[string][]string // by label: the keys that have deployed
@@ -135,7 +136,8 @@ func (h *paperHost) do(step provision.Step, d *inventory.Deployment, c provision
 		h.users[s.user].pair = fmt.Sprintf("ssh-ed25519 AAAApair%d", *h.pairs)
 	case registryLogin:
 		name, _, _ := strings.Cut(text, "\n")
-		h.users[s.user].login, h.users[s.user].made = name, args[3]
+		u := h.users[s.user]
+		u.login, u.made, u.beside = name, args[3], strings.Join(args[4:], "")
 	case ciKey:
 		h.authorize(s.ci.user, strings.Fields(args[0]), args[1], text)
 	case undo:
@@ -148,7 +150,7 @@ func (h *paperHost) do(step provision.Step, d *inventory.Deployment, c provision
 		case "deploys":
 			delete(u.came, args[0])
 		case "registry-login":
-			u.login, u.made = "", ""
+			u.login, u.made, u.beside = "", "", ""
 		case "checkout":
 			delete(u.clones, d.Directory)
 		case "repo-key":

@@ -220,7 +220,8 @@ func (s registryLogin) theirs(f provision.Facts) string {
 	return ""
 }
 
-func (s registryLogin) login(f provision.Facts, credential secret.Value) provision.Change {
+// login logs in with a credential. The host notes which tokens are not of it.
+func (s registryLogin) login(f provision.Facts, credential secret.Value, beside ...string) provision.Change {
 	c := provision.Change{
 		Verb:   provision.DockerLogin,
 		Object: s.registry.Host,
@@ -237,7 +238,11 @@ func (s registryLogin) login(f provision.Facts, credential secret.Value) provisi
 	if s.kind != "" {
 		owner = s.owner.String()
 	}
-	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep, owner}, Secret: credential, Text: templates.Login}
+	args := []string{s.registry.Host, s.registry.Key(), keep, owner}
+	if len(beside) > 0 {
+		args = append(args, strings.Join(beside, " "))
+	}
+	c.Do = provision.Script{User: s.user, Args: args, Secret: credential, Text: templates.Login}
 	return c
 }
 

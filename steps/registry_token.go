@@ -99,10 +99,19 @@ func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) 
 	for _, id := range unused {
 		changes = append(changes, s.revoke("unused ", id))
 	}
+	changes = append(changes, s.spared(held)...)
 	for _, id := range f["foreign"] {
 		changes = append(changes, provision.Note("%s has another token named %s, made by somebody else (id %s): revoke it if nobody uses it", s.owner, s.title, id))
 	}
 	return changes, nil
+}
+
+// spared tells of the tokens that may be of another host.
+func (s registryLogin) spared(held heldToken) (notes []provision.Change) {
+	for _, id := range held.beside {
+		notes = append(notes, provision.Note("%s %s of %s was made when another host had this name, and stays: revoke it in GitLab if no host uses it", s.kind, id, s.owner))
+	}
+	return notes
 }
 
 func (s registryLogin) revoke(which string, id int64) provision.Change {
@@ -133,6 +142,11 @@ type heldToken struct {
 	fate fate
 	ends bool
 	days int // until then
+
+	// beside are the ids of the others that have the name of those of this host, of which
+	// the host holds none: it was called otherwise when they were made, so that they may be
+	// of the host that had its name then.
+	beside []string
 }
 
 // loginOf returns the user name with which a host logs in that holds the token of this id.
@@ -144,17 +158,15 @@ func (s registryLogin) loginOf(id string) string {
 }
 
 // decide returns what becomes of the tokens: of the one that the host holds, and
-// which are of no use to it, at the latest when it holds another. A host that holds one
-// of a former name was renamed: then what has its name of today may be what the host
-// holds that was called so before.
+// which are of no use to it, at the latest when it holds another.
 func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
-	var spent []int64
 	login := f.Get("login")
 	if _, ok := s.moved(f); ok {
 		held.fate = moved
 	} else if id, ok := strings.CutPrefix(login, s.loginOf("")); ok && s.made(f) {
 		held.id, held.fate = id, dead
 	}
+	beside := strings.Fields(f.Get("beside"))
 	for _, token := range slices.Concat(f["token"], f["former"]) {
 		number, left, _ := strings.Cut(token, " ")
 		left, name, former := strings.Cut(left, " ")
@@ -163,7 +175,11 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			return held, nil, err
 		}
 		if number != held.id {
-			if !former && !slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }) {
+			switch {
+			case former, slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }):
+			case slices.Contains(beside, number):
+				held.beside = append(held.beside, number)
+			default:
 				unused = append(unused, id)
 			}
 			continue
@@ -185,13 +201,19 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			continue
 		}
 		if !slices.Contains(s.others, held.name) {
-			spent = append(spent, id)
+			unused = append(unused, id)
 		}
 	}
 	if held.name != "" && held.name != s.title {
-		unused = nil
+		unused = slices.DeleteFunc(unused, func(id int64) bool {
+			number := strconv.FormatInt(id, 10)
+			if number != held.id {
+				held.beside = append(held.beside, number)
+			}
+			return number != held.id
+		})
 	}
-	return held, append(unused, spent...), nil
+	return held, unused, nil
 }
 
 // replace makes another token and logs in with it. One that is to be retired
@@ -215,7 +237,7 @@ func (s registryLogin) replace(f provision.Facts, held heldToken) []provision.Ch
 		Object: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner),
 		Remark: why[held.fate],
 		Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
-	}, s.login(f, credential)}
+	}, s.login(f, credential, held.beside...)}
 	if held.fate == retired {
 		changes = append(changes, provision.Change{
 			Verb: provision.Test, Object: "the new token: docker compose pull",
@@ -276,14 +298,21 @@ func (s registryLogin) revokeAll(f provision.Facts) (before, after []provision.C
 		}
 		before = append(before, s.revoke("", id))
 	}
+	held, _, err := s.decide(f)
+	if err != nil {
+		return nil, nil, err
+	}
 	for _, token := range f["token"] {
 		number, _, _ := strings.Cut(token, " ")
 		id, err := tokenID(number)
 		if err != nil {
 			return nil, nil, err
 		}
-		after = append(after, s.revoke("", id))
+		if !slices.Contains(held.beside, number) {
+			after = append(after, s.revoke("", id))
+		}
 	}
+	after = append(after, s.spared(held)...)
 	return before, append(after, hidden(f, "a token named %s", s.title)...), nil
 }
 

@@ -75,11 +75,21 @@ func TestLogin(t *testing.T) {
 				t.Errorf(".docker has %s", got)
 			}
 
-			// What was written is what the look sees.
+			// What was written is what the look sees, with whose token it is and what is not.
 			sum := sha256.Sum256([]byte("salt" + user + ":" + password))
 			seen := "@mark fact login=" + user + "\n@mark fact digest=" + hex.EncodeToString(sum[:]) + "\n"
 			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != seen || status != 0 {
 				t.Errorf("status %d, saw %q, want %q", status, out, seen)
+			}
+			for _, more := range [][]string{{"group a"}, {"group a", "4 5"}} {
+				b.run(t, Login, user+"\n"+password, append([]string{registry, registry, ""}, more...)...)
+				want := seen + "@mark fact made=group a\n"
+				if len(more) > 1 {
+					want += "@mark fact beside=4 5\n"
+				}
+				if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != want || status != 0 {
+					t.Errorf("status %d, saw %q, want %q", status, out, want)
+				}
 			}
 		}
 	})
