@@ -83,7 +83,7 @@ func (w *paperWorld) draw() *inventory.Inventory {
 			project := map[string]string{"x": "g/one", "y": "g/two"}[directory]
 			variables := one(`group = "g"`, fmt.Sprintf("projects = [%q]", project))
 			fmt.Fprintf(&text, "[deployments.%s]\n%s\nproject = %q\nuser = %q\ndirectory = %q\nenvironment = %q\nvariables = { %s%s }\n",
-				name, hosts, project, user, directory+user, one("production", "staging"), variables, one("", `, prefix = "APP_"`))
+				name, hosts, project, user, directory, one("production", "staging"), variables, one("", `, prefix = "APP_"`))
 		}
 		if inv, err := inventory.Parse("inventory.toml", []byte(text.String()), "."); err == nil && !overrides(inv) {
 			return inv
