@@ -28,11 +28,16 @@ func deployKeyOf(t target) deployKey {
 	return s
 }
 
-// formerly tells whether we have added a key when the host had another name: its title, and
-// its comment, are those of this user.
-func (s deployKey) formerly(k forge.DeployKey) bool {
+// marked tells whether we have added a key: its title, and its comment, are those of this
+// user. The comment has the name that the host had at first, as GitLab never changes it.
+func (s deployKey) marked(k forge.DeployKey) bool {
 	words := strings.Fields(k.Key)
-	return k.Title != s.title && strings.HasPrefix(k.Title, s.user+"@") && len(words) == 3 && strings.HasPrefix(words[2], s.user+"@")
+	return strings.HasPrefix(k.Title, s.user+"@") && len(words) == 3 && strings.HasPrefix(words[2], s.user+"@")
+}
+
+// formerly tells whether we have added a key when the host had another name.
+func (s deployKey) formerly(k forge.DeployKey) bool {
+	return k.Title != s.title && s.marked(k)
 }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }

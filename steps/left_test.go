@@ -72,6 +72,9 @@ func TestLeftBehind(t *testing.T) {
 	staging := on(inv, "stage1", "stage1.example.com")
 	staging.Scope = "staging"
 	setLeft(t, f, staging)
+	// The host was called web0 when its key was made.
+	web2 := f.Keys["transmogrify/frobnicator"]
+	web2[1].Key = strings.Replace(web2[1].Key, "@web2", "@web0", 1)
 	// And people have made things, whose names are like ours.
 	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: "SSH_AUTH", Scope: "x", Description: "Set by provision for a on web9; rm -rf"}, forge.Variable{Key: "OTHER", Scope: "x", Description: "Set by provision for a on web9."})
 	f.Keys["transmogrify/frobnicator"] = append(f.Keys["transmogrify/frobnicator"], forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob bob@laptop"}, forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob2 bob@web9", CanPush: true})

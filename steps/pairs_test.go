@@ -45,12 +45,16 @@ func (w *paperWorld) become() {
 		for _, what := range left {
 			w.remove(what)
 		}
-		if len(left) == 0 {
+		forgotten := w.forget()
+		if w.t.Failed() {
+			return
+		}
+		if len(left) == 0 && forgotten == 0 {
 			for _, d := range refused {
 				w.free(d)
 			}
 		}
-		if made == 0 && len(refused) == 0 && len(left) == 0 {
+		if made == 0 && len(refused) == 0 && len(left) == 0 && forgotten == 0 {
 			break
 		}
 	}
@@ -58,8 +62,8 @@ func (w *paperWorld) become() {
 	w.freed = true // jobs are rendered anew by now
 	w.apply()
 	made, refused, left := w.apply()
-	if made > 0 || len(refused) > 0 || len(left) > 0 {
-		w.t.Errorf("at last %d changes are made, %v refuse, %v are left", made, refused, left)
+	if forgotten := w.forget(); made+forgotten > 0 || len(refused) > 0 || len(left) > 0 {
+		w.t.Errorf("at last %d changes are made, %d forgotten, %v refuse, %v are left", made, forgotten, refused, left)
 	}
 	w.exact()
 }

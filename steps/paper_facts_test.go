@@ -67,6 +67,24 @@ func (h *paperHost) addCarried(f provision.Facts) {
 	}
 }
 
+// holds does what the look of [Holds] does.
+func (h *paperHost) holds() provision.Facts {
+	f := provision.Facts{}
+	for _, name := range h.names("")[1:] {
+		f.Add("carries", name+" "+h.value(name, "user"))
+		u := h.user(h.value(name, "user"))
+		if u.pair != "" {
+			f.Add("key", u.pair)
+		}
+		for _, prefix := range []string{loginPrefix, deployTokenPrefix} {
+			if id, ok := strings.CutPrefix(u.login, prefix); ok {
+				f.Add("token", id)
+			}
+		}
+	}
+	return f
+}
+
 func (h *paperHost) addUser(f provision.Facts, name string) {
 	u := h.users[name]
 	f.Add("group", name)

@@ -34,6 +34,11 @@ type paperUser struct {
 	came        map[string][]string // by label: the keys that have deployed
 }
 
+// empty makes it a new machine.
+func (h *paperHost) empty() {
+	h.settings, h.users = map[string][]string{}, map[string]*paperUser{}
+}
+
 func (h *paperHost) user(name string) *paperUser {
 	if u := h.users[name]; u != nil {
 		return u

@@ -18,23 +18,25 @@ import (
 	"provision/provision/secret"
 )
 
-// A paperWorld is two hosts and a GitLab, and the inventories that they had and have.
+// A paperWorld is two machines and a GitLab, and the inventories that they had and have.
 type paperWorld struct {
 	t        *testing.T
 	r        *rand.Rand
 	gitlab   *forgetest.Fake
 	hosts    map[string]*paperHost // by address
 	pairs    int
-	names    int // of hosts, that there have been
+	names    int               // of hosts, that there have been
+	last     map[string]string // names of hosts, by address
 	old, new *inventory.Inventory
 	freed    bool // the variables of before may be gone
 	log      []string
 }
 
 func newPaperWorld(t *testing.T, r *rand.Rand) *paperWorld {
-	w := &paperWorld{t: t, r: r, gitlab: forgetest.New("g/one", "g/two"), hosts: map[string]*paperHost{}}
+	w := &paperWorld{t: t, r: r, gitlab: forgetest.New("g/one", "g/two"), hosts: map[string]*paperHost{}, last: map[string]string{}}
 	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
-		h := &paperHost{settings: map[string][]string{}, users: map[string]*paperUser{}, pairs: &w.pairs}
+		h := &paperHost{pairs: &w.pairs}
+		h.empty()
 		h.failed = func(format string, args ...any) { t.Errorf(format, args...) }
 		h.changed = func(c provision.Change, of provision.Step) {
 			w.log = append(w.log, address+": "+of.Name()+": "+c.String())
@@ -44,65 +46,6 @@ func newPaperWorld(t *testing.T, r *rand.Rand) *paperWorld {
 	}
 	w.old = &inventory.Inventory{}
 	return w
-}
-
-const paperHead = `
-[gitlab]
-url = "https://git.example.com"
-host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC5pD8xXmTv2s5o8jrefxD4xScp82SkYM9QBPp/kMnm0"]
-[registry]
-host = "registry.example.com"
-`
-
-// draw returns a valid inventory: deployments with any names, users, directories,
-// hosts, projects, and places in GitLab.
-func (w *paperWorld) draw() *inventory.Inventory {
-	one := func(list ...string) string { return list[w.r.IntN(len(list))] }
-	for {
-		var text strings.Builder
-		fmt.Fprintf(&text, "%scredential = %q\n", paperHead, one("group-access-token", "deploy-token"))
-		names := []string{"web1", "web2"}
-		for i, host := range w.old.Hosts {
-			if names[i] = host.Name; w.r.IntN(10) == 0 {
-				w.names++
-				names[i] = fmt.Sprintf("web%d", 2+w.names)
-			}
-		}
-		for i, name := range names {
-			fmt.Fprintf(&text, "[hosts.%s]\naddress = \"192.0.2.%d\"\nuser = \"admin\"\n", name, i+1)
-		}
-		labels := []string{"a", "b", "c", "d"}
-		w.r.Shuffle(4, func(i, j int) { labels[i], labels[j] = labels[j], labels[i] })
-		for _, name := range labels[:1+w.r.IntN(3)] {
-			user := one("deploy", "runner")
-			hosts := fmt.Sprintf("host = %q", one(names...))
-			if w.r.IntN(5) == 0 {
-				hosts = fmt.Sprintf("hosts = [%q, %q]", names[0], names[1])
-			}
-			directory := one("x", "y") // of another project it would be no clone
-			project := map[string]string{"x": "g/one", "y": "g/two"}[directory]
-			variables := one(`group = "g"`, fmt.Sprintf("projects = [%q]", project))
-			fmt.Fprintf(&text, "[deployments.%s]\n%s\nproject = %q\nuser = %q\ndirectory = %q\nenvironment = %q\nvariables = { %s%s }\n",
-				name, hosts, project, user, directory, one("production", "staging"), variables, one("", `, prefix = "APP_"`))
-		}
-		if inv, err := inventory.Parse("inventory.toml", []byte(text.String()), "."); err == nil && !overrides(inv) {
-			return inv
-		}
-	}
-}
-
-// overrides tells whether the variables of a deployment hide those of another one from its
-// jobs, which the step overridden-variables tells of.
-func overrides(inv *inventory.Inventory) bool {
-	seen := map[string]bool{}
-	for _, d := range inv.Deployments {
-		key := d.Project + " " + d.Variables.Prefix + " " + d.Scope
-		if seen[key] {
-			return true
-		}
-		seen[key] = true
-	}
-	return false
 }
 
 func (w *paperWorld) given() Given { return Given{Salt: "salt"} }
@@ -350,15 +293,30 @@ func (w *paperWorld) free(d *inventory.Deployment) {
 	w.log = append(w.log, "free the place of "+d.Name)
 }
 
-func describeAll(inv *inventory.Inventory) string {
-	var all []string
-	for _, d := range inv.Deployments {
-		all = append(all, fmt.Sprintf("%s: %s (%s) ~%s/%s of %s, %s", d.Name, d.Host.Name, d.Host.Address, d.User, d.Directory, d.Project, joinAnd(func() (list []string) {
-			for _, p := range placesOf(d) {
-				list = append(list, p.String())
-			}
-			return list
-		}())))
+// forget takes away what GitLab has of hosts that the inventory does not name, as the
+// command does that is printed for each.
+func (w *paperWorld) forget() (made int) {
+	left, err := LeftBehind(w.t.Context(), w.gitlab, w.new)
+	if err != nil {
+		w.t.Error(err)
 	}
-	return strings.Join(all, "\n")
+	held := &Held{}
+	for _, h := range w.new.Hosts {
+		held.Add(h.Name, w.hosts[h.Address].holds())
+	}
+	for _, l := range left {
+		if l.Without(held).Empty() {
+			continue
+		}
+		w.log = append(w.log, "forget "+l.Host)
+		if err := provision.Apply(w.t.Context(), provision.Target{Name: l.Host, Forge: w.gitlab}, ForgetHost(w.new, l.Host, "", held), func(e provision.Event) {
+			if e.Kind == provision.Done {
+				made++
+				w.nothingLost()
+			}
+		}); err != nil {
+			w.t.Errorf("forget %s: %v", l.Host, err)
+		}
+	}
+	return made
 }
