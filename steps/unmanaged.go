@@ -65,8 +65,7 @@ for file in "$settings"/*; do
 	case $formerly in *" $name "*) labels=$formerly ;; esac # it had this name once before
 	for label in $labels; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
-		n=$(grep -cF "/gate $label " "$home/.ssh/authorized_keys" 2>/dev/null) || n=0
-		keys=$((keys + n))
+		keys=$((keys + $(gates "$home" "$label")))
 	done
 	case $keys in
 	0) ;;
