@@ -193,8 +193,8 @@ func noteAll(first, last Plan, tell func(Event)) {
 	}
 }
 
-// applyRound makes one round, and looks again: on the host within its last trip,
-// in GitLab after the last call.
+// applyRound makes one round, and looks again: on the host within its last trip, or
+// after a test that comes later, and in GitLab after the last call.
 func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []Step, tell func(Event)) (seen Seen, err error) {
 	next := 0
 	defer func() {
@@ -204,10 +204,12 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 			}
 		}
 	}()
-	lastScript := -1
+	lastScript, tested := -1, false // tested: a login, of which the host knows, comes after it
 	for i, d := range todo {
 		if isScript(d.change.Do) {
-			lastScript = i
+			lastScript, tested = i, false
+		} else if d.change.Verb == Test {
+			tested = true
 		}
 	}
 	for next < len(todo) {
@@ -236,14 +238,14 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 		batch := todo[next:end]
 		next = end
 		var probes []Step
-		if end > lastScript {
+		if end > lastScript && !tested {
 			probes = steps
 		}
 		if seen, err = run(ctx, t, lock, batch, probes, tell); err != nil {
 			return Seen{}, err
 		}
 	}
-	if lastScript < 0 {
+	if lastScript < 0 || tested {
 		return look(ctx, t, steps)
 	}
 	seen, err = merge(seen, nil, <-ask(ctx, t, steps), steps)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -199,6 +200,24 @@ func TestOnlyCallsNeedNoTripButLooks(t *testing.T) {
 	if n := w.host.trips.Load(); n != 2 {
 		t.Errorf("%d trips, want 2: before and after", n)
 	}
+}
+
+// A login leaves something on the host: what comes before it has not seen that.
+func TestLooksAfterATest(t *testing.T) {
+	w := newWorld(t)
+	login := Change{Verb: Test, Object: "a login", Do: Call(func(context.Context, forge.Forge) error {
+		return os.WriteFile(filepath.Join(w.dir, "came"), nil, 0o644)
+	})}
+	_, err := apply(t, t.Context(), w.host, []Step{
+		w.step("a", []Change{w.file("1")}),
+		fixed{name: "b", probe: Script{Text: `! [ -e "$1/came" ] || fact came yes`, Args: []string{w.dir}}, plan: func(f Facts) ([]Change, error) {
+			if f.Get("came") != "" {
+				return nil, nil
+			}
+			return []Change{login}, nil
+		}},
+	})
+	checkError(t, err, "<nil>")
 }
 
 func TestAppliedButStillMissing(t *testing.T) {

@@ -164,9 +164,29 @@ func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) err
 	return nil
 }
 
+// lookAtKeysOf is lookAtOthers and lookAtRepoKeys for a user that may be gone: which
+// deployments are carried, root knows.
+const lookAtKeysOf = `
+for file in /etc/provision/deployments/*; do
+	{ [ -f "$file" ] && grep -qx "user=$1" "$file"; } || continue
+	fact carried "${file##*/}"
+done
+getent passwd "$1" >/dev/null || return 0
+as "$1" "$2" | while IFS='	' read -r name value; do
+	case $name in
+	'origin '* | public | next | retired) fact "$name" "$value" ;;
+	esac
+done
+`
+
+const lookAsUser = `
+cd || exit 0
+fact() { printf '%s\t%s\n' "$1" "$2"; }
+` + lookAtOthers + lookAtRepoKeys
+
 // undo removes the deploy key of the host from the project.
 func (s deployKey) undo(t target) undo {
-	probe := provision.Probe{Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys}}
+	probe := provision.Probe{Script: provision.Script{Args: []string{s.user, lookAsUser}, Text: lookAtKeysOf}}
 	if s.project != "" {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 			facts := provision.Facts{}
