@@ -47,6 +47,7 @@ func TestOtherRegistryHost(t *testing.T) {
 	w.commit(t, d.Project, "main", "the registry has another name", map[string]string{
 		"compose.yaml": "services:\n  app:\n    image: " + renamed.Name + "/" + d.Project + "\n    init: true\n",
 	})
+	w.run(t, "update", "--yes").exits(t, 0)
 	w.works(t, d, "deploy")
 	w.runs(t, "app", "2")
 	r = w.apply(t)
@@ -55,7 +56,7 @@ func TestOtherRegistryHost(t *testing.T) {
 	if plan := w.plan(t); len(plan) > 0 {
 		t.Errorf("at last the plan has %q", plan)
 	}
-	if got := w.sh(t, "web1", `cat /home/deploy-user/.docker/config.json; find /etc/docker/certs.d /home/deploy-user/.docker`); strings.Contains(got, old.Name) {
+	if got := w.sh(t, "web1", `cat /home/deploy-user/.docker/config.json; find /home/deploy-user/.docker`); strings.Contains(got, old.Name) {
 		t.Errorf("of the old name there is still\n%s", got)
 	}
 	if tokens := w.active("transmogrify", "deploy-user@web1"); len(tokens) != 1 {
@@ -75,7 +76,7 @@ func TestOtherGitLabHost(t *testing.T) {
 	first := strings.TrimPrefix(g.URL, "https://")
 	deploys := startDeployer(t, w, rehearsal.DeployJob(d, ""))
 	g.SSH.Host, g.URL = first, "https://"+g.SSH.Host
-	planned(t, w.plan(t), "checkout app: set the origin of ~deploy-user/frobnicator to ssh://git@"+first+"/transmogrify/frobnicator.git")
+	planned(t, w.plan(t), "checkout app: set the origin of ~deploy-user/frobnicator to ssh://git@"+first+"/transmogrify/frobnicator.git (it was ssh://"+strings.TrimPrefix(g.URL, "https://")+"/transmogrify/frobnicator.git)")
 	w.apply(t)
 	deploys.deploys()
 	deploys.stop()
@@ -105,7 +106,7 @@ func TestTwoBecomeOne(t *testing.T) {
 	}
 
 	text := strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1)
-	both, err := inventory.Parse("inventory.toml", []byte(head+web1+web2+text), ".")
+	both, err := inventory.Parse("inventory.toml", []byte(strings.ReplaceAll(head+web1+web2+text, "WORLD", "example.com")), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
