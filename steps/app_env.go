@@ -23,6 +23,7 @@ type appEnv struct {
 	made                        []string // files that the inventory puts into the clone
 	override                    bool     // it gets a compose.override.yaml
 	salt                        string
+	limited                     string // the rest of a command line for this deployment
 }
 
 // An envLine is one line of an .env, as Compose reads it.
@@ -34,7 +35,7 @@ type envLine struct {
 
 func appEnvOf(t target) appEnv {
 	d := t.deployment
-	s := appEnv{deployment: d.Name, user: d.User, directory: d.Directory, override: d.Override != nil, salt: t.given.Salt, compose: d.Compose, made: appFilesOf(t).paths()}
+	s := appEnv{deployment: d.Name, user: d.User, directory: d.Directory, override: d.Override != nil, salt: t.given.Salt, compose: d.Compose, made: appFilesOf(t).paths(), limited: t.only()}
 	add := func(name, value string, compose bool) {
 		s.lines = append(s.lines, envLine{name, secret.New(name + "=" + dotenv(value)), compose})
 	}
@@ -116,7 +117,7 @@ func (s appEnv) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if lacks := f["lacks"]; len(lacks) > 0 && slices.Contains(changed, "COMPOSE_FILE") {
 		return nil, hint.Add(fmt.Errorf("~%s/%s has no %s, which compose names in the inventory", s.user, s.directory, visible.String(joinAnd(lacks))),
-			"mend compose in the inventory; or if the branch has it by now, bring the clone forward first: provision update --limit %s", s.deployment)
+			"mend compose in the inventory; or if the branch has it by now, bring the clone forward first: provision update %s", s.limited)
 	}
 	c := provision.Change{Verb: provision.Write, Object: s.object(), Hint: oddHint, Do: s.write()}
 	var told []string
