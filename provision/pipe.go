@@ -56,11 +56,12 @@ func Pipe(ctx context.Context, from Target, send Script, to Target, receive Scri
 	results, stray, err := prog.talk(ctx, to, 1, func(ctx context.Context, out io.Writer) error {
 		return feeder.Feed(ctx, bytes.NewReader(prog.text), data, out)
 	}, func(int, Kind, string) {})
+	first := context.Cause(ctx) // before the sender fails as nobody reads
 	data.CloseWithError(errors.New("nobody reads any more"))
 	_, err = outcome(to, []pending{{}}, nil, results, stray, err, func(int, Kind, string) {})
 	failed := <-sent
 	var why *StepError
-	if errors.As(context.Cause(ctx), &why) && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrUnknown)) {
+	if errors.As(first, &why) && (!results[0].ended || err == nil) {
 		return n, results[0].facts, why
 	}
 	if err == nil && failed != nil {

@@ -7,15 +7,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"provision/e2e/needs"
 	"provision/provision"
 )
 
 // asNobody runs a script with a uid, in a folder as its root unless that is "".
-func asNobody(t *testing.T, uid, root, script string) *exec.Cmd {
+func asNobody(t *testing.T, uid, root, script string) (cmd *exec.Cmd, over <-chan struct{}) {
 	t.Helper()
-	cmd := exec.Command(needs.Program(t, "busybox"), "sh", "-c", script)
+	cmd = exec.Command(needs.Program(t, "busybox"), "sh", "-c", script)
 	if root != "" {
 		cmd.Path = "/busybox"
 	}
@@ -31,9 +32,21 @@ func asNobody(t *testing.T, uid, root, script string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%v: busybox has to be a static one", err)
 	}
-	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); cmd.Wait() })
 	out.Read(make([]byte, 1)) // it is under way
-	return cmd
+	ended := make(chan struct{})
+	go func() { // else it would be there for ever, though dead
+		cmd.Wait()
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		select {
+		case <-ended: // another one may have its number
+		default:
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		<-ended
+	})
+	return cmd, ended
 }
 
 // Before a user is removed nobody gets in, and what it runs is ended, whether it obeys
@@ -60,11 +73,9 @@ func TestRemoveUserScript(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(root, "busybox"), text, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			obeys := asNobody(t, uid, "", "echo; exec sleep 1000")
-			stubborn := asNobody(t, uid, "", "trap '' TERM; echo; while :; do sleep 1; done")
-			go obeys.Wait()
-			go stubborn.Wait()
-			container := asNobody(t, uid, root, "echo; exec sleep 1000")
+			_, obeyed := asNobody(t, uid, "", "echo; exec sleep 1000")
+			_, killed := asNobody(t, uid, "", "trap '' TERM; echo; while :; do sleep 1; done")
+			container, _ := asNobody(t, uid, root, "echo; exec /busybox sleep 1000")
 			script := provision.Script{Text: removeUser, Args: []string{"deploy-frobnicator"}}
 			step := undo{"user", provision.Probe{}, func(f provision.Facts) ([]provision.Change, error) {
 				if text, _ := os.ReadFile(log); strings.Contains(string(text), "userdel") {
@@ -77,8 +88,10 @@ func TestRemoveUserScript(t *testing.T) {
 			if got, want := string(must(t, log)), "usermod --expiredate 1 --lock deploy-frobnicator\ngpasswd --delete deploy-frobnicator docker\nloginctl terminate-user deploy-frobnicator\nsystemctl stop --no-block user@"+uid+".service\nuserdel --remove deploy-frobnicator\n"; got != want {
 				t.Errorf("it ran\n%s, want\n%s", got, want)
 			}
-			for name, pid := range map[string]int{"one that obeys": obeys.Process.Pid, "one that does not": stubborn.Process.Pid} {
-				if syscall.Kill(pid, 0) == nil {
+			for name, ended := range map[string]<-chan struct{}{"one that obeys": obeyed, "one that does not": killed} {
+				select {
+				case <-ended:
+				case <-time.After(10 * time.Second):
 					t.Errorf("%s runs on", name)
 				}
 			}
