@@ -46,7 +46,7 @@ test faults: export PROVISION_TEST_ALL = 1
 # thousands end.
 test faults: export GORACE = atexit_sleep_ms=0
 test: lab-packages test-packages lint
-	$(GO) test -race -timeout 85m ./...
+	$(GO) test -race -timeout 60m ./...
 	$(MAKE) fuzz
 
 # The faults alone, with an apply that is ended at every boundary by every end.
