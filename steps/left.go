@@ -81,6 +81,8 @@ type leftover struct {
 	host, user string // the user is "" where a variable does not tell
 	id         string // what tells it from others of its kind and owner: see keyed, and [Held]
 
+	renamed bool // a key that was made under another name of the host, if it is ours
+
 	deployment, prefix, scope string          // of a variable
 	leads                     *inventory.Host // the one of the inventory to which a variable leads, if it does
 }
@@ -195,7 +197,7 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 		for _, k := range keys {
 			m := titleMark.FindStringSubmatch(k.Title)
 			if m != nil && !k.CanPush && (deployKey{user: m[1]}).marked(k) {
-				add(leftover{kind: leftKey, owner: owner, user: m[1], host: m[2], id: keyOf(k.Key)})
+				add(leftover{kind: leftKey, owner: owner, user: m[1], host: m[2], id: keyOf(k.Key), renamed: !strings.HasSuffix(strings.TrimSpace(k.Key), " "+k.Title)})
 			}
 		}
 	}
@@ -211,7 +213,14 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 			add(l)
 		}
 	}
-	return all, hidden, nil
+	users := map[string]bool{} // whose keys may be ours under another name
+	for _, d := range inv.Deployments {
+		users[d.User] = true
+	}
+	for _, l := range all {
+		users[l.user] = users[l.user] || l.kind != leftKey
+	}
+	return slices.DeleteFunc(all, func(l leftover) bool { return l.renamed && !users[l.user] }), hidden, nil
 }
 
 // leftVariables chooses the variables of an owner that are marked, and that no deployment

@@ -77,7 +77,7 @@ func TestLeftBehind(t *testing.T) {
 	web2[1].Key = strings.Replace(web2[1].Key, "@web2", "@web0", 1)
 	// And people have made things, whose names are like ours.
 	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: "SSH_AUTH", Scope: "x", Description: "Set by provision for a on web9; rm -rf"}, forge.Variable{Key: "OTHER", Scope: "x", Description: "Set by provision for a on web9."})
-	f.Keys["transmogrify/frobnicator"] = append(f.Keys["transmogrify/frobnicator"], forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob the laptop of bob"}, forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob2 bob@web9", CanPush: true})
+	f.Keys["transmogrify/frobnicator"] = append(f.Keys["transmogrify/frobnicator"], forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob bob@laptop"}, forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob2 bob@web9", CanPush: true})
 	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: "bob@web9", Description: "by hand"}); err != nil {
 		t.Fatal(err)
 	}
