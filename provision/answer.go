@@ -193,20 +193,22 @@ func (b *bounded) Read(p []byte) (int, error) {
 }
 
 // cut finds a mark in a line. Output that does not end in a newline may stand
-// before it.
+// before it; what a user has left unended before the outer mark is such output,
+// whatever it looks like.
 func (p *program) cut(line string) (before, word, rest string, from span) {
+	at := -1
 	for mark, s := range p.marks {
-		before, after, ok := strings.Cut(line, mark)
-		if !ok {
+		i := strings.Index(line, mark)
+		if i <= at {
 			continue
 		}
-		word, rest, _ := strings.Cut(after, " ")
-		switch word {
+		w, r, _ := strings.Cut(line[i+len(mark):], " ")
+		switch w {
 		case "begin", "fact", "end", "look":
-			return before, word, rest, s
+			at, before, word, rest, from = i, line[:i], w, r, s
 		}
 	}
-	return "", "", "", span{}
+	return before, word, rest, from
 }
 
 // readLine returns one line without its newline, at most maxLine bytes of it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -25,6 +26,7 @@ func TestLies(t *testing.T) {
 		{"a fact after the end", "MARK begin 0\nMARK end 0 0\nMARK fact k=v\n", "h: b: look: the host reports a fact that nobody asked for"},
 		{"a fact without a value", "MARK begin 0\nMARK fact k\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\n", "h: a: look: the connection ended before the host said how it went; it may or may not be done (the host reports a fact that nobody asked for: "},
 		{"an end without a begin", "MARK end 0 0\n", "h: unexpected output from host"},
+		{"a user's unended line before root's", "MARK begin 0\nMARK end 0 0\nINNER begin 1\nINNER fact k=vMARK end 1 1\n", "h: b: look: @"},
 		{"the end of another", "MARK begin 0\nMARK end 1 0\n", wrong},
 		{"an end that is no number", "MARK begin 0\nMARK end 0 fine\n", wrong},
 		{"two begins", "MARK begin 0\nMARK begin 0\n", wrong},
@@ -176,7 +178,8 @@ func FuzzListen(f *testing.F) {
 	for _, text := range []string{
 		"", "motd\n\x1b[2J", "MARK begin 0\nout\nMARK end 0 0\nINNER begin 1\nINNER end 1 0\nMARK begin 2\nMARK fact k=v\nMARK end 2 0\nLAST begin 3\nLAST fact k=w\nLAST end 3 0\n",
 		"MARK begin 0\nMARK end 0 1\nINNER begin 1\nINNER end 1 0\n", "MARK begin 0\nINNER end 0 0\n", "MARK begin 0\nMARK look x\n", "MARK begin 0\nMARK begin 1\n", "\xff\u202eMARK begin 0",
-		"MARK begin 0\nMARK end 0 0\nINNER begin 1\nhalf", "MARK begin 0\nMARK end 0 99999999999999999999\n", "LAST begin 3\nLAST end 3 0\n", "MARK fact =\n", "MARK begin 00\nMARK end 0 -0\n",
+		"MARK begin 0\nMARK end 0 0\nINNER begin 1\nhalf", "MARK begin 0\nMARK end 0 99999999999999999999\n", "LAST begin 3\nLAST end 3 0\n", "MARK fact =\n",
+		"MARK begin 0\nMARK end 0 0\nMARK begin 1\nMARK end 1 0\nMARK begin 2\nMARK end 2 0\nMARK begin 3\nMARK end 3 0\n", "MARK begin 00\nMARK end 0 -0\n",
 	} {
 		f.Add(text)
 	}
@@ -211,9 +214,12 @@ func FuzzListen(f *testing.F) {
 			}
 			return
 		}
-		for i, mark := range []string{"MARK", "INNER", "MARK", "LAST"} {
-			if !strings.Contains(text, fmt.Sprintf("%s begin ", mark)) || !strings.Contains(text, fmt.Sprintf("%s end ", mark)) {
-				t.Errorf("job %d is believed to be through", i)
+		// The outer program may speak of every job, an inner one of its own.
+		for i, mark := range []string{"MARK", "(MARK|INNER)", "MARK", "(MARK|LAST)"} {
+			for _, word := range []string{"begin", "end"} {
+				if !regexp.MustCompile(fmt.Sprintf("%s %s [+-]?0*%d( |\n|$)", mark, word, i)).MatchString(text) {
+					t.Errorf("job %d is believed to be through, without %s", i, word)
+				}
 			}
 		}
 	})
