@@ -90,7 +90,7 @@ func runClean(ctx context.Context, env Env, o cleanOptions) error {
 			return r.ask.confirm(ctx, fmt.Sprintf("remove %s?", what.what))
 		}
 		if !l.Certain(held) {
-			confirm = func(ctx context.Context) (bool, error) { return r.named(ctx, l.Host) }
+			confirm = func(ctx context.Context) (bool, error) { return r.named(ctx, l) }
 		}
 		switch done, err := r.carryOut(ctx, what, confirm); {
 		case errors.Is(err, errNotConfirmed):
@@ -135,10 +135,14 @@ func (r *run) cleanCertain(ctx context.Context, f *fleet.Fleet, left []steps.Lef
 }
 
 // named asks for the name of a host that is to go, which may be in another inventory.
-func (r *run) named(ctx context.Context, host string) (bool, error) {
-	answer, err := r.ask.line(ctx, fmt.Sprintf("%s may be in another inventory. To remove what it has in GitLab, type its name (without it, that stays) ", host))
+func (r *run) named(ctx context.Context, l steps.Left) (bool, error) {
+	question := "%s may be in another inventory. To remove what it has in GitLab, type its name (without it, that stays) "
+	if l.Known() {
+		question = "Another inventory may have a %s. To remove what no host of this one holds, type that name (without it, that stays) "
+	}
+	answer, err := r.ask.line(ctx, fmt.Sprintf(question, l.Host))
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return err == nil && answer == host, err
+	return err == nil && answer == l.Host, err
 }

@@ -186,9 +186,11 @@ func (s ciVariables) undo(t target) undo {
 	if c.scope == "" {
 		script = stale.key.look()
 	}
+	index := indexOf(t.inv)
 	ours := func(variables []forge.Variable, v forge.Variable) bool {
-		if c.scope == "" {
-			return v.Description == c.description()
+		if c.scope == "" { // the host that had this name before may be in the inventory under another one
+			to := index.leadsTo(variables, v)
+			return v.Description == c.description() && (to == nil || to == t.host)
 		}
 		return v.Scope == c.scope && c.isBase(v.Key) && c.owns(variables, v)
 	}

@@ -7,7 +7,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"provision/inventory"
@@ -36,6 +35,8 @@ var (
 //   - Where all its variables lead to a host of the inventory, under another name, that
 //     host decides: if it carries none of these deployments, and none of these users, they
 //     open nothing. This alone is certain, see [Left.Certain].
+//   - A token or a key with the name of a host in the inventory is part of one where no host
+//     that has that name, or its user, holds it: see unheld.
 //   - All else may be of a host in another inventory. It is told of, and goes by the
 //     name of the host alone, which somebody has to say. It counts as drift where
 //     a variable is that of a deployment in this inventory, by name, owner, prefix and
@@ -46,34 +47,6 @@ type Left struct {
 	inv  *inventory.Inventory
 }
 
-// An inventoryIndex finds in an inventory what something in GitLab speaks of.
-type inventoryIndex struct {
-	inv    *inventory.Inventory
-	hosts  map[string]bool
-	wanted map[string]bool            // variables, see wantedKey
-	leads  map[string]*inventory.Host // by what stands behind the user of a target
-}
-
-func indexOf(inv *inventory.Inventory) inventoryIndex {
-	x := inventoryIndex{inv, map[string]bool{}, map[string]bool{}, map[string]*inventory.Host{}}
-	for _, h := range inv.Hosts {
-		x.hosts[h.Name] = true
-		_, at, _ := strings.Cut(DeployTarget(&inventory.Deployment{Host: h}), "@")
-		x.leads[at] = h
-	}
-	for _, d := range inv.Deployments {
-		c := ciOf(d)
-		for _, owner := range c.owners {
-			x.wanted[wantedKey(owner, c.variables.Prefix, c.scope)] = true
-		}
-	}
-	return x
-}
-
-func wantedKey(owner forge.Owner, prefix, scope string) string {
-	return owner.String() + " " + prefix + " " + scope
-}
-
 // A leftover is one thing with our mark.
 type leftover struct {
 	kind       leftKind
@@ -82,6 +55,7 @@ type leftover struct {
 	id         string // what tells it from others of its kind and owner: see keyed, and [Held]
 
 	renamed bool // a key that was made under another name of the host, if it is ours
+	unused  bool // a token that nobody has logged in with
 
 	deployment, prefix, scope string          // of a variable
 	leads                     *inventory.Host // the one of the inventory to which a variable leads, if it does
@@ -99,17 +73,13 @@ const (
 type leftPlaces struct {
 	variables []forge.Owner
 	projects  []string
-	groups    []forge.Owner // of tokens
-	kind      forge.TokenKind
+	groups    []forge.Owner     // of tokens
+	kinds     []forge.TokenKind // there have been, should the inventory want another one by now
 }
 
 func leftPlacesOf(inv *inventory.Inventory) (p leftPlaces) {
-	switch inv.Registry.Credential.Kind {
-	case inventory.DeployToken:
-		p.kind = forge.DeployToken
-	case inventory.Named:
-	default:
-		p.kind = forge.AccessToken
+	if inv.Registry.Credential.Kind != inventory.Named {
+		p.kinds = []forge.TokenKind{forge.AccessToken, forge.DeployToken}
 	}
 	add := func(owners *[]forge.Owner, kind forge.OwnerKind, path string) {
 		if o := (forge.Owner{Kind: kind, Path: path}); path != "" && path != "." && !slices.Contains(*owners, o) {
@@ -125,11 +95,11 @@ func leftPlacesOf(inv *inventory.Inventory) (p leftPlaces) {
 		if !slices.Contains(p.projects, d.Project) {
 			p.projects = append(p.projects, d.Project)
 		}
-		if p.kind != "" {
+		if p.kinds != nil {
 			add(&p.groups, forge.GroupOwner, d.TokenGroup)
 		}
 	}
-	if p.kind != "" {
+	if p.kinds != nil {
 		add(&p.groups, forge.GroupOwner, inv.Registry.Group)
 	}
 	return p
@@ -160,7 +130,9 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 	p, index := leftPlacesOf(inv), indexOf(inv)
 	skip := func(owner string, err error) (bool, error) {
 		if notThere(err) {
-			hidden = append(hidden, owner)
+			if !slices.Contains(hidden, owner) {
+				hidden = append(hidden, owner)
+			}
 			return true, nil
 		}
 		return err != nil, err
@@ -170,22 +142,22 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 			all = append(all, l)
 		}
 	}
+	var tokens []leftover
 	for _, owner := range p.groups {
-		tokens, err := g.Tokens(ctx, owner, p.kind)
-		if skipped, err := skip(owner.String(), err); skipped {
-			if err != nil {
-				return nil, nil, err
+		for _, kind := range p.kinds {
+			made, err := g.Tokens(ctx, owner, kind)
+			if skipped, err := skip(owner.String(), err); skipped {
+				if err != nil {
+					return nil, nil, err
+				}
+				continue
 			}
-			continue
-		}
-		for _, t := range tokens {
-			m := titleMark.FindStringSubmatch(t.Name)
-			if m != nil && t.Active && (registryLogin{kind: p.kind, user: m[1], title: t.Name}).ours(t) {
-				add(leftover{kind: leftToken, owner: owner, user: m[1], host: m[2], id: strconv.FormatInt(t.ID, 10)})
-			}
+			tokens = append(tokens, markedTokens(owner, kind, made)...)
 		}
 	}
+	all = index.unheld("", tokens)
 	for _, project := range p.projects {
+		var marked []leftover
 		owner := forge.Owner{Kind: forge.ProjectOwner, Path: project}
 		keys, err := g.DeployKeys(ctx, project)
 		if skipped, err := skip(owner.String(), err); skipped {
@@ -197,9 +169,10 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 		for _, k := range keys {
 			m := titleMark.FindStringSubmatch(k.Title)
 			if m != nil && !k.CanPush && (deployKey{user: m[1]}).marked(k) {
-				add(leftover{kind: leftKey, owner: owner, user: m[1], host: m[2], id: keyOf(k.Key), renamed: !strings.HasSuffix(strings.TrimSpace(k.Key), " "+k.Title)})
+				marked = append(marked, leftover{kind: leftKey, owner: owner, user: m[1], host: m[2], id: keyOf(k.Key), renamed: !strings.HasSuffix(strings.TrimSpace(k.Key), " "+k.Title)})
 			}
 		}
+		all = append(all, index.unheld(project, marked)...)
 	}
 	for _, owner := range p.variables {
 		variables, err := g.Variables(ctx, owner)
@@ -223,34 +196,12 @@ func leftIn(ctx context.Context, g forge.Forge, inv *inventory.Inventory) (all [
 	return slices.DeleteFunc(all, func(l leftover) bool { return l.renamed && !users[l.user] }), hidden, nil
 }
 
-// leftVariables chooses the variables of an owner that are marked, and that no deployment
-// of the inventory wants. The one that says where the deployment is comes last: it tells
-// whose the others are, should a removal end early.
-func (x inventoryIndex) leftVariables(owner forge.Owner, variables []forge.Variable) (left []leftover) {
-	for _, base := range []string{inventory.CIKeyVariable, inventory.KnownHostsVariable, inventory.DeployTargetVariable} {
-		for _, v := range variables {
-			m := variableMark.FindStringSubmatch(v.Description)
-			prefix, ok := strings.CutSuffix(v.Key, base)
-			if m == nil || !ok || x.wanted[wantedKey(owner, prefix, v.Scope)] {
-				continue
-			}
-			l := leftover{kind: leftVariable, owner: owner, host: m[2], id: keyed(v), deployment: m[1], prefix: prefix, scope: v.Scope}
-			for _, t := range variables {
-				if t.Key == prefix+inventory.DeployTargetVariable && t.Scope == v.Scope && t.Description == v.Description {
-					target, _ := t.Value.Reveal() // it is no secret
-					user, at, _ := strings.Cut(strings.TrimPrefix(target, "ssh://"), "@")
-					l.user, l.leads = user, x.leads[at]
-				}
-			}
-			left = append(left, l)
-		}
-	}
-	return left
-}
-
 // Asks returns the hosts of the inventory that may hold what is left: those to which
-// it leads, and those that have one of its users.
+// it leads, those that have one of its users, and the one that has its name.
 func (l Left) Asks() (hosts []*inventory.Host) {
+	if i := slices.IndexFunc(l.inv.Hosts, func(h *inventory.Host) bool { return h.Name == l.Host }); i >= 0 {
+		hosts = append(hosts, l.inv.Hosts[i])
+	}
 	users := map[string]bool{}
 	for _, one := range l.all {
 		if one.leads != nil && !slices.Contains(hosts, one.leads) {
@@ -289,6 +240,10 @@ func (l Left) Without(held *Held) Left {
 	return l
 }
 
+// Known tells whether the host is in the inventory: then tokens and keys are left that have
+// its name, and that no host of the inventory holds.
+func (l Left) Known() bool { return indexOf(l.inv).hosts[l.Host] }
+
 // Empty tells whether nothing is left.
 func (l Left) Empty() bool { return len(l.all) == 0 }
 
@@ -318,7 +273,14 @@ func (l Left) Found() provision.StepPlan {
 			parts = append(parts, plural(n, string(kind)))
 		}
 	}
-	text := fmt.Sprintf("%s is not in the inventory, and GitLab still has %s of it", l.Host, joinAnd(parts))
+	what := joinAnd(parts)
+	if l.Known() {
+		return provision.StepPlan{Step: leftStep, Notes: []provision.StepNote{{
+			Text: fmt.Sprintf("GitLab has %s with the name of %s, and no host of the inventory holds it", what, l.Host),
+			Hint: fmt.Sprintf("if no other inventory has a %s: provision clean %s", l.Host, hint.Quote(l.inv.Path)),
+		}}}
+	}
+	text := fmt.Sprintf("%s is not in the inventory, and GitLab still has %s of it", l.Host, what)
 	if names := l.deployments(); len(names) > 0 {
 		text += ", for " + joinAnd(names)
 	}

@@ -52,8 +52,7 @@ done' | facts key
 	esac
 done' | while IFS= read -r login; do
 		case $login in
-		"$1"*) fact token "${login#"$1"}" ;;
-		"$2"*) fact token "${login#"$2"}" ;;
+		"$1"* | "$2"*) fact token "$login" ;;
 		esac
 	done
 done
@@ -79,8 +78,8 @@ func (h *Held) Add(host string, f provision.Facts) {
 	for _, key := range f["key"] {
 		h.by[string(leftKey)+" "+keyOf(key)] = host
 	}
-	for _, id := range f["token"] {
-		h.by[string(leftToken)+" "+id] = host
+	for _, login := range f["token"] {
+		h.by[string(leftToken)+" "+login] = host
 	}
 }
 
@@ -117,8 +116,12 @@ func ForgetHost(inv *inventory.Inventory, host, deployment string, held *Held) [
 		}
 		facts := provision.Facts{"hidden": hidden}
 		for _, l := range forgotten(all, host, deployment) {
+			why := held.keeps(l, inv)
+			if why != "" && slices.ContainsFunc(inv.Hosts, func(h *inventory.Host) bool { return h.Name == host }) {
+				continue // no part of what is left
+			}
 			facts.Add(string(l.kind)+" "+l.owner.String(), l.user+" "+l.id)
-			if why := held.keeps(l, inv); why != "" {
+			if why != "" {
 				facts.Add("kept "+string(l.kind)+" "+l.owner.String()+" "+l.id, why)
 			}
 		}
@@ -158,10 +161,15 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 		for _, what := range f[string(kind)+" "+owner.String()] {
 			user, id, _ := strings.Cut(what, " ")
 			if why := f.Get("kept " + string(kind) + " " + owner.String() + " " + id); why != "" {
-				if kind == leftKey {
-					id = "of " + user
+				what := string(kind) + " " + id
+				switch kind {
+				case leftKey:
+					what = string(kind) + " of " + user
+				case leftToken:
+					kind, number, _ := tokenOf(id)
+					what = string(kind) + " " + number
 				}
-				changes = append(changes, provision.Note("the %s %s of %s stays: %s", kind, id, owner, why))
+				changes = append(changes, provision.Note("the %s of %s stays: %s", what, owner, why))
 				continue
 			}
 			c, failed := change(user, id)
@@ -173,9 +181,10 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 		}
 	}
 	for _, owner := range p.groups {
-		each(leftToken, owner, func(_, id string) (provision.Change, error) {
-			number, err := tokenID(id)
-			return registryLogin{kind: p.kind, owner: owner}.revoke("", number), err
+		each(leftToken, owner, func(_, login string) (provision.Change, error) {
+			kind, number, _ := tokenOf(login)
+			id, err := tokenID(number)
+			return registryLogin{kind: kind, owner: owner}.revoke("", id), err
 		})
 	}
 	for _, project := range p.projects {

@@ -83,10 +83,13 @@ func TestLeftBehind(t *testing.T) {
 	}
 
 	held := &Held{}
-	held.Add("web1", provision.Facts{"carries": {"frobnicator-production deploy-frobnicator"}})
+	held.Add("web1", provision.Facts{"carries": {"frobnicator-production deploy-frobnicator"}, "key": {"ssh-ed25519 AAAAweb1deploy-frobnicator"}})
 	var got []string
 	for _, l := range leftOf(t, f, inv) {
-		for _, n := range l.Without(held).Found().Notes {
+		if l = l.Without(held); l.Empty() {
+			continue
+		}
+		for _, n := range l.Found().Notes {
 			kind := "note: "
 			if n.Drift {
 				kind = "drift: "
@@ -175,6 +178,80 @@ func TestLeftRenamed(t *testing.T) {
 	}
 }
 
+// Which host holds what, the names do not tell: where a user has more than it has hosts,
+// those are asked that have the user or the name. What nobody has used yet is not asked for.
+func TestLeftUnheld(t *testing.T) {
+	inv, _ := inventoryOf(t, "two-hosts")
+	f := newFake()
+	for _, d := range inv.Deployments {
+		setLeft(t, f, d)
+	}
+	tokens := f.Made[group][forge.AccessToken]
+	for i := range tokens {
+		tokens[i].NeverUsed = false
+	}
+	if left := leftOf(t, f, inv); len(left) > 0 {
+		t.Fatalf("each host has its own, and left is %+v", left)
+	}
+	setLeft(t, f, inv.Deployments[0])
+	if left := leftOf(t, f, inv); len(left) > 0 {
+		t.Fatalf("a token that nobody has used is left: %+v", left)
+	}
+	tokens = f.Made[group][forge.AccessToken]
+	tokens[2].NeverUsed = false
+	user := inv.Deployments[0].User
+	if err := f.AddDeployKey(t.Context(), "transmogrify/frobnicator", forge.DeployKey{Title: user + "@web2", Key: "ssh-ed25519 AAAAthird " + user + "@web0"}); err != nil {
+		t.Fatal(err)
+	}
+	login := func(i int) string { return loginPrefix + fmt.Sprint(tokens[i].ID) }
+	key := func(i int) string { return keyOf(f.Keys["transmogrify/frobnicator"][i].Key) }
+	held := func(facts map[string]provision.Facts) *Held {
+		h := &Held{}
+		for _, host := range inv.Hosts {
+			if f, ok := facts[host.Name]; ok {
+				h.Add(host.Name, f)
+			} else {
+				h.Lost(host.Name)
+			}
+		}
+		return h
+	}
+	remains := func(h *Held) (left []Left) {
+		for _, l := range leftOf(t, f, inv) {
+			if asks := l.Asks(); len(asks) != 2 || l.Certain(h) {
+				t.Errorf("%s: it asks %v, and is certain: %t", l.Host, asks, l.Certain(h))
+			}
+			if l = l.Without(h); !l.Empty() {
+				left = append(left, l)
+			}
+		}
+		return left
+	}
+	if left := remains(held(map[string]provision.Facts{"web1": {"token": {login(0)}, "key": {key(0)}}})); left != nil {
+		t.Errorf("one host does not answer, and left is %+v", left)
+	}
+	if left := remains(held(map[string]provision.Facts{"web1": {"token": {login(0), login(2)}, "key": {key(0), key(1)}}, "web2": {"token": {login(1)}, "key": {key(2)}}})); left != nil {
+		t.Errorf("all are held, and left is %+v", left)
+	}
+	// The two have exchanged names.
+	h := held(map[string]provision.Facts{"web1": {"token": {login(1)}, "key": {key(0)}}, "web2": {"token": {login(2)}, "key": {key(2)}}})
+	want := map[string]string{
+		"web1": fmt.Sprint("RevokeToken group transmogrify access token ", tokens[0].ID),
+		"web2": fmt.Sprint("RemoveDeployKey transmogrify/frobnicator ", f.Keys["transmogrify/frobnicator"][1].ID),
+	}
+	for _, l := range remains(h) {
+		if text := l.Found().Notes[0].Text; !strings.HasSuffix(text, " with the name of "+l.Host+", and no host of the inventory holds it") {
+			t.Errorf("it tells %q", text)
+		}
+		done, err := converge(t, ForgetHost(inv, l.Host, "", h)[0], f, &host{})
+		checkDone(t, done, err, want[l.Host])
+		delete(want, l.Host)
+	}
+	if left := remains(h); len(want) > 0 || left != nil {
+		t.Errorf("not removed: %v, left: %+v", want, left)
+	}
+}
+
 // removals are the calls that remove a token and a deploy key, by their title, and the
 // variables of a scope.
 func removals(f *forgetest.Fake, title, scope string) (calls []string) {
@@ -213,8 +290,11 @@ func TestForgetHost(t *testing.T) {
 		checkDone(t, done, err, want...)
 	}
 	var hosts []string
+	held.Add("web1", provision.Facts{"key": {"ssh-ed25519 AAAAweb1deploy-frobnicator"}})
 	for _, l := range leftOf(t, f, inv) {
-		hosts = append(hosts, l.Host)
+		if !l.Without(held).Empty() {
+			hosts = append(hosts, l.Host)
+		}
 	}
 	if !slices.Equal(hosts, []string{"web3"}) {
 		t.Errorf("left are %v", hosts)
@@ -257,7 +337,7 @@ func TestHolds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := provision.Facts{"carries": {"shop deploy-frobnicator"}, "key": {"ssh-ed25519 AAAAone"}, "token": {"17", "3", "18"}}
+		want := provision.Facts{"carries": {"shop deploy-frobnicator"}, "key": {"ssh-ed25519 AAAAone"}, "token": {"provision-17", "gitlab+deploy-token-3", "provision-18"}}
 		if got := seen.Of("holds"); !reflect.DeepEqual(got, want) {
 			t.Errorf("saw %v, want %v", got, want)
 		}

@@ -10,6 +10,8 @@ import (
 	"provision/provision/forge"
 )
 
+var paperAddresses = []string{"192.0.2.1", "192.0.2.2"}
+
 const paperHead = `
 [gitlab]
 url = "https://git.example.com"
@@ -26,8 +28,9 @@ func (w *paperWorld) draw() *inventory.Inventory {
 		var text strings.Builder
 		fmt.Fprintf(&text, "%scredential = %q\n", paperHead, one("group-access-token", "deploy-token"))
 		var names []string
-		for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
-			if name := w.drawHost(address); name != "" {
+		drawn := w.drawHosts()
+		for _, address := range paperAddresses {
+			if name := drawn[address]; name != "" {
 				names = append(names, name)
 				fmt.Fprintf(&text, "[hosts.%s]\naddress = %q\nuser = \"admin\"\n", name, address)
 			}
@@ -56,18 +59,44 @@ func (w *paperWorld) draw() *inventory.Inventory {
 	}
 }
 
-// drawHost returns the name that a machine has in a new inventory, "" if it is not in it:
-// what is in one gets another name now and then, or goes; what is in none may come.
+// drawHosts returns the names that machines have in a new inventory, by their addresses:
+// what is in one gets another name now and then, or goes; what is in none may come; and
+// now and then one takes the name of the other, which gets its name or a new one.
+func (w *paperWorld) drawHosts() map[string]string {
+	names := map[string]string{}
+	for _, address := range paperAddresses {
+		if name := w.drawHost(address); name != "" {
+			names[address] = name
+		}
+	}
+	one, other := paperAddresses[0], paperAddresses[1]
+	if w.r.IntN(2) == 0 {
+		one, other = other, one
+	}
+	if len(names) == 2 && w.r.IntN(8) == 0 {
+		names[one], names[other] = names[other], names[one]
+		if w.r.IntN(2) == 0 {
+			names[other] = w.newName()
+		}
+	}
+	return names
+}
+
+// drawHost returns the name of one machine, or "".
 func (w *paperWorld) drawHost(address string) string {
 	is := slices.ContainsFunc(w.old.Hosts, func(h *inventory.Host) bool { return h.Address == address })
 	if w.last[address] == "" || is && w.r.IntN(10) > 0 || !is && w.r.IntN(2) == 0 {
-		return cmp.Or(w.last[address], "web"+address[len(address)-1:])
+		return cmp.Or(w.last[address], w.newName())
 	}
 	if is == (w.r.IntN(2) == 0) {
 		return ""
 	}
+	return w.newName()
+}
+
+func (w *paperWorld) newName() string {
 	w.names++
-	return fmt.Sprintf("web%d", 2+w.names)
+	return fmt.Sprintf("web%d", w.names)
 }
 
 // sees tells whether an inventory names all places in GitLab that the old one has something
@@ -80,7 +109,7 @@ func (w *paperWorld) sees(inv *inventory.Inventory) bool {
 	if len(w.gone(inv)) == 0 {
 		return true
 	}
-	return old.kind == places.kind && all(places.variables, old.variables) && all(places.groups, old.groups) &&
+	return all(places.variables, old.variables) && all(places.groups, old.groups) &&
 		!slices.ContainsFunc(old.projects, func(p string) bool { return !slices.Contains(places.projects, p) })
 }
 

@@ -76,10 +76,8 @@ func (h *paperHost) holds() provision.Facts {
 		if u.pair != "" {
 			f.Add("key", u.pair)
 		}
-		for _, prefix := range []string{loginPrefix, deployTokenPrefix} {
-			if id, ok := strings.CutPrefix(u.login, prefix); ok {
-				f.Add("token", id)
-			}
+		if u.login != "" {
+			f.Add("token", u.login)
 		}
 	}
 	return f
@@ -108,9 +106,6 @@ func (h *paperHost) addLogin(f provision.Facts, user string) {
 	if u := h.user(user); u.login != "" {
 		f.Add("login", u.login)
 		f.Add("made", u.made)
-		if u.beside != "" {
-			f.Add("beside", u.beside)
-		}
 	}
 }
 

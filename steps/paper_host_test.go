@@ -19,6 +19,7 @@ type paperHost struct {
 	settings map[string][]string // the lines of the file, by name
 	users    map[string]*paperUser
 	pairs    *int                                        // how many key pairs there are
+	used     func(login string)                          // tells GitLab
 	failed   func(format string, args ...any)            // where it is asked what it does not know
 	changed  func(c provision.Change, of provision.Step) // after each change
 }
@@ -28,7 +29,6 @@ type paperUser struct {
 	pair        string // the public half
 	lines       []string
 	login, made string
-	beside      string
 	clones      map[string]string   // by directory: the origin
 	runs        map[string]bool     // by directory
 	came        map[string][]string // by label: the keys that have deployed
@@ -142,7 +142,8 @@ func (h *paperHost) do(step provision.Step, d *inventory.Deployment, c provision
 	case registryLogin:
 		name, _, _ := strings.Cut(text, "\n")
 		u := h.users[s.user]
-		u.login, u.made, u.beside = name, args[3], strings.Join(args[4:], "")
+		u.login, u.made = name, args[3]
+		h.used(name)
 	case ciKey:
 		h.authorize(s.ci.user, strings.Fields(args[0]), args[1], text)
 	case undo:
@@ -155,7 +156,7 @@ func (h *paperHost) do(step provision.Step, d *inventory.Deployment, c provision
 		case "deploys":
 			delete(u.came, args[0])
 		case "registry-login":
-			u.login, u.made, u.beside = "", "", ""
+			u.login, u.made = "", ""
 		case "checkout":
 			delete(u.clones, d.Directory)
 		case "repo-key":

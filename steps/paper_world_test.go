@@ -34,8 +34,8 @@ type paperWorld struct {
 
 func newPaperWorld(t *testing.T, r *rand.Rand) *paperWorld {
 	w := &paperWorld{t: t, r: r, gitlab: forgetest.New("g/one", "g/two"), hosts: map[string]*paperHost{}, last: map[string]string{}}
-	for _, address := range []string{"192.0.2.1", "192.0.2.2"} {
-		h := &paperHost{pairs: &w.pairs}
+	for _, address := range paperAddresses {
+		h := &paperHost{pairs: &w.pairs, used: w.used}
 		h.empty()
 		h.failed = func(format string, args ...any) { t.Errorf(format, args...) }
 		h.changed = func(c provision.Change, of provision.Step) {
@@ -185,6 +185,19 @@ func (w *paperWorld) tokens() map[string]bool {
 		}
 	}
 	return active
+}
+
+// used has GitLab note that somebody has logged in with a token.
+func (w *paperWorld) used(login string) {
+	for _, kinds := range w.gitlab.Made {
+		for kind, tokens := range kinds {
+			for i, t := range tokens {
+				if login == (registryLogin{kind: kind}).loginOf(fmt.Sprint(t.ID)) {
+					tokens[i].NeverUsed = false
+				}
+			}
+		}
+	}
 }
 
 func (w *paperWorld) registered(project, public string) bool {

@@ -30,9 +30,12 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
-	others []string        // titles of the tokens of other hosts
-	renew  int             // days that a token must have left
-	retire []string        // the login that is not to be used any more
+	others []string        // titles of the tokens of other hosts that have this user
+
+	inventory string   // the file
+	gone      bool     // the host is no more
+	renew     int      // days that a token must have left
+	retire    []string // the login that is not to be used any more
 
 	known []string // the hosts of all registries that the inventory names, in the step of that of GitLab
 
@@ -61,6 +64,7 @@ func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	s := registryLogin{
 		user: d.User, project: d.Project, registry: r, title: d.User + "@" + t.host.Name,
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
+		inventory: t.inv.Path, gone: t.given.gone,
 	}
 	for _, other := range t.inv.Deployments {
 		if other.User == d.User && other.Host.Name != t.host.Name {
@@ -220,8 +224,8 @@ func (s registryLogin) theirs(f provision.Facts) string {
 	return ""
 }
 
-// login logs in with a credential. The host notes which tokens are not of it.
-func (s registryLogin) login(f provision.Facts, credential secret.Value, beside ...string) provision.Change {
+// login logs in with a credential.
+func (s registryLogin) login(f provision.Facts, credential secret.Value) provision.Change {
 	c := provision.Change{
 		Verb:   provision.DockerLogin,
 		Object: s.registry.Host,
@@ -238,11 +242,7 @@ func (s registryLogin) login(f provision.Facts, credential secret.Value, beside 
 	if s.kind != "" {
 		owner = s.owner.String()
 	}
-	args := []string{s.registry.Host, s.registry.Key(), keep, owner}
-	if len(beside) > 0 {
-		args = append(args, strings.Join(beside, " "))
-	}
-	c.Do = provision.Script{User: s.user, Args: args, Secret: credential, Text: templates.Login}
+	c.Do = provision.Script{User: s.user, Args: []string{s.registry.Host, s.registry.Key(), keep, owner}, Secret: credential, Text: templates.Login}
 	return c
 }
 

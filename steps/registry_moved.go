@@ -77,11 +77,8 @@ func (s registryLogin) moved(f provision.Facts) (movedToken, bool) {
 		return movedToken{}, false
 	}
 	m := movedToken{of: s}
-	login, ok := f.Get("login"), false
-	if m.of.kind = forge.AccessToken; strings.HasPrefix(login, deployTokenPrefix) {
-		m.of.kind = forge.DeployToken
-	}
-	if m.id, ok = strings.CutPrefix(login, m.of.loginOf("")); !ok {
+	ok := false
+	if m.of.kind, m.id, ok = tokenOf(f.Get("login")); !ok {
 		return movedToken{}, false
 	}
 	if kind, path, ok := strings.Cut(f.Get("made"), " "); ok {
@@ -93,8 +90,12 @@ func (s registryLogin) moved(f provision.Facts) (movedToken, bool) {
 
 // revokeHeld revokes the token, if it is ours and works.
 func (m movedToken) revokeHeld() provision.Change {
+	remark := ""
+	if len(m.of.others) > 0 {
+		remark = "(unless it has the name of another host)"
+	}
 	return provision.Change{
-		Verb: provision.Revoke, Object: fmt.Sprintf("%s %s of %s", m.of.kind, m.id, m.of.owner),
+		Verb: provision.Revoke, Object: fmt.Sprintf("%s %s of %s", m.of.kind, m.id, m.of.owner), Remark: remark,
 		Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			tokens, err := g.Tokens(ctx, m.of.owner, m.of.kind)
 			if err != nil {

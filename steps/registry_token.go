@@ -27,9 +27,10 @@ const (
 const WarnDays = 30
 
 // ask reports our tokens that have our name and work, as "token": "ID DAYS", or "ID never".
-// Those that we did not make are reported apart, and so are the dead. An access token
-// keeps its name for ever, so that one of this user which has the name of another host
-// may be the one that this host holds: as "former", with the name behind that.
+// Those that we did not make are reported apart, and so are the dead, and which ones nobody
+// has logged in with yet. A token keeps its name for ever, so that one of this user which
+// has the name of another host may be the one that this host holds: as "former", with the
+// name behind that.
 func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 	tokens, err := f.Tokens(ctx, s.owner, s.kind)
 	if err != nil {
@@ -51,6 +52,9 @@ func (s registryLogin) ask(ctx context.Context, f forge.Forge) (provision.Facts,
 			facts.Add("dead", id)
 		case ours && named:
 			facts.Add("token", id+" "+left)
+			if t.NeverUsed {
+				facts.Add("never-used", id)
+			}
 		case ours:
 			facts.Add("former", id+" "+left+" "+t.Name)
 		case named && t.Active:
@@ -109,7 +113,8 @@ func (s registryLogin) planToken(f provision.Facts) ([]provision.Change, error) 
 // spared tells of the tokens that may be of another host.
 func (s registryLogin) spared(held heldToken) (notes []provision.Change) {
 	for _, id := range held.beside {
-		notes = append(notes, provision.Note("%s %s of %s was made when another host had this name, and stays: revoke it in GitLab if no host uses it", s.kind, id, s.owner))
+		notes = append(notes, provision.Note("%s %s of %s has the name of this host, which does not hold it: another one may, and it stays", s.kind, id, s.owner).
+			WithHint("provision clean %s asks the hosts, and removes it if none holds it", hint.Quote(s.inventory)))
 	}
 	return notes
 }
@@ -143,9 +148,8 @@ type heldToken struct {
 	ends bool
 	days int // until then
 
-	// beside are the ids of the others that have the name of those of this host, of which
-	// the host holds none: it was called otherwise when they were made, so that they may be
-	// of the host that had its name then.
+	// beside are the ids of the others that have the name of those of this host and that it
+	// does not hold: they may be of the host that had its name before.
 	beside []string
 }
 
@@ -157,8 +161,21 @@ func (s registryLogin) loginOf(id string) string {
 	return loginPrefix + id
 }
 
+// tokenOf returns the kind and the id of the token that a login is with, if it is one of ours.
+func tokenOf(login string) (kind forge.TokenKind, id string, ok bool) {
+	if id, ok = strings.CutPrefix(login, deployTokenPrefix); ok {
+		return forge.DeployToken, id, true
+	}
+	id, ok = strings.CutPrefix(login, loginPrefix)
+	return forge.AccessToken, id, ok
+}
+
 // decide returns what becomes of the tokens: of the one that the host holds, and
 // which are of no use to it, at the latest when it holds another.
+//
+// A name is a label, which another host may have had before. So one that the host does
+// not hold is of no use only where nobody has logged in with it, where the host itself
+// was the last to try it, or where no other host of the inventory has that user.
 func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64, err error) {
 	login := f.Get("login")
 	if _, ok := s.moved(f); ok {
@@ -166,7 +183,6 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 	} else if id, ok := strings.CutPrefix(login, s.loginOf("")); ok && s.made(f) {
 		held.id, held.fate = id, dead
 	}
-	beside := strings.Fields(f.Get("beside"))
 	for _, token := range slices.Concat(f["token"], f["former"]) {
 		number, left, _ := strings.Cut(token, " ")
 		left, name, former := strings.Cut(left, " ")
@@ -177,10 +193,10 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 		if number != held.id {
 			switch {
 			case former, slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }):
-			case slices.Contains(beside, number):
-				held.beside = append(held.beside, number)
-			default:
+			case s.gone, len(s.others) == 0, f.Has("never-used", number), f.Has("tried", s.loginOf(number)):
 				unused = append(unused, id)
+			default:
+				held.beside = append(held.beside, number)
 			}
 			continue
 		}
@@ -203,15 +219,6 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 		if !slices.Contains(s.others, held.name) {
 			unused = append(unused, id)
 		}
-	}
-	if held.name != "" && held.name != s.title {
-		unused = slices.DeleteFunc(unused, func(id int64) bool {
-			number := strconv.FormatInt(id, 10)
-			if number != held.id {
-				held.beside = append(held.beside, number)
-			}
-			return number != held.id
-		})
 	}
 	return held, unused, nil
 }
@@ -237,7 +244,7 @@ func (s registryLogin) replace(f provision.Facts, held heldToken) []provision.Ch
 		Object: fmt.Sprintf("%s %s of %s", s.kind, s.title, s.owner),
 		Remark: why[held.fate],
 		Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.create(ctx, g, credential) }),
-	}, s.login(f, credential, held.beside...)}
+	}, s.login(f, credential)}
 	if held.fate == retired {
 		changes = append(changes, provision.Change{
 			Verb: provision.Test, Object: "the new token: docker compose pull",

@@ -1,7 +1,7 @@
 # $1 is the registry, $2 what stands for it in config.json; $3 is the folder where the
 # login is kept that stands there, or empty where that one is not kept. The secret is
 # the user name there, and on the next line the password. $4 is whose token that is, or
-# empty. $5 are the ids of the tokens that have its name and may be of another host.
+# empty.
 #
 # Docker itself would rewrite config.json and drop what it does not know, so it
 # logs in with a configuration of its own, and only the login is taken over.
@@ -23,9 +23,16 @@ trial=$(mktemp -u .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
 mkdir -m 700 "$trial"
 printf '{"auths": {"%s": {"auth": ""}}}' "$2" >"$trial/config.json"
+tried=''
+if [ -n "${4-}" ]; then # should this end before the login stands, nobody else knows whose token this was
+	[ -d .docker/by-provision ] || mkdir -m 700 .docker/by-provision
+	tried=.docker/by-provision/.tried
+	printf '%s\n' "$name" >>"$tried"
+fi
 password | within 30 env "DOCKER_CONFIG=$PWD/$trial" docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
 	[ "$?" != 124 ] || echo 'docker login has not answered within 30 s'
 	cat "$trial/said"
+	[ -z "$tried" ] || { rm -f "$tried" && rmdir .docker/by-provision 2>/dev/null; }
 	exit 1
 }
 
@@ -59,6 +66,7 @@ if [ -s "$trial/kept" ]; then
 fi
 if [ "$1" = "$2" ]; then # see logins.sh; Docker Hub has no tokens of ours
 	[ -d .docker/by-provision ] || mkdir -m 700 .docker/by-provision
-	printf '%s\n' "$name" ${4:+"$4"} ${5:+"$5"} | put ".docker/by-provision/$1" 600
+	printf '%s\n' "$name" ${4:+"$4"} | put ".docker/by-provision/$1" 600
 fi
 mv -f "$trial/new" "$config"
+[ -z "$tried" ] || rm -f "$tried"

@@ -1,7 +1,7 @@
 # $1 is what stands for the registry in config.json, $2 a salt, $3 where a login is
 # kept that was there before ours. The password of the login is not reported, but a
-# salted digest of it. One that we have made says whose token it is with, and which
-# tokens of the same name may be of another host.
+# salted digest of it. One that we have made says whose token it is with. A login that
+# was tried, and never got into place, is reported too.
 #
 # $4 is what a token of ours can read, REGISTRY/GROUP, or empty. Where there is another
 # login than the one that we have made last, it is reported what runs here and needs
@@ -22,6 +22,7 @@ for file in .docker/by-provision/*; do
 	done
 done
 ! [ -f "$3" ] || fact kept yes
+! [ -f .docker/by-provision/.tried ] || facts tried <.docker/by-provision/.tried
 [ -f "$config" ] || return 0
 if ! said=$(json look "$1" "$config"); then
 	fact config broken
@@ -42,10 +43,9 @@ printf '%s\n' "$said" | while read -r word value; do
 done
 made=.docker/by-provision/$1
 if [ -f "$made" ] && [ "$(sed 1q "$made")" = "$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" ]; then
-	owner='' beside=''
-	{ read -r _ && read -r owner && read -r beside; } <"$made" || :
+	owner=''
+	{ read -r _ && read -r owner; } <"$made" || :
 	[ -z "$owner" ] || fact made "$owner"
-	[ -z "$beside" ] || fact beside "$beside"
 fi
 [ -n "$4" ] || return 0
 made=provision-

@@ -2,6 +2,10 @@
 # goes if it still has that one. $3 is the login that was there before, if it was kept.
 config=.docker/config.json
 sum() { cksum <"$config"; }
+if [ -f .docker/by-provision/.tried ]; then
+	rm -f .docker/by-provision/.tried
+	rmdir .docker/by-provision 2>/dev/null || :
+fi
 [ -e "$config" ] || return 0
 exec 9<.docker
 flock -w 60 9 || fail '.docker/config.json is locked by another process; run again'

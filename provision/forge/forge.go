@@ -192,6 +192,7 @@ type Token struct {
 	Expires     time.Time    // the token is dead from this moment on; zero: never
 	DaysLeft    int          // whole days until then, at the time of the look; 0 where Expires is zero
 	Active      bool         // neither revoked nor expired
+	NeverUsed   bool         // nobody has logged in with it yet; of deploy tokens GitLab does not tell, and it is false
 	Value       secret.Value // only in what CreateToken returns
 }
 

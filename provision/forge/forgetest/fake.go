@@ -282,7 +282,7 @@ func (f *Fake) CreateToken(_ context.Context, owner forge.Owner, kind forge.Toke
 	t.ID, t.Active = f.id(), true
 	t.Value = secret.New(fmt.Sprintf("glpat-%d", t.ID))
 	t.Expires, t.DaysLeft = time.Unix(1<<40, 0), 365
-	if kind == forge.DeployToken {
+	if t.NeverUsed = kind != forge.DeployToken; !t.NeverUsed {
 		t.Username = fmt.Sprintf("gitlab+deploy-token-%d", t.ID)
 	}
 	if f.Made[owner] == nil {

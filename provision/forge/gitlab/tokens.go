@@ -182,6 +182,7 @@ func fromPersonal(t gl.PersonalAccessToken) forge.Token {
 		Description: t.Description,
 		Scopes:      slices.Clone(t.Scopes),
 		Active:      t.Active && !t.Revoked,
+		NeverUsed:   t.LastUsedAt == nil,
 	}
 	if t.ExpiresAt != nil {
 		token.Expires = time.Time(*t.ExpiresAt).UTC()
