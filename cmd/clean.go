@@ -23,11 +23,12 @@ type cleanOptions struct {
 func cleanCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:      "clean",
-		Usage:     "remove from GitLab what hosts that are gone have left there",
+		Usage:     "remove from GitLab what no host of the inventory holds",
 		UsageText: "provision clean [flags] [INVENTORY]",
 		Description: "Looks where the inventory has variables, tokens and deploy keys for those that\n" +
-			"apply has made for hosts which it does not name, shows them host by host, and asks.\n" +
-			"Nothing goes that a deployment of the inventory wants, or that one of its hosts holds.\n\n" +
+			"apply has made for hosts which it does not name, or which none of its hosts holds,\n" +
+			"shows them host by host, and asks. Nothing goes that a deployment of the inventory\n" +
+			"wants, or that one of its hosts holds.\n\n" +
 			"What leads to a host of the inventory that does not carry it is removed after a yes,\n" +
 			"or with --yes. All else could be that of another inventory which shares the groups:\n" +
 			"it is removed only when the name of its host is typed, or with remove --gone HOST.",
@@ -77,7 +78,7 @@ func runClean(ctx context.Context, env Env, o cleanOptions) error {
 	f.Close()
 	left = slices.DeleteFunc(left, func(l steps.Left) bool { return l.Without(held).Empty() })
 	if len(left) == 0 {
-		fmt.Fprintln(env.Stderr, "provision: GitLab has nothing of hosts that the inventory does not name")
+		fmt.Fprintln(env.Stderr, "provision: GitLab has nothing that no host of the inventory holds")
 		return nil
 	}
 	if o.yes {

@@ -73,7 +73,7 @@ func TestClean(t *testing.T) {
 func TestCleanNothing(t *testing.T) {
 	f := newFleet(t, 1, bareHost, "")
 	hosts := &fleettest.Hosts{}
-	if code, printed := f.runs(t, hosts, nil, "clean", "--yes"); code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "GitLab has nothing of hosts that the inventory does not name") {
+	if code, printed := f.runs(t, hosts, nil, "clean", "--yes"); code != exitOK || len(hosts.Logins()) != 0 || !strings.Contains(printed, "GitLab has nothing that no host of the inventory holds") {
 		t.Errorf("exit code %d, %d logins:\n%s", code, len(hosts.Logins()), printed)
 	}
 }

@@ -282,7 +282,7 @@ func TestLeaveHostGone(t *testing.T) {
 	w.run(t, "remove", "--deployment", "shop", "--limit", "shop1", "--yes").exits(t, 0).says(t, "5 changes made")
 	w.theirs(t, "old", "old9", "deploy-old", strings.Replace(w.variable(t, "transmogrify", "SSH_DEPLOY_TARGET", "production/web1"), "deploy-user", "deploy-old", 1))
 	w.run(t, "clean", "--yes").exits(t, 0).says(t, "5 changes made")
-	w.run(t, "clean", "--yes").exits(t, 0).says(t, "GitLab has nothing of hosts that the inventory does not name")
+	w.run(t, "clean", "--yes").exits(t, 0).says(t, "GitLab has nothing that no host of the inventory holds")
 	if got := names(); len(got) != len(want)-2-5 {
 		t.Errorf("GitLab has %q", got)
 	}

@@ -81,16 +81,56 @@ func TestLogin(t *testing.T) {
 			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != seen || status != 0 {
 				t.Errorf("status %d, saw %q, want %q", status, out, seen)
 			}
-			for _, more := range [][]string{{"group a"}, {"group a", "4 5"}} {
-				b.run(t, Login, user+"\n"+password, append([]string{registry, registry, ""}, more...)...)
-				want := seen + "@mark fact made=group a\n"
-				if len(more) > 1 {
-					want += "@mark fact beside=4 5\n"
-				}
-				if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != want || status != 0 {
-					t.Errorf("status %d, saw %q, want %q", status, out, want)
-				}
+			b.run(t, Login, user+"\n"+password, registry, registry, "", "group a")
+			if out, status := b.run(t, Logins, "", registry, "salt", ".docker/before-provision/"+registry, ""); out != seen+"@mark fact made=group a\n" || status != 0 {
+				t.Errorf("status %d, saw %q, want %q", status, out, seen)
 			}
+		}
+	})
+}
+
+// What was tried and never got into place is reported, until a login stands or all goes.
+func TestLoginTried(t *testing.T) {
+	eachShell(t, func(t *testing.T, b *box) {
+		b.stubDocker(t)
+		try := func(name string, more ...string) (string, int) {
+			return b.run(t, Login, name+"\n"+password, append([]string{registry, registry, ""}, more...)...)
+		}
+		look := func() string {
+			out, _ := b.run(t, Logins, "", registry, "", ".docker/before-provision/"+registry, "")
+			return out
+		}
+		cut := func(name string) { // after docker login, before the login is in place
+			b.stub(t, "chmod", "exit 1")
+			if _, status := try(name, "group a"); status == 0 {
+				t.Error("it was not cut")
+			}
+			os.Remove(filepath.Join(b.bin, "chmod"))
+		}
+		b.clear(t)
+		cut("provision-1")
+		cut("provision-2")
+		if got := look(); got != "@mark fact tried=provision-1\n@mark fact tried=provision-2\n" {
+			t.Errorf("saw %q", got)
+		}
+		if out, status := try("provision-3", "group a"); status != 0 {
+			t.Fatalf("status %d, said %s", status, out)
+		}
+		if got := look(); got != "@mark fact login=provision-3\n@mark fact made=group a\n" {
+			t.Errorf("saw %q", got)
+		}
+		b.write(t, "denied", "", 0o600)
+		try("provision-4", "group a")
+		os.Remove(filepath.Join(b.home, "denied"))
+		if got := look(); strings.Contains(got, "tried") {
+			t.Errorf("what the registry refused was tried: %q", got)
+		}
+		cut("provision-5")
+		if out, status := b.run(t, Logout, "", registry, "provision-3", ""); status != 0 {
+			t.Fatalf("status %d, said %s", status, out)
+		}
+		if got := b.names(t, ""); strings.Contains(got, ".docker") {
+			t.Errorf("the home has %s", got)
 		}
 	})
 }
