@@ -148,3 +148,59 @@ func TestTwoBecomeOne(t *testing.T) {
 		}
 	}
 }
+
+// Two hosts exchange their names, and then a new one takes the name of one that was renamed
+// and that this run does not touch. No token that a host holds is revoked, though it has the
+// name of another one; and what no host holds goes when clean has asked them.
+func TestHostsExchangeNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, head+web1+web2+app+`
+[deployments.staging]
+host = "web2"
+project = "transmogrify/frobnicator"
+user = "deploy-user"
+directory = "frobnicator"
+environment = "staging"
+variables = { group = "transmogrify" }
+`)
+	w.apply(t)
+	first, second := w.deployment(t, "app"), w.deployment(t, "staging")
+	deploys, others := startDeployer(t, w, rehearsal.DeployJob(first, "")), startDeployer(t, w, rehearsal.DeployJob(second, ""))
+
+	w.rename(t, "web1", "web0")
+	w.rename(t, "web2", "web1")
+	w.rename(t, "web0", "web2")
+	w.apply(t).says(t, "has the name of another host by now)")
+	deploys.deploys()
+	others.deploys()
+	w.converged(t)
+	w.run(t, "plan").exits(t, 0).says(t, "note: GitLab has 1 token with the name of web1, and no host of the inventory holds it", "with the name of web2, and no host")
+	w.run(t, "clean", "--yes").exits(t, 3).says(t, "if no other inventory has a web1: provision clean ")
+	w.typing(t, "web1\nweb2\n", "clean").exits(t, 0)
+	deploys.deploys()
+	others.deploys()
+	deploys.stop()
+	others.stop()
+	w.converged(t)
+	for _, name := range []string{"deploy-user@web1", "deploy-user@web2"} {
+		if tokens := w.active("transmogrify", name); len(tokens) != 1 {
+			t.Errorf("the tokens named %s are %v", name, tokens)
+		}
+	}
+	if plan := w.plan(t); len(plan) > 0 {
+		t.Errorf("at last the plan has %q", plan)
+	}
+
+	// The host of app is web2 by now. It gets another name, and nobody applies that; and the
+	// other one takes the name that it had, without a login of its own.
+	held := w.active("transmogrify", "deploy-user@web2")
+	w.rename(t, "web2", "front")
+	w.rename(t, "web1", "web2")
+	w.sh(t, "web2", "rm -r /home/deploy-user/.docker")
+	w.run(t, "apply", "--limit", "web2").exits(t, 0).says(t, "has the name of this host, which does not hold it: another one may, and it stays")
+	if now := w.active("transmogrify", "deploy-user@web2"); !slices.Contains(now, held[0]) {
+		t.Errorf("the token of the host that was web2 was %v, and there are %v", held, now)
+	}
+	w.works(t, first, "deploy")
+	w.works(t, second, "deploy")
+}
