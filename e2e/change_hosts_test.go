@@ -51,12 +51,13 @@ func TestOtherRegistryHost(t *testing.T) {
 	w.works(t, d, "deploy")
 	w.runs(t, "app", "2")
 	r = w.apply(t)
-	r.says(t, "docker logout "+old.Name+" as deploy-user (nothing of it runs)")
+	r.says(t, "docker logout "+old.Name+" as deploy-user (nothing of it runs)",
+		"stale-registry-ca: done: remove /etc/docker/certs.d/"+old.Name+"/provision.crt (no registry of the inventory, and nothing runs from it)")
 	w.converged(t)
 	if plan := w.plan(t); len(plan) > 0 {
 		t.Errorf("at last the plan has %q", plan)
 	}
-	if got := w.sh(t, "web1", `cat /home/deploy-user/.docker/config.json; find /home/deploy-user/.docker`); strings.Contains(got, old.Name) {
+	if got := w.sh(t, "web1", `cat /home/deploy-user/.docker/config.json; find /home/deploy-user/.docker /etc/docker/certs.d`); strings.Contains(got, old.Name) {
 		t.Errorf("of the old name there is still\n%s", got)
 	}
 	if tokens := w.active("transmogrify", "deploy-user@web1"); len(tokens) != 1 {

@@ -26,6 +26,7 @@ func kinds() []kind {
 		stays(dockerGroupOf, "other users may be in the group"),
 		undoneEach(registryCAsOf, rootFiles),
 		undone(dockerCAOf, rootFiles),
+		stays(staleCAOf, "it removes what is left"),
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
