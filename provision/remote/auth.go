@@ -15,7 +15,6 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"provision/provision/hint"
-	"provision/provision/secret"
 	"provision/provision/visible"
 )
 
@@ -74,6 +73,7 @@ func (e *AuthError) Hint() string {
 
 // An offer is the public key authentication of one connection.
 type offer struct {
+	to      endpoint
 	signers []ssh.Signer
 	tried   []string
 	unused  []string
@@ -90,6 +90,11 @@ func (o *offer) add(signer ssh.Signer, name string) {
 		o.unused = append(o.unused, name+fmt.Sprintf(": servers hang up after %d keys; name one as identity", maxOffers))
 		return
 	}
+	signer, reason := o.to.mayLogIn(signer)
+	if reason != "" {
+		o.unused = append(o.unused, name+": "+reason)
+		return
+	}
 	o.signers = append(o.signers, signer)
 	o.tried = append(o.tried, name)
 }
@@ -102,7 +107,7 @@ func (o *offer) add(signer ssh.Signer, name string) {
 // While a person is waited for, pause has been called.
 func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume func())) (*offer, error) {
 	if !e.key.IsZero() {
-		return onlyKey(e.key)
+		return onlyKey(e)
 	}
 	if e.Identity != "" {
 		if _, err := os.Stat(e.Identity); errors.Is(err, os.ErrNotExist) {
@@ -111,7 +116,7 @@ func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume fun
 			}
 		}
 	}
-	o := &offer{}
+	o := &offer{to: e}
 	held := o.fromAgent(ctx, e, pause)
 	for _, path := range e.Identities {
 		pub, signer, reason := d.keyFile(ctx, path, pause)
@@ -155,8 +160,8 @@ func (d *Dialer) offer(ctx context.Context, e endpoint, pause func() (resume fun
 }
 
 // onlyKey offers one key.
-func onlyKey(key secret.Value) (*offer, error) {
-	text, err := key.Reveal()
+func onlyKey(e endpoint) (*offer, error) {
+	text, err := e.key.Reveal()
 	if err != nil {
 		return nil, fmt.Errorf("the private key: %w", err)
 	}
@@ -168,7 +173,7 @@ func onlyKey(key secret.Value) (*offer, error) {
 		return nil, hint.Add(errors.New("the private key is not one in PEM"),
 			"give all of the file, from -----BEGIN to the end of the last line")
 	}
-	o := &offer{}
+	o := &offer{to: e}
 	o.add(signer, "the CI key")
 	return o, nil
 }

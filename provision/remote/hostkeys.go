@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
+	"provision/provision/hint"
 	"provision/provision/remote/sshconfig"
 )
 
@@ -23,12 +25,13 @@ type HostKeyError struct {
 	Offered     string   // the key that the host showed, "type blob"; empty if it has none of a known type
 	Fingerprint string   // of Offered, as ssh-keygen -l prints it
 	Known       []string // the keys that were acceptable, each with where it stands; empty: the host is unknown
-	Revoked     bool     // Offered is marked @revoked
+	Revoked     string   // the file that revokes Offered; "": none does
+	Refused     string   // why Offered counts for nothing, although it is known
 	Reason      string   // why a certificate was refused, or what the host has instead of the known types
 }
 
 // Changed reports whether the host shows another key than the known ones.
-func (e *HostKeyError) Changed() bool { return len(e.Known) > 0 || e.Revoked }
+func (e *HostKeyError) Changed() bool { return len(e.Known) > 0 || e.Revoked != "" }
 
 // Line is the line of a known_hosts file that would make the host known.
 func (e *HostKeyError) Line() string { return e.Host + " " + e.Offered }
@@ -38,8 +41,12 @@ func (e *HostKeyError) Error() string {
 	kind, _, _ := strings.Cut(e.Offered, " ")
 	shown := kind + " " + e.Fingerprint
 	switch {
-	case e.Revoked:
-		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s", e.Host, shown)
+	case e.Revoked != "":
+		fmt.Fprintf(&text, "the host key of %s is REVOKED: %s\nrevoked by: %s", e.Host, shown, e.Revoked)
+		return text.String()
+	case e.Refused != "":
+		fmt.Fprintf(&text, "the host key of %s is refused: %s: %s", e.Host, shown, e.Refused)
+		return text.String()
 	case !e.Changed():
 		fmt.Fprintf(&text, "the host key of %s is not known: %s", e.Host, shown)
 	case e.Offered == "":
@@ -57,7 +64,12 @@ func (e *HostKeyError) Error() string {
 
 // Hint implements [hint.Error].
 func (e *HostKeyError) Hint() string {
-	if !e.Changed() {
+	switch {
+	case e.Revoked != "":
+		return "whoever revoked this key trusts the host no longer, or somebody listens in: ask its owner for its new key"
+	case e.Refused != "":
+		return "give the host a key that ssh_config(5) allows (ssh-keygen -A makes one of each type), or change what it allows for this host"
+	case !e.Changed():
 		return "compare the fingerprint with what the host itself or its owner says " +
 			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to known_hosts, " +
 			"or its last two words to host_keys of the inventory:\n" + e.Line()
@@ -67,17 +79,25 @@ func (e *HostKeyError) Hint() string {
 }
 
 // hostKeys are the keys by which one host may be known.
-type hostKeys struct{ sshconfig.Known }
+type hostKeys struct {
+	sshconfig.Known
+	of      endpoint
+	revoked func(ssh.PublicKey) (file string, err error)
+}
 
 // hostKeysOf returns what is known of an endpoint: its pinned keys alone, or
-// else what the known_hosts files say.
-func (d *Dialer) hostKeysOf(e endpoint) (*hostKeys, error) {
+// else what the known_hosts files say. What is revoked in a file is revoked,
+// pinned or not.
+func (d *Dialer) hostKeysOf(ctx context.Context, e endpoint) (*hostKeys, error) {
+	k := &hostKeys{of: e, revoked: func(key ssh.PublicKey) (string, error) { return d.config().Revoked(ctx, e.Host, key) }}
+	var err error
 	if len(e.pinned) == 0 {
-		known, err := d.config().Known(e.Host)
-		return &hostKeys{known}, err
+		k.Known, err = d.config().Known(e.Host)
+		return k, err
 	}
-	keys, callback, err := pinned(e.pinned)
-	return &hostKeys{sshconfig.Known{Host: e.KnownAs(), Keys: keys, Callback: callback, Files: map[string]string{pinnedFile: pinnedFile}}}, err
+	k.Host, k.Files = e.KnownAs(), map[string]string{pinnedFile: pinnedFile}
+	k.Keys, k.Callback, err = pinned(e.pinned)
+	return k, err
 }
 
 // pinnedFile is what errors call the inventory as a source of keys.
@@ -122,8 +142,22 @@ func pinned(lines []string) ([]knownhosts.PublicKey, ssh.HostKeyCallback, error)
 
 // algorithms returns the host key algorithms to ask for, so that a host with
 // several keys shows one that is known. For a host that is not known they are
-// those of plain keys: its line is to be shown.
-func (k *hostKeys) algorithms() []string {
+// those of plain keys: its line is to be shown. Only those count that
+// ssh_config(5) allows.
+func (k *hostKeys) algorithms() ([]string, error) {
+	wanted, by := k.wanted(), k.of.Algorithms.HostKeys
+	if len(k.Keys) == 0 {
+		return allowed("HostKeyAlgorithms", wanted, by)
+	}
+	narrowed := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool { return by != nil && !slices.Contains(by, name) })
+	if len(narrowed) == 0 {
+		return nil, hint.Add(fmt.Errorf("the known host keys of %s are %s, and HostKeyAlgorithms of ssh_config(5) allows none of these",
+			knownhosts.Normalize(k.Host), strings.Join(wanted, ", ")), "make a key known of a type that it allows: %s", strings.Join(by, ","))
+	}
+	return narrowed, nil
+}
+
+func (k *hostKeys) wanted() []string {
 	supported := ssh.SupportedAlgorithms().HostKeys
 	certificate := func(algorithm string) bool { return strings.HasSuffix(algorithm, "-cert-v01@openssh.com") }
 	if len(k.Keys) == 0 {
@@ -153,18 +187,24 @@ func (k *hostKeys) algorithms() []string {
 
 // check is the callback of the handshake.
 func (k *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
-	err := k.Check(key)
-	if err == nil {
+	revoked, err := k.revoked(key)
+	if err != nil {
+		return err
+	}
+	err = k.Check(key)
+	refused := k.of.refuses(key)
+	if revoked == "" && err == nil && refused == "" {
 		return nil
 	}
 	refusal := k.refusal()
 	refusal.Offered = keyLine(key)
 	refusal.Fingerprint = fingerprint(key)
-	var revoked *xknownhosts.RevokedError
 	var mismatch *xknownhosts.KeyError
 	switch {
-	case errors.As(err, &revoked):
-		refusal.Revoked = true
+	case revoked != "":
+		refusal.Revoked = revoked
+	case err == nil:
+		refusal.Refused = refused
 	case !errors.As(err, &mismatch):
 		refusal.Reason = err.Error()
 	case k.Otherwise != "":

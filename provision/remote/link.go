@@ -45,7 +45,7 @@ const (
 
 // link connects to an endpoint, through via unless that is nil.
 func (d *Dialer) link(ctx context.Context, e endpoint, via *link) (*link, error) {
-	known, err := d.hostKeysOf(e)
+	known, err := d.hostKeysOf(ctx, e)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/provision/hint"
+	"provision/provision/remote/sshconfig"
 	"provision/provision/visible"
 )
 
@@ -88,6 +89,14 @@ func (d *Dialer) transport(ctx context.Context, e endpoint, via *link) (net.Conn
 // algorithms nor a bound on the handshake.
 func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, known *hostKeys,
 	pause func() func()) (*goph.Client, ssh.PublicKey, error) {
+	transport, err := e.transportConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	algorithms, err := known.algorithms()
+	if err != nil {
+		return nil, nil, err
+	}
 	offer, err := d.offer(ctx, e, pause)
 	if err != nil {
 		return nil, nil, err
@@ -106,10 +115,11 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	}
 	heard := &greeting{Conn: conn}
 	inner, channels, requests, err := ssh.NewClientConn(heard, e.Address(), &ssh.ClientConfig{
+		Config:            transport,
 		User:              config.User,
 		Auth:              config.Auth,
 		HostKeyCallback:   config.Callback,
-		HostKeyAlgorithms: known.algorithms(),
+		HostKeyAlgorithms: algorithms,
 		AuthCallback: func(a *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 			methods = a.AllowedMethods
 			return nil, nil
@@ -120,7 +130,7 @@ func (d *Dialer) authenticate(ctx context.Context, conn net.Conn, e endpoint, kn
 	}
 	var negotiation *ssh.AlgorithmNegotiationError
 	switch {
-	case errors.As(err, new(*HostKeyError)):
+	case errors.As(err, new(*HostKeyError)), errors.As(err, new(*sshconfig.RevocationsError)):
 		return nil, nil, errors.Unwrap(err) // without "ssh: handshake failed"
 	case errors.As(err, &negotiation) && negotiation.What == "host key" && len(known.Keys) > 0:
 		refusal := known.refusal()

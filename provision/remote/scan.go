@@ -76,7 +76,12 @@ func (d *Dialer) scan(ctx context.Context, e endpoint, via *link, algorithms []s
 	ctx, cancel := context.WithTimeoutCause(ctx, d.handshake(), errHandshake)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	transport, err := e.transportConfig()
+	if err != nil {
+		return nil, err
+	}
 	_, _, _, err = ssh.NewClientConn(conn, e.Address(), &ssh.ClientConfig{
+		Config:            transport,
 		User:              e.User,
 		HostKeyAlgorithms: algorithms,
 		HostKeyCallback: func(_ string, _ net.Addr, shown ssh.PublicKey) error {

@@ -81,10 +81,13 @@ func (c *Config) KnownHostKeys(ctx context.Context, alias string, port int) ([]s
 	var lines []string
 	for _, key := range known.Keys {
 		line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key.PublicKey)))
+		if revoked, err := c.Revoked(ctx, h, key.PublicKey); err != nil {
+			return nil, err
+		} else if revoked != "" {
+			continue
+		}
 		if key.Cert {
 			line = "@cert-authority " + line
-		} else if known.Check(key.PublicKey) != nil {
-			continue // revoked
 		}
 		if !slices.Contains(lines, line) {
 			lines = append(lines, line)
@@ -95,10 +98,11 @@ func (c *Config) KnownHostKeys(ctx context.Context, alias string, port int) ([]s
 
 // A knownFiles is what some known_hosts files said when they were first needed.
 type knownFiles struct {
-	once  sync.Once
-	db    *knownhosts.HostKeyDB
-	files map[string]string // what errors call a file
-	err   error
+	once    sync.Once
+	db      *knownhosts.HostKeyDB
+	files   map[string]string // what errors call a file
+	revoked map[string]string // the file that marks a key @revoked
+	err     error
 }
 
 // knownHosts reads known_hosts files, each once in a run.
@@ -116,6 +120,7 @@ func (c *Config) knownHosts(files []string) (*knownFiles, error) {
 	c.mu.Unlock()
 	known.once.Do(func() {
 		sources := make(map[string][]byte)
+		known.revoked = make(map[string]string)
 		for _, file := range files {
 			lines, err := os.ReadFile(file)
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -123,6 +128,9 @@ func (c *Config) knownHosts(files []string) (*knownFiles, error) {
 				return
 			}
 			sources[file] = lines
+			for _, key := range revokedIn(lines) {
+				known.revoked[string(plain(key).Marshal())] = file
+			}
 		}
 		known.db, known.files, known.err = readKnownHosts(sources)
 	})
@@ -157,6 +165,20 @@ func readKnownHosts(sources map[string][]byte) (*knownhosts.HostKeyDB, map[strin
 	}
 	db, err := knownhosts.NewDB(copies...)
 	return db, files, err
+}
+
+// revokedIn returns the keys that a known_hosts file marks @revoked.
+func revokedIn(text []byte) []ssh.PublicKey {
+	var keys []ssh.PublicKey
+	for line := range bytes.Lines(text) {
+		if !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("@revoked")) || !Readable(line) {
+			continue
+		}
+		if _, _, key, _, _, err := ssh.ParseKnownHosts(line); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // Readable reports whether ssh(1) would take a line of a known_hosts file for

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -116,6 +117,7 @@ func wild(pattern, name string) bool {
 // they have what tells these apart in other ways than by a Host line, or what
 // is not understood here.
 func (c *Config) readHostLines() {
+	c.chooses = true
 	me, err := user.LookupId(strconv.Itoa(os.Getuid())) // ssh(1) does not look at $HOME
 	if err != nil {
 		return
@@ -128,12 +130,14 @@ func (c *Config) readHostLines() {
 		err = errors.Join(r.read(filepath.Join(own, "config"), own, -1), r.read("/etc/ssh/ssh_config", "/etc/ssh", -1))
 	}
 	c.lines, c.alike = r.lines, err == nil
+	c.chooses = !c.alike || r.chooses
 }
 
 type configReader struct {
-	home  string
-	lines hostLines
-	depth int
+	home    string
+	lines   hostLines
+	chooses bool // there is a keyword for algorithms
+	depth   int
 }
 
 var errApart = errors.New("hosts differ in more than Host lines")
@@ -158,6 +162,7 @@ func (r *configReader) read(file, dir string, line int) error {
 		}
 		words := strings.Fields(strings.Replace(text, "=", " ", 1))
 		key := strings.ToLower(words[0])
+		r.chooses = r.chooses || slices.Contains(algorithmKeywords, key)
 		strange := strings.ContainsAny(text, `%"'\#`) // tokens, and quotation
 		switch {
 		case key == "match", strings.HasPrefix(key, "canonical"), strange && (key == "host" || key == "include" || key[0] == '"'):

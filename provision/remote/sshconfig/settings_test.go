@@ -34,21 +34,22 @@ func TestSettingsAreShared(t *testing.T) {
 	included := writeFile(t, "included", "Host *.lab\n\tIdentityFile ~/.ssh/included\n")
 	for name, test := range map[string]struct {
 		config string
-		runs   int // for all addresses, each twice
+		runs   int // for all addresses, each twice; once more for the defaults where the files may choose algorithms
 	}{
 		"nothing":      {"", 1},
+		"algorithms":   {"Host *.lab\n\tCiphers -aes*\n\tRevokedHostKeys /revoked\n", 2 + 1},
 		"for all":      {"Host *\n\tUser me\n\tControlPath ~/.ssh/%r@%h:%p\n", 1},
 		"by pattern":   {"Port 2222\nHost *.example.com !not.example.com\n\tUser boss\n\tProxyJump a\nHost ?.lab\n\tUser lab\n", 3},
 		"HostName":     {"Host b.example.com c.example.com\n\tHostName b.example.com\n", 1 + 4},
 		"HostName=":    {"Host *.lab\nHostName=%h.example.com\n", 1 + 4},
-		"for everyone": {"HostName one.example.com\n", 18},
+		"for everyone": {"HostName one.example.com\n", 18 + 1},
 		"token":        {"Host *.lab\n\tIdentityFile ~/.ssh/%h\n", 1 + 4},
-		"quotation":    {"Host \"a\"\n\tUser quoted\n", 18},
-		"Match":        {"Match host d.lab\n\tUser matched\n", 18},
-		"Match again":  {"Host a\n\tUser x\nMatch originalhost e.lab\n\tPort 99\n", 18},
+		"quotation":    {"Host \"a\"\n\tUser quoted\n", 18 + 1},
+		"Match":        {"Match host d.lab\n\tUser matched\n", 18 + 1},
+		"Match again":  {"Host a\n\tUser x\nMatch originalhost e.lab\n\tPort 99\n", 18 + 1},
 		"include":      {"Include " + included + "\nHost a\n\tUser me\n", 3},
 		"in a block":   {"Host d.lab\n\tInclude " + included + "\n", 3},
-		"canonical":    {"CanonicalizeHostname no\n", 18},
+		"canonical":    {"CanonicalizeHostname no\n", 18 + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs := countSSH(t)

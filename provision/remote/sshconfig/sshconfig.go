@@ -34,8 +34,11 @@ type Config struct {
 
 	read    sync.Once
 	alike   bool
+	chooses bool // the files may choose algorithms
 	lines   hostLines
 	answers once.Map[string, []byte]
+
+	defaults once.Map[string, []byte] // what ssh -G prints without any file
 
 	mu    sync.Mutex
 	known map[string]*knownFiles
@@ -64,8 +67,10 @@ type Host struct {
 	IdentitiesOnly bool
 	Agent          string // IdentityAgent: a path, "none", "SSH_AUTH_SOCK", "$NAME", or "" for the default
 
-	KnownHosts []string // files, which need not exist
-	KeyAlias   string   // HostKeyAlias
+	KnownHosts  []string // files, which need not exist
+	KeyAlias    string   // HostKeyAlias
+	RevokedKeys []string // RevokedHostKeys: files, which must exist
+	Algorithms  Algorithms
 
 	ConnectTimeout time.Duration // zero: unset
 	ProxyJump      string        // as [Config.Route] follows it
@@ -195,7 +200,15 @@ func (c *Config) askSSH(ctx context.Context, ssh, alias string, given Given) ([]
 	if given.Port != 0 {
 		args = append(args, "-p", strconv.Itoa(given.Port))
 	}
-	cmd := exec.CommandContext(ctx, ssh, append(args, "--", alias)...)
+	printed, err := runSSH(ctx, ssh, append(args, "--", alias)...)
+	if err != nil {
+		return nil, err
+	}
+	return c.withoutDefaults(ctx, ssh, printed)
+}
+
+func runSSH(ctx context.Context, ssh string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, ssh, args...)
 	cmd.WaitDelay = time.Second
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -250,6 +263,8 @@ func (h *Host) parse(printed []byte) error {
 			h.KeyAlias = value
 		case "userknownhostsfile", "globalknownhostsfile":
 			h.KnownHosts = append(h.KnownHosts, splitPaths(value)...)
+		case "revokedhostkeys":
+			h.RevokedKeys = append(h.RevokedKeys, splitPaths(value)...)
 		case "connecttimeout":
 			if seconds, err := strconv.Atoi(value); err == nil {
 				h.ConnectTimeout = time.Duration(seconds) * time.Second
@@ -258,6 +273,8 @@ func (h *Host) parse(printed []byte) error {
 			h.ProxyJump = value
 		case "proxycommand":
 			h.ProxyCommand = value
+		default:
+			h.Algorithms.parse(key, value)
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -296,7 +313,7 @@ func (h *Host) expandAll() {
 	if h.Identity != "" {
 		h.Identities = slices.Insert(h.Identities, 0, h.Identity)
 	}
-	for _, list := range [][]string{h.Identities, h.Certificates, h.KnownHosts} {
+	for _, list := range [][]string{h.Identities, h.Certificates, h.KnownHosts, h.RevokedKeys} {
 		for i, path := range list {
 			list[i] = h.Expand(path)
 		}
