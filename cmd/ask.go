@@ -20,8 +20,8 @@ import (
 	"provision/provision/visible"
 )
 
-// An asker asks the person at the terminal, one question at a time, and for the
-// same password only once in a run.
+// An asker asks the person at the terminal, one question at a time, and each only
+// once in a run.
 type asker struct {
 	in    *os.File
 	lines *bufio.Reader // of in
@@ -30,6 +30,13 @@ type asker struct {
 
 	turn  chan struct{} // holds one token: for the question that is asked
 	given once.Map[string, secret.Value]
+
+	sudoers int // hosts that may ask for a password of sudo
+
+	// Of whoever has the turn.
+	typed    secret.Value // the last password of sudo
+	typedFor string       // the host that it was typed for; "": none was typed yet
+	forAll   bool         // it may go to all hosts
 }
 
 func newAsker(env Env) *asker {
@@ -39,9 +46,33 @@ func newAsker(env Env) *asker {
 // terminal tells whether somebody is there who can answer.
 func (a *asker) terminal() bool { return a.in != nil && term.IsTerminal(int(a.in.Fd())) }
 
-// sudo asks for the one password that is used on all hosts.
-func (a *asker) sudo(ctx context.Context) (secret.Value, error) {
-	return a.ask(ctx, "password of sudo, for all hosts that want one: ")
+// sudo asks for the password of sudo on a host, which is remembered for that
+// host. One that was typed for another host goes there only if somebody says so:
+// for each host, or after the first one for all. Whoever has taken over a host
+// may ask for a password only to get it.
+func (a *asker) sudo(ctx context.Context, host string) (secret.Value, error) {
+	return a.once(ctx, "sudo "+host, func(ctx context.Context) (secret.Value, error) {
+		if a.forAll {
+			return a.typed, nil
+		}
+		question := "password of sudo on " + visible.Line(host)
+		if a.typedFor != "" {
+			question += " (return: the one typed for " + visible.Line(a.typedFor) + ")"
+		}
+		text, err := a.secret(ctx, question+": ")
+		switch {
+		case err != nil:
+			return secret.Value{}, err
+		case len(text) == 0 && a.typedFor != "":
+			return a.typed, nil
+		}
+		first := a.typedFor == ""
+		a.typed, a.typedFor = secret.New(string(text)), host
+		if first && a.sudoers > 1 {
+			a.forAll, err = a.confirm(ctx, "send it to every host of this run that asks for one?")
+		}
+		return a.typed, err
+	})
 }
 
 func (a *asker) passphrase(ctx context.Context, file string) (secret.Value, error) {
@@ -51,8 +82,18 @@ func (a *asker) passphrase(ctx context.Context, file string) (secret.Value, erro
 	return a.ask(ctx, fmt.Sprintf("passphrase of %s: ", file))
 }
 
+// ask asks a question once in a run. The answer is not shown.
 func (a *asker) ask(ctx context.Context, question string) (secret.Value, error) {
-	v, err := a.given.Get(ctx, question, func(ctx context.Context) (secret.Value, error) {
+	return a.once(ctx, question, func(ctx context.Context) (secret.Value, error) {
+		text, err := a.secret(ctx, question)
+		return secret.New(string(text)), err
+	})
+}
+
+// once has a question asked once in a run, while no other is. What is asked may
+// use the fields that belong to whoever has the turn.
+func (a *asker) once(ctx context.Context, key string, ask func(context.Context) (secret.Value, error)) (secret.Value, error) {
+	v, err := a.given.Get(ctx, key, func(ctx context.Context) (secret.Value, error) {
 		select {
 		case a.turn <- struct{}{}:
 			defer func() { <-a.turn }()
@@ -62,16 +103,20 @@ func (a *asker) ask(ctx context.Context, question string) (secret.Value, error) 
 			return secret.Value{}, ctx.Err()
 		}
 		defer a.pause()()
-		fmt.Fprint(a.out, question)
-		text, err := a.read(ctx)
-		fmt.Fprintln(a.out)
-		return secret.New(string(text)), err
+		return ask(ctx)
 	})
 	if ctx.Err() != nil { // whoever was asked may still have to give the terminal back
 		a.turn <- struct{}{}
 		<-a.turn
 	}
 	return v, err
+}
+
+// secret asks for a line that is not shown.
+func (a *asker) secret(ctx context.Context, question string) ([]byte, error) {
+	fmt.Fprint(a.out, question)
+	defer fmt.Fprintln(a.out)
+	return a.read(ctx)
 }
 
 // read reads a line that is not shown. An interrupt ends it, and leaves the

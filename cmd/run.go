@@ -156,9 +156,19 @@ func (r *run) open(ctx context.Context, o fleet.Options) (*fleet.Fleet, error) {
 	o.Timeout, o.Version, o.Dialer = r.env.Timeout, version(), r.env.dialer
 	o.Passphrase, o.Progress, o.Trace = r.ask.passphrase, r.live, r.env.trace
 	if r.ask.terminal() {
-		o.Password = r.ask.sudo
+		o.Password, r.ask.sudoers = r.ask.sudo, sudoers(o.Parts)
 	}
 	return fleet.Open(ctx, o)
+}
+
+// sudoers counts the hosts that may ask for a password that has to be typed.
+func sudoers(parts []fleet.Part) (n int) {
+	for _, p := range parts {
+		if p.Host.Become == inventory.BecomeSudo && p.Host.BecomePassword.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // report begins a report of what is done to hosts.

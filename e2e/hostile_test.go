@@ -162,8 +162,8 @@ func terminal(t *testing.T) (person, program *os.File) {
 	return person, program
 }
 
-// The password of sudo is asked for once, for all hosts. A wrong one is sent
-// to each of them once, and not again.
+// The password of sudo is asked for once, where it is for all hosts. A wrong one
+// is sent to each of them once, and not again.
 func TestPasswordAtTheTerminal(t *testing.T) {
 	t.Parallel()
 	const right, wrong = "right horse", "wrong horse"
@@ -174,13 +174,13 @@ func TestPasswordAtTheTerminal(t *testing.T) {
 		code  int
 	}{{wrong, 1}, {right, 0}} {
 		person, program := terminal(t)
-		if _, err := person.WriteString(c.typed + "\n" + c.typed + "\n"); err != nil {
+		if _, err := person.WriteString(c.typed + "\ny\n" + c.typed + "\n"); err != nil {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer
 		code := cmd.Run(t.Context(), cmd.Env{Args: w.typed(t, "apply"), Stdin: program, Stdout: &out, Stderr: &errs})
 		r := result{code, out.String(), errs.String()}.exits(t, c.code)
-		if n := strings.Count(r.errors, "password of sudo, for all hosts that want one: "); n != 1 {
+		if n := strings.Count(r.errors, "password of sudo on web"); n != 1 {
 			t.Errorf("the password was asked for %d times: %v", n, r)
 		}
 		if c.code == 1 {

@@ -40,10 +40,13 @@ func (o overSSH) Dial(ctx context.Context, t remote.Target) (Conn, error) {
 func (f *Fleet) adminTarget(h *inventory.Host) remote.Target {
 	t := remote.Target{
 		Name: h.Name, Local: h.Local, Address: h.Address, Port: h.Port, User: h.User, Identity: h.Identity,
-		HostKeys: h.HostKeys, Become: remote.Become(h.Become), Password: f.options.Password,
+		HostKeys: h.HostKeys, Become: remote.Become(h.Become),
 	}
-	if !h.BecomePassword.IsZero() {
+	switch ask := f.options.Password; {
+	case !h.BecomePassword.IsZero(): // which is for the hosts that name it alone
 		t.Password = h.BecomePassword.Read
+	case ask != nil:
+		t.Password = func(ctx context.Context) (secret.Value, error) { return ask(ctx, h.Name) }
 	}
 	return t
 }

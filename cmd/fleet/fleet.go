@@ -43,9 +43,10 @@ type Options struct {
 	Timeout   time.Duration // of one attempt at one request of GitLab; 0: as usual
 	Version   string        // of this program
 
-	// Password gives the password of sudo, and Passphrase that of a key file. They
-	// are nil where there is nobody to ask.
-	Password   func(context.Context) (secret.Value, error)
+	// Password gives the password of sudo on a host that names none in the
+	// inventory, and Passphrase that of a key file. They are nil where there is
+	// nobody to ask.
+	Password   func(ctx context.Context, host string) (secret.Value, error)
 	Passphrase func(ctx context.Context, file string) (secret.Value, error)
 
 	Progress Progress // may be nil

@@ -158,6 +158,42 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// A password of the inventory goes to the hosts that name it. What is typed is
+// asked for by the name of the host that wants it.
+func TestPasswordsBelongToHosts(t *testing.T) {
+	t.Setenv("SUDO_OF_A", "named")
+	hosts := &fleettest.Hosts{}
+	named := &inventory.Host{Name: "a", BecomePassword: inventory.Secret{Env: "SUDO_OF_A"}}
+	other := &inventory.Host{Name: "b"}
+	asked := []string{}
+	for _, ask := range []func(context.Context, string) (secret.Value, error){nil, func(_ context.Context, host string) (secret.Value, error) {
+		asked = append(asked, host)
+		return secret.New("typed"), nil
+	}} {
+		f := some(t, 0, fleet.Options{Dialer: hosts, Password: ask, Parts: []fleet.Part{{Host: named}, {Host: other}}})
+		f.Each(t.Context(), fleet.ThenClose, connect)
+		logins := hosts.Logins()
+		for _, target := range logins[len(logins)-2:] {
+			if target.Name == "b" && ask == nil {
+				if target.Password != nil {
+					t.Error("b has a password, and nobody to ask for one")
+				}
+				continue
+			}
+			password, err := target.Password(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, _ := password.Reveal(); got != map[string]string{"a": "named", "b": "typed"}[target.Name] {
+				t.Errorf("%s gets %q", target.Name, got)
+			}
+		}
+	}
+	if !slices.Equal(asked, []string{"b"}) {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
 func TestParts(t *testing.T) {
 	a, b, c := &inventory.Host{Name: "a"}, &inventory.Host{Name: "b"}, &inventory.Host{Name: "c"}
 	d := func(h *inventory.Host) *inventory.Deployment { return &inventory.Deployment{Host: h} }
