@@ -17,7 +17,8 @@ func checkCommand(env Env) *cli.Command {
 		Usage:     "validate an inventory",
 		UsageText: "provision check [INVENTORY]",
 		Description: "Reads the inventory and the files that it names, and nothing else: neither a\n" +
-			"host nor GitLab is asked, and no secret is read.",
+			"host nor GitLab is asked, no command is run, and no secret is read. It tells\n" +
+			"which of these plan and the other commands would use.",
 		HideHelpCommand: true,
 		OnUsageError:    onUsageError,
 		Action: func(c *cli.Context) error {
@@ -30,6 +31,9 @@ func checkCommand(env Env) *cli.Command {
 				return usage.Error{Err: err}
 			}
 			fmt.Fprintf(env.Stdout, "%s is ok: %s\n", visible.Lines(file), sizeOf(inv))
+			for _, use := range usesOf(inv) {
+				fmt.Fprintln(env.Stdout, "plan "+use)
+			}
 			return nil
 		},
 	}
