@@ -47,6 +47,12 @@ done
 ! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
 `
 
+// lookAtKeys2 reports the file that sshd(8) reads beside authorized_keys, unless
+// sshd_config names others.
+const lookAtKeys2 = `
+! [ -f .ssh/authorized_keys2 ] || ! [ -r .ssh/authorized_keys2 ] || head -c 1048576 .ssh/authorized_keys2 | facts line2
+`
+
 // opensGate begins the option of a line of authorized_keys that opens a gate.
 const opensGate = `command="` + gateFile + " "
 

@@ -30,6 +30,7 @@ func kinds() []kind {
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
+		stays(sshdConfigOf, "it makes nothing"),
 		undone(userOf, account),
 		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),

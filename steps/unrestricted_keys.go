@@ -36,7 +36,7 @@ func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
 func (s unrestrictedKeys) Scope() provision.Scope { return provision.Scope{User: s.user} }
 
 func (s unrestrictedKeys) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys}, Ask: s.ask}
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys + lookAtKeys2}, Ask: s.ask}
 }
 
 // ask reports the public halves of the keys that CI holds, as far as it is known.
@@ -58,24 +58,41 @@ func (s unrestrictedKeys) ask(ctx context.Context, f forge.Forge) (provision.Fac
 }
 
 func (s unrestrictedKeys) Plan(f provision.Facts) ([]provision.Change, error) {
+	held := func(line string) bool {
+		return slices.ContainsFunc(f["held"], func(public string) bool { return hasKey(line, public) })
+	}
+	file := "~" + s.user + "/.ssh/authorized_keys"
+	changes := unrestricted(file, f["line"], func(line string, options []string) bool {
+		// Whatever else is wrong with a line that opens a gate: see ciKey.
+		return held(line) || slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) })
+	})
+	// No key of CI is written there, and none is taken out: a rotation would leave it.
+	return append(changes, unrestricted(file+"2", f["line2"], isRestrictedGate)...), nil
+}
+
+// unrestricted tells of the lines in a file of keys that are not fine.
+func unrestricted(file string, lines []string, fine func(line string, options []string) bool) []provision.Change {
 	var notes []provision.Change
-	for _, line := range f["line"] {
+	for _, line := range lines {
 		if len(wordsOf(line)) == 0 {
 			continue
 		}
 		key, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 		if err != nil { // sshd may read what we cannot
-			notes = append(notes, provision.Note("unreadable line in ~%s/.ssh/authorized_keys: it may be an unrestricted key (no forced command)", s.user))
+			notes = append(notes, provision.Note("unreadable line in %s: it may be an unrestricted key (no forced command)", file))
 			continue
 		}
-		if slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) }) {
-			continue // it opens a gate, whatever else is wrong with it: see ciKey
-		}
-		if slices.ContainsFunc(f["held"], func(public string) bool { return hasKey(line, public) }) {
+		if fine(line, options) {
 			continue
 		}
 		name := strings.TrimSpace(ssh.FingerprintSHA256(key) + " " + visible.String(comment))
-		notes = append(notes, provision.Note("unrestricted key in ~%s/.ssh/authorized_keys (no forced command): %s", s.user, name).WithHint("remove its line, if nobody needs it"))
+		notes = append(notes, provision.Note("unrestricted key in %s (no forced command): %s", file, name).WithHint("remove its line, if nobody needs it"))
 	}
-	return notes, nil
+	return notes
+}
+
+// isRestrictedGate is about a line that opens a gate and nothing else. The gate refuses its
+// key, unless it has a line in authorized_keys as well.
+func isRestrictedGate(_ string, options []string) bool {
+	return slices.Contains(options, "restrict") && slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, opensGate) })
 }

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -22,15 +21,10 @@ func (s user) Name() string { return "user " + s.name }
 func (s user) Scope() provision.Scope { return provision.Scope{User: s.name} }
 
 // The password itself is not reported, only what kind it is: "*" is none, "!"
-// is locked, and "set" is one that somebody may know. sshd(8) is asked what it
-// would really do for this user.
+// is locked, and "set" is one that somebody may know.
 func (s user) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{s.name}, Text: `
 getent passwd "$1" | facts passwd
-if [ "$(id -u)" = 0 ] && sshd=$(command -v sshd); then
-	"$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
-		grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :
-fi
 if [ -z "$(getent passwd "$1")" ]; then
 	fact group "$1" # as it will be
 	fact group docker
@@ -43,7 +37,6 @@ home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 if [ "$(id -u)" != 0 ]; then
 	fact unseen 'without rights of an admin: what kind of password the user has'
-	fact unseen 'whom sshd_config lets in'
 	return 0
 fi
 if ! entry=$(getent shadow "$1") || [ -z "$entry" ]; then
@@ -68,9 +61,6 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
-		if err := s.sshdAllows(f); err != nil {
-			return nil, err
-		}
 		if f.Get("namesake") != "" {
 			return nil, hint.Add(fmt.Errorf("there is a group %s, and no user of that name", s.name), "groupdel %s, if nobody needs it; or choose another user", s.name)
 		}
@@ -99,9 +89,6 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, hint.Add(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "%s", advice)
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
-	}
-	if err := s.sshdAllows(f); err != nil {
-		return nil, err
 	}
 	switch path.Base(shell) {
 	case "nologin", "false", "rbash", "rksh", "rzsh", "git-shell":
@@ -153,47 +140,6 @@ func (s user) join() provision.Change {
 		Remark: "to the docker group",
 		Do:     provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
 	}
-}
-
-// sshdAllows returns an error if sshd would not let the user in with a key from
-// ~/.ssh/authorized_keys, see sshd_config(5).
-func (s user) sshdAllows(f provision.Facts) error {
-	options := map[string][]string{}
-	for _, line := range f["sshd"] {
-		option, values, _ := strings.Cut(line, " ")
-		options[option] = append(options[option], strings.Fields(values)...)
-	}
-	home := "/home/" + s.name // of one who is yet to be made
-	if passwd := strings.Split(f.Get("passwd"), ":"); len(passwd) >= 7 {
-		home = passwd[5]
-	}
-	ours := func(file string) bool {
-		file = strings.NewReplacer("%h", home, "%u", s.name).Replace(file)
-		return file == ".ssh/authorized_keys" || file == home+"/.ssh/authorized_keys"
-	}
-	matches := func(option string, names ...string) bool {
-		for _, pattern := range options[option] {
-			pattern, _, _ = strings.Cut(pattern, "@") // a host part narrows it further; we cannot tell for whom
-			if slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return ok }) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
-		return errors.New("sshd_config has PubkeyAuthentication no")
-	case len(options["authorizedkeysfile"]) > 0 && !slices.ContainsFunc(options["authorizedkeysfile"], ours):
-		return hint.Add(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
-			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.name)
-	case matches("denyusers", s.name), matches("denygroups", f["group"]...):
-		return fmt.Errorf("sshd_config denies %s (DenyUsers or DenyGroups)", s.name)
-	case len(options["allowusers"]) > 0 && !matches("allowusers", s.name):
-		return hint.Add(fmt.Errorf("sshd_config lets in AllowUsers %s only", strings.Join(options["allowusers"], " ")), "add %s there", s.name)
-	case len(options["allowgroups"]) > 0 && !matches("allowgroups", f["group"]...):
-		return hint.Add(fmt.Errorf("sshd_config lets in AllowGroups %s only", strings.Join(options["allowgroups"], " ")), "add %s to one of these groups", s.name)
-	}
-	return nil
 }
 
 // lookAtAccount reports a user, and what in the home is neither ours nor came

@@ -216,3 +216,8 @@ var CIVerify string
 //
 //go:embed ci-verify-fleet.sh
 var CIVerifyFleet string
+
+// Sshd asks sshd(8) what it would do for a user.
+//
+//go:embed sshd.sh
+var Sshd string
