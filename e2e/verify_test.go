@@ -172,7 +172,7 @@ func (w *world) keyFile(t *testing.T, d *inventory.Deployment) string {
 }
 
 // refused tells that everything was tried that a CI key must not do.
-const refused = ", 20 attempts refused"
+const refused = ", 21 attempts refused"
 
 // Every way to verify finds a host ok that an apply has just made, tells
 // what it cannot see, and changes nothing.
