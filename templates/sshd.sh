@@ -2,10 +2,10 @@
 # options in $2, a list of names between blanks, and the files of keys that other steps
 # look at, which are in the list $3.
 #
-# An answer is of one connection. Where sshd_config(5) has blocks for other addresses,
+# An answer is of one connection. Where sshd_config(5) has blocks for some addresses,
 # hosts or ports, sshd is asked for a connection of each such block, too: "sshd" is the
-# answer for one from this host itself, and "sshd N" that for "match N". What cannot be
-# asked for is "unjudged".
+# answer for one that no block is likely to be about, and "sshd N" that for "match N". What
+# cannot be asked for is "unjudged".
 if [ "$(id -u)" != 0 ]; then
 	fact unseen 'without rights of an admin: whom sshd_config lets in, and what it lets them do'
 	return 0
@@ -74,14 +74,14 @@ judge() {
 		return pattern[i]
 	}
 	function address(list,    a) {
-		a = named(list, "127.0.0.1")
+		a = named(list, "192.0.2.1")
 		gsub(/\*/, "0", a)
 		gsub(/\?/, "1", a)
 		if (a !~ /:/) while (a != "" && split(a, part, /[.]/) < 4) a = a ".0"
 		return a
 	}
 	function host(list,    h) {
-		h = named(list, "localhost")
+		h = named(list, "nowhere.invalid")
 		gsub(/[*?]/, "x", h)
 		return h
 	}
@@ -89,7 +89,7 @@ judge() {
 	function criteria(block,    i, n, word, key, count, from, name, to, port, domain) {
 		gsub(/[="\t]/, " ", block)
 		n = split(block, word, / +/)
-		from = to = "127.0.0.1"; name = "localhost"; port = 22; domain = ""
+		from = "192.0.2.1"; to = "192.0.2.2"; name = "nowhere.invalid"; port = 1; domain = ""
 		for (i = 1; i <= n; i++) {
 			key = tolower(word[i])
 			if (key == "all" || key == "invalid-user") continue
@@ -97,7 +97,7 @@ judge() {
 			if (key == "address") from = address(word[i + 1])
 			else if (key == "host") name = host(word[i + 1])
 			else if (key == "localaddress") to = address(word[i + 1])
-			else if (key == "localport") port = named(word[i + 1], 22)
+			else if (key == "localport") port = named(word[i + 1], 1)
 			else if (key == "rdomain") domain = host(word[i + 1])
 			else count--
 			i++
@@ -168,8 +168,8 @@ keys() {
 }
 
 user=$1 harmless=$2 looked=$3 files=0 blocks=0 asked=0 grouped=''
-here=host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22,rdomain=
-answer=$(ask "$here") || {
+anywhere=host=nowhere.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=1,rdomain=
+answer=$(ask "$anywhere") || {
 	fact failed "$(printf '%s\n' "$answer" | tr -d '\r' | grep -v '^debug' | tail -n 1)"
 	return 0
 }

@@ -61,9 +61,9 @@ func TestSshd(t *testing.T) {
 	eachShell(t, func(t *testing.T, b *box) {
 		b.write(t, "sshd_config.d/10-odd", `
 AcceptEnv LANG "B* C"
-Match User deploy Address 192.0.2.0/24,!192.0.2.7
+Match User deploy Address 198.51.100.0/24,!198.51.100.7
 	ForceCommand echo "two  words"
-Match User other Address 198.51.100.1
+Match User other Address 192.168.0.1
 	PermitTunnel yes
 `, 0o600)
 		b.write(t, "keys/deploy 4321%", "ssh-ed25519 AAAA one\n", 0o600) // as the blank is one between two files, it is not found
@@ -77,9 +77,11 @@ Match LocalAddress 203.0.113.*
 	AcceptEnv none
 Match Address 127.0.0.1 User nobody
 	PermitTunnel yes
+Match Host localhost
+	ForceCommand only here
 Match Address 2001:db8::/32
 	X11Forwarding yes
-Match Address *,!127.0.0.1,!0.0.0.0
+Match Address *,!192.0.2.1,!0.0.0.0
 	PermitTunnel yes
 Match All
 	SetEnv A=b
@@ -91,11 +93,12 @@ Match All
 			"sshd=authorizedkeysfile %h/.ssh/authorized_keys .ssh/authorized_keys2 keys/%u%U%% /etc/none/%u",
 			"file 1=" + b.home + "/keys/deploy4321%", "line 1=ssh-ed25519 AAAA two", "line 1=ssh-ed25519 BBBB three",
 			"sshd=acceptenv B* C", "sshd=acceptenv LANG", "sshd=allowgroups users", "sshd=forcecommand none", "sshd=permittunnel no", "sshd=setenv A=b",
-			"match 1=User deploy Address 192.0.2.0/24,!192.0.2.7", `sshd 1=forcecommand echo "two  words"`,
+			"match 1=User deploy Address 198.51.100.0/24,!198.51.100.7", `sshd 1=forcecommand echo "two  words"`,
 			"match 2=Host *.example.com,!*.test LocalPort 2222", "sshd 2=permittunnel ethernet",
 			"match 3=LocalAddress 203.0.113.*", "sshd 3=acceptenv none",
-			"match 4=Address 2001:db8::/32",
-			"unjudged=Address *,!127.0.0.1,!0.0.0.0",
+			"match 4=Host localhost", "sshd 4=forcecommand only here",
+			"match 5=Address 2001:db8::/32",
+			"unjudged=Address *,!192.0.2.1,!0.0.0.0",
 		}
 		for _, fact := range want {
 			if !slices.Contains(got, fact) {
@@ -106,7 +109,7 @@ Match All
 			if key, _, _ := strings.Cut(fact, "="); key != "sshd" && !strings.HasPrefix(key, "sshd ") && !slices.Contains(want, fact) {
 				t.Errorf("it reports %q", fact)
 			}
-			if strings.HasSuffix(fact, "=port 22") || strings.Contains(fact, "=ciphers ") || strings.HasPrefix(fact, "sshd=permittunnel") && fact != "sshd=permittunnel no" || strings.HasPrefix(fact, "sshd 5=") {
+			if strings.HasSuffix(fact, "=port 22") || strings.Contains(fact, "=ciphers ") || strings.HasPrefix(fact, "sshd=permittunnel") && fact != "sshd=permittunnel no" || strings.HasPrefix(fact, "sshd 6=") {
 				t.Errorf("it reports %q", fact)
 			}
 		}
