@@ -201,7 +201,7 @@ func TestVerify(t *testing.T) {
 			t.Errorf("no credential lasts for a year: %q", days)
 		}
 		v.says(t, refused)
-		if got, want := v.of("unchecked"), []string{"user deploy-user"}; !slices.Equal(got, want) {
+		if got, want := v.of("unchecked"), []string{"sshd-config deploy-user", "user deploy-user"}; !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
 	})
@@ -215,7 +215,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, text))
 		v.finds(t)
 		v.says(t, refused)
-		if got, want := v.of("unchecked"), []string{"user deploy-user"}; !slices.Equal(got, want) {
+		if got, want := v.of("unchecked"), []string{"sshd-config deploy-user", "user deploy-user"}; !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
 	})
@@ -230,7 +230,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""))
 		v.finds(t)
 		v.says(t, refused, "the type, the scope and the protection", "whether the branch that deploys is protected")
-		want := []string{"ci-key app", "deploy-key deploy-user transmogrify/frobnicator", "overridden-variables app", "registry-login deploy-user", "repo-key-switch deploy-user", "stale-variables app", "user deploy-user"}
+		want := []string{"ci-key app", "deploy-key deploy-user transmogrify/frobnicator", "overridden-variables app", "registry-login deploy-user", "repo-key-switch deploy-user", "sshd-config deploy-user", "stale-variables app", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
@@ -243,7 +243,7 @@ func TestVerify(t *testing.T) {
 		v := verify(t, w.withToken(t, ""), "--key", key)
 		v.finds(t)
 		v.says(t, refused)
-		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "overridden-variables app", "registry-login deploy-user", "repo-key-switch deploy-user", "stale-variables app", "user deploy-user"}
+		want := []string{"ci-key app", "ci-variables app", "deploy-key deploy-user transmogrify/frobnicator", "overridden-variables app", "registry-login deploy-user", "repo-key-switch deploy-user", "sshd-config deploy-user", "stale-variables app", "user deploy-user"}
 		if got := v.of("unchecked"); !slices.Equal(got, want) {
 			t.Errorf("not checked: %q, want %q", got, want)
 		}
