@@ -47,6 +47,7 @@ func kinds() []kind {
 		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
+		undone(connectionsOf, accessOfCI),
 		undone(staleVariablesOf, accessOfCI),
 		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),

@@ -165,6 +165,11 @@ var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Setti
 //go:embed authorize.sh
 var Authorize string
 
+// Connections looks for SSH connections of a user that would no longer be let in.
+//
+//go:embed connections.sh
+var Connections string
+
 //go:embed json.sh
 var json string
 
