@@ -82,7 +82,7 @@ while read -r process above below; do
 	[ "$(stat -L -c %d:%i "/proc/$process/root/" 2>/dev/null)" = "$root" ] || continue # one of a container
 	start=$(started "$process") began=$(started "$above")
 	for child in $below; do
-		! grep -qsF /usr/local/lib/provision/ "/proc/$child/cmdline" || start=''
+		! { tr '\000' ' ' <"/proc/$child/cmdline"; } 2>/dev/null | grep -qF /usr/local/lib/provision/ || start='' # busybox has a grep that stops at a NUL
 	done
 	if [ -z "$start" ] || [ -z "$began" ]; then continue; fi
 	key=$(key_of "$above" "$began" "$1")

@@ -44,6 +44,8 @@ func TestLint(t *testing.T) {
 			case "rename.sh":
 				script = program(Settings+script, "", "1", "2", "3", "4", "5", "6")
 			case "relabel.sh": // a program of its own
+			case "hangup.sh":
+				script = program(script+"\n:", "")
 			case "gate.sh":
 				script = Gate
 			case "move_copy.sh":

@@ -34,13 +34,18 @@ var Rename = Settings + rename
 var gate string
 
 // Gate is the forced command of CI keys.
-var Gate = withSettings(gate)
+var Gate = withSettings(gate, hangUp)
 
-// withSettings puts [Settings] into a program, behind its first lines.
-func withSettings(program string) string {
+// withSettings puts [Settings] and other functions into a program, behind its first lines.
+func withSettings(program string, others ...string) string {
 	head, rest, _ := strings.Cut(program, "set -eu\n")
-	return head + "set -eu\n" + Settings + rest
+	return head + "set -eu\n" + Settings + strings.Join(others, "") + rest
 }
+
+// The way from a program of the gate to the connection of its client.
+//
+//go:embed hangup.sh
+var hangUp string
 
 // Health has the functions that tell what runs, and whether it is well.
 //
@@ -158,7 +163,7 @@ var status string
 var deploy string
 
 // Deploy is the program that a deploy is: what the gate and apply begin.
-var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + hangUp + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
 
 // Authorize puts the line of a deploy key into authorized_keys.
 //
