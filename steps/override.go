@@ -57,6 +57,7 @@ if ! [ -f "$1" ] || ! [ -r "$1" ]; then
 fi
 digest=$(sha256sum <"$1" | cut -c 1-64)
 fact digest "$digest"
+case $(stat -L -c %a "$1") in *0) ;; *) fact others yes ;; esac
 fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
 [ "$digest" = "$2" ] || head -c 65536 "$1" | facts line
 `}}
@@ -69,7 +70,10 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	switch f.Get("digest") {
 	case s.digest():
-		return nil, nil
+		if f.Get("others") == "" {
+			return nil, nil
+		}
+		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Chmod, Object: "600 " + home, Remark: "(other users could read it)"}, `chmod 600 -- "$1"`, s.file())}, nil
 	case "":
 		return []provision.Change{{
 			Verb: provision.Write, Object: home, Remark: "(for the next deploy)",

@@ -68,7 +68,8 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
 			script(provision.Create, "system user "+s.name, "",
-				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"`),
+				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"
+chmod 700 "/home/$1" # whatever login.defs(5) says`),
 			s.join(),
 		}, nil
 	}
@@ -113,6 +114,13 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	if !f.Has("group", "docker") {
 		changes = append(changes, s.join())
+	}
+	if mode := strings.TrimPrefix(f.Get("home"), s.name+" "); mode != f.Get("home") && !strings.HasSuffix(mode, "0") {
+		note := provision.Note("other users of the host can look into the home of %s (mode %s), and hold up what locks files there", s.name, mode)
+		if plainWord.MatchString(home) {
+			note = note.WithHint("chmod 700 %s, if nobody else needs it", home)
+		}
+		changes = append(changes, note)
 	}
 	if s.endsWithItsSession(f) {
 		changes = append(changes, provision.Note("logind ends the processes of %s when a job's connection ends, a deploy too (KillUserProcesses)", s.name).WithHint("write KillExcludeUsers=root %s into /etc/systemd/logind.conf, and: systemctl restart systemd-logind", s.name))
