@@ -31,7 +31,11 @@ formerly() {
 
 // lookAtKeys reports authorized_keys, and what on the way there others may
 // write: sshd then lets nobody in, see StrictModes of sshd_config(5).
-const lookAtKeys = `
+const lookAtKeys = lookAtLoose + `
+! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+`
+
+const lookAtLoose = `
 set -- .
 for file in .ssh .ssh/authorized_keys; do
 	if [ ! -L "$file" ] && { [ -d "$file" ] || [ -f "$file" ]; }; then
@@ -44,7 +48,6 @@ stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a g
 	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass
 	esac
 done
-! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
 `
 
 // lookAtKeys2 reports the file that sshd(8) reads beside authorized_keys, unless

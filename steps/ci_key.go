@@ -62,6 +62,12 @@ func (s ciKey) look() provision.Script {
 	return provision.Script{User: s.ci.user, Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeys + lookWhoCame}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s ciKey) LookAsCI() provision.CIProbe {
+	script := provision.Script{Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeysAsCI + lookWhoCame}
+	return provision.CIProbe{Script: script, Facts: keyFacts()}
+}
+
 // What CI needs of the variable: a file, only for protected branches, taken
 // as it is, and with the newline at the end without which OpenSSH refuses a
 // private key. GitLab cannot mask a value that has line breaks.
@@ -171,7 +177,7 @@ func matchBranch(pattern, branch string) bool {
 }
 
 func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
-	lines := f["line"]
+	lines := fileLines(f, "line", "key")
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
 		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s", branch, s.ci.variables.Key(inventory.CIKeyVariable)).WithHint("Settings > Repository > Protected branches"))
@@ -184,7 +190,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	known := false
 	for _, owner := range s.ci.owners {
 		p := f.Get("public " + owner.String())
-		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
+		letIn := p != "" && slices.ContainsFunc(lines, func(line fileLine) bool { return line.has(p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
 			return nil, hint.Add(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
 		}
@@ -192,7 +198,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			public, from, known = p, owner, letIn
 		}
 	}
-	if old, err := s.oldLine(public); f.Get("partial") != "" && err == nil && slices.Contains(lines, old) {
+	if old, err := s.oldLine(public); f.Get("partial") != "" && err == nil && slices.ContainsFunc(lines, func(line fileLine) bool { return line.is(old) }) {
 		return []provision.Change{provision.Note("this job has an old key of %s, which is to go", s.ci.deployment).WithHint("%s", s.former.renderHint())}, nil
 	}
 	want, err := s.oldLines(f, public)
@@ -248,7 +254,7 @@ func (s ciKey) planNew(f provision.Facts, old []string) []provision.Change {
 		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
 	for _, k := range s.formerKeys(f) {
-		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(f["line"], func(line string) bool { return hasKey(line, k.public) }) {
+		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(fileLines(f, "line", "key"), func(line fileLine) bool { return line.has(k.public) }) {
 			continue
 		}
 		private, line := s.newPair(s.oldLine)

@@ -13,6 +13,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/shape"
 	"provision/provision/visible"
 )
 
@@ -80,6 +81,11 @@ done
 			return facts, nil
 		},
 	}
+}
+
+// LookAsCI implements [provision.CIStep].
+func (s ciVariables) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"host-key": shape.PublicKey}}
 }
 
 func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -12,6 +12,7 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
+	"provision/provision/shape"
 	"provision/provision/visible"
 )
 
@@ -71,6 +72,20 @@ func (s deployKey) Probe() provision.Probe {
 			return facts, nil
 		},
 	}
+}
+
+// LookAsCI implements [provision.CIStep].
+func (s deployKey) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: provision.Script{Args: []string{"ssh:///" + s.project, "here:" + s.project}, Text: isOrigin + `
+for file in /etc/provision/deployments/*; do
+	{ [ -f "$file" ] && grep -qx "user=$(id -un)" "$file"; } || continue
+	fact carried "${file##*/}"
+	clone=$(sed -n 's/^directory=//p' "$file")
+	fact "origin ${file##*/}" "$(git config --file "$clone/.git/config" --get remote.origin.url 2>/dev/null | is_origin "$1" "$2")"
+done
+` + lookAtRepoKeys}, Facts: repoKeyFacts.With(shape.Facts{
+		"carried": shape.Name, "origin *": shape.Optional(shape.Words("here:"+s.project, otherOrigin)),
+	})}
 }
 
 func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }

@@ -6,6 +6,7 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
+	"provision/provision/shape"
 )
 
 // dockerCA wants dockerd to trust the private CAs of the registries where it gets
@@ -98,6 +99,13 @@ fact store containerd
 [ -z "$old" ] || fact old "$old"
 [ -n "$unit" ] || case $shown in *SSL_CERT_*) fact own yes ;; esac
 `}}
+}
+
+// LookAsCI implements [provision.CIStep].
+func (s dockerCA) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{
+		"store": shape.Words("containerd"), "container": `[0-9a-f]{12,64}`, "file": rootFile, "unit": rootFile, "old": yes, "own": yes,
+	}}
 }
 
 func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {

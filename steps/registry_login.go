@@ -10,6 +10,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -131,6 +132,34 @@ func (s registryLogin) Probe() provision.Probe {
 	}
 	return p
 }
+
+// LookAsCI implements [provision.CIStep]. A login is told where it is one of ours or of the
+// inventory, and else that there is one.
+func (s registryLogin) LookAsCI() provision.CIProbe {
+	s.salt = ""
+	script := s.look("known_login=$6\n" + toldAs(`
+	login=provision-* | login=`+deployTokenPrefix+`*) case ${2#*[0-9]} in *[!0-9]*) set -- login '`+anotherLogin+`' ;; esac ;;
+	"login=$known_login") ;;
+	login=*) set -- login '`+anotherLogin+`' ;;
+	elsewhere=*' provision-'* | elsewhere=*' `+deployTokenPrefix+`'*) ;;
+	elsewhere=*) return 0 ;;
+`) + lookAtMode)
+	script.Args = append(script.Args, s.registry.Credential.Username)
+	login := shape.Either(shape.After(loginPrefix, shape.Number), shape.After(deployTokenPrefix, shape.Number))
+	others := []string{anotherLogin}
+	if name := s.registry.Credential.Username; name != "" {
+		others = append(others, name)
+	}
+	return provision.CIProbe{Script: script, Facts: shape.Facts{
+		"loose": yes, "kept": yes, "config": shape.Words("broken"), "store": shape.Optional(shape.Name), "helper": shape.Optional(shape.Name), "other": yes,
+		"login":     shape.Optional(shape.Either(login, shape.Words(others...))),
+		"elsewhere": shape.Row(`[A-Za-z0-9.:-]{1,255}`, login),
+		"made":      shape.Row(shape.Words(string(forge.GroupOwner), string(forge.ProjectOwner)), shape.Name), "beside": shape.List(shape.Number),
+	}}
+}
+
+// anotherLogin is what CI is told of a login that is none of ours.
+const anotherLogin = "somebody else"
 
 // look looks at the login, after another look as the same user.
 func (s registryLogin) look(before string) provision.Script {

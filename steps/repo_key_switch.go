@@ -50,6 +50,11 @@ func (s repoKeySwitch) Probe() provision.Probe {
 	}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s repoKeySwitch) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: repoKeyFacts}
+}
+
 func (s repoKeySwitch) newKey() string { return s.user + " to the new SSH key" }
 
 func (s repoKeySwitch) oldKey() string { return s.user + "'s old public key" }

@@ -11,6 +11,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -33,6 +34,16 @@ const homeKeys = ".ssh/authorized_keys .ssh/authorized_keys2"
 func (s sshdConfig) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{s.user, harmlessOptions(), " " + homeKeys + " "}, Text: templates.Sshd}}
 }
+
+// LookAsCI implements [provision.CIStep]: sshd tells all of it to root alone.
+func (s sshdConfig) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{
+		Script: provision.Script{Text: "fact unseen '" + unseenSSHD + "'\n"},
+		Facts:  shape.Facts{"unseen": shape.Words(unseenSSHD)},
+	}
+}
+
+const unseenSSHD = "without rights of an admin: whom sshd_config lets in, and what it lets them do"
 
 func (s sshdConfig) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("without") != "" {
@@ -61,7 +72,7 @@ func (s sshdConfig) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	for i := 1; f.Get(numbered("file", i)) != ""; i++ {
 		file := s.homely(f, f.Get(numbered("file", i)))
-		changes = append(changes, unrestricted(file, f[numbered("line", i)], isRestrictedGate)...)
+		changes = append(changes, unrestricted(file, fileLines(f, numbered("line", i), ""), fileLine.isRestrictedGate)...)
 	}
 	return changes, nil
 }

@@ -40,6 +40,9 @@ func (s staleVariables) Probe() provision.Probe {
 	}}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s staleVariables) LookAsCI() provision.CIProbe { return s.key.LookAsCI() }
+
 // ask reports what is left at former places, and the keys there.
 func (s staleVariables) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 	facts := provision.Facts{}
@@ -115,7 +118,7 @@ func (s staleVariables) waits(f provision.Facts, p place, current string, came b
 		}
 	}
 	return slices.ContainsFunc(s.key.formerKeys(f), func(k formerKey) bool {
-		return k.place == p && k.public != current && slices.ContainsFunc(s.key.lines(f), func(line homeLine) bool { return line.mine && hasKey(line.text, k.public) })
+		return k.place == p && k.public != current && slices.ContainsFunc(s.key.lines(f), func(line homeLine) bool { return line.mine && line.has(k.public) })
 	})
 }
 

@@ -42,6 +42,11 @@ func (s unmanaged) Probe() provision.Probe {
 	return provision.Probe{Script: script}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s unmanaged) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts}
+}
+
 // lookAtOpen reports what each deployment still opens that is not in one of the
 // places USER/DIRECTORY in its arguments.
 const lookAtOpen = `

@@ -8,6 +8,7 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
+	"provision/provision/shape"
 )
 
 // user wants a Unix user who can do nothing but use Docker and log in with a
@@ -36,7 +37,7 @@ id -nG "$1" | tr ' ' '\n' | facts group
 home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 if [ "$(id -u)" != 0 ]; then
-	fact unseen 'without rights of an admin: what kind of password the user has'
+	fact unseen '` + unseenPassword + `'
 	return 0
 fi
 if ! entry=$(getent shadow "$1") || [ -z "$entry" ]; then
@@ -54,6 +55,40 @@ case $(printf '%s\n' "$entry" | cut -d : -f 2) in
 esac
 `}}
 }
+
+// LookAsCI implements [provision.CIStep]. The comment of the user is told where it is ours.
+func (s user) LookAsCI() provision.CIProbe {
+	kills := shape.Either(shape.After("KillUserProcesses=", shape.Words("yes", "no")), shape.After("KillOnlyUsers=", shape.List(shape.Name)), shape.After("KillExcludeUsers=", shape.List(shape.Name)))
+	return provision.CIProbe{Script: provision.Script{Args: []string{s.name, madeBy}, Text: lookAtUserAsCI}, Facts: shape.Facts{
+		"passwd": shape.Shape(shape.Name + ":x:" + shape.Number + ":" + shape.Number + ":" + shape.Optional(shape.Words(madeBy)) + ":" + folder + ":" + folder),
+		"group":  shape.Words("docker", s.name), "namesake": yes, "logind": kills, "home": shape.Row(shape.Name, shape.Mode),
+		"unseen": shape.Words(unseenPassword),
+	}}
+}
+
+const unseenPassword = "without rights of an admin: what kind of password the user has"
+
+const lookAtUserAsCI = `
+entry=$(getent passwd "$1")
+if [ -z "$entry" ]; then
+	fact group "$1" # as it will be
+	fact group docker
+	[ -z "$(getent group "$1")" ] || fact namesake yes
+	return 0
+fi
+IFS=: read -r name _ uid gid comment home shell <<-END
+	$entry
+END
+case $comment in
+"$2") ;;
+*) comment='' ;;
+esac
+fact passwd "$name:x:$uid:$gid:$comment:$home:$shell"
+! id -nG "$1" | tr ' ' '\n' | grep -qx docker || fact group docker
+! command -v loginctl >/dev/null || loginctl show-session -p KillUserProcesses -p KillOnlyUsers -p KillExcludeUsers 2>/dev/null | facts logind
+! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
+fact unseen '` + unseenPassword + `'
+`
 
 func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	script := func(verb provision.Verb, object, remark, text string, args ...string) provision.Change {

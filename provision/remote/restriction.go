@@ -6,20 +6,19 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
-
-	"provision/provision/visible"
 )
 
 // An Attempt is something that a deploy key must not do, and that was tried.
 type Attempt struct {
 	Name    string // always the same, e.g. "agent forwarding"
 	Refused bool   // false: the key can do it
-	How     string // what the host answered, in one visible line that is not long
+	How     string // a status or a reason, and who ran what was asked for
 }
 
 const (
@@ -27,8 +26,6 @@ const (
 	// lets a connection have ten (MaxSessions of sshd_config(5)), and one that
 	// has ended counts until it has noticed. Eight make two turns of all attempts.
 	sideBySide = 8
-
-	answerKept = 512 // runes of an answer, for a report
 
 	// refusal begins the line in which the gate says no, with exit status 126.
 	refusal = "provision: refused: "
@@ -207,6 +204,10 @@ func Tried(logged []string) bool {
 	return len(got) < len(logged) && slices.Equal(got, want)
 }
 
+// whoRan is the beginning of what id(1) prints: all that is told of what a host has
+// printed, which may be anything.
+var whoRan = regexp.MustCompile(`uid=[0-9]+(\([A-Za-z0-9._-]+\))?`)
+
 // start starts a command or a subsystem, and gives it its input.
 func start(kind, text, in string) try {
 	return func(ctx context.Context, l *link) (bool, string, error) {
@@ -218,12 +219,9 @@ func start(kind, text, in string) try {
 			return false, "", err
 		}
 		how := fmt.Sprintf("exit status %d", said.status)
-		for _, text := range []string{visible.Line(string(out)), said.stderr} {
-			if text != "" {
-				how += ": " + text
-			}
+		if who := whoRan.FindString(string(out) + said.stderr); who != "" {
+			how += ": " + who
 		}
-		how = visible.Short(how, answerKept)
 		switch {
 		case said.status == 0 || strings.Contains(string(out)+said.stderr, "uid="):
 			return false, how, nil
@@ -298,7 +296,7 @@ func channel(kind string, payload []byte) try {
 		if !errors.As(err, &no) {
 			return false, "", err
 		}
-		how := visible.Short(fmt.Sprintf("%v: %s", no.Reason, no.Message), answerKept)
+		how := no.Reason.String()
 		switch {
 		case no.Reason == ssh.Prohibited || no.Reason == ssh.UnknownChannelType:
 			return true, how, nil
@@ -307,7 +305,7 @@ func channel(kind string, payload []byte) try {
 		case no.Reason == ssh.ConnectionFailed:
 			return true, how, nil // which sshd(8) says of a forbidden socket or tunnel, too
 		}
-		return false, "", err
+		return false, "", errors.New(how)
 	}
 }
 

@@ -64,7 +64,7 @@ func TestProve(t *testing.T) {
 				if !a.Refused {
 					breached = append(breached, a.Name)
 				}
-				if a.How == "" || len(a.How) > answerKept+10 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
+				if a.How == "" || len(a.How) > 100 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
 					t.Errorf("%s: it answered %q", a.Name, a.How)
 				}
 			}
