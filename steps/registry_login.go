@@ -154,7 +154,7 @@ func (s registryLogin) LookAsCI() provision.CIProbe {
 		"loose": yes, "kept": yes, "config": shape.Words("broken"), "store": shape.Optional(shape.Name), "helper": shape.Optional(shape.Name), "other": yes,
 		"login":     shape.Optional(shape.Either(login, shape.Words(others...))),
 		"elsewhere": shape.Row(`[A-Za-z0-9.:-]{1,255}`, login),
-		"made":      shape.Row(shape.Words(string(forge.GroupOwner), string(forge.ProjectOwner)), shape.Name), "beside": shape.List(shape.Number),
+		"made":      shape.Row(shape.Words(string(forge.GroupOwner), string(forge.ProjectOwner)), shape.Name), "tried": login,
 	}}
 }
 
