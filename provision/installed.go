@@ -112,7 +112,7 @@ func CheckThrough(ctx context.Context, t Target, steps []CIStep, user string, op
 	seen, err := runProgram(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
 		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
-	seen, err = merge(seen, err, <-asked, all)
+	seen, err = merge(t.Name, seen, err, <-asked, all)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func withLock(t Target, steps []Step) []Step {
 func look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
 	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
-	seen, err = merge(seen, err, <-asked, steps)
+	seen, err = merge(t.Name, seen, err, <-asked, steps)
 	return askNext(ctx, t, steps, seen, err)
 }
 

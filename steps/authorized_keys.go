@@ -85,6 +85,15 @@ func publicHalf(private string) (string, error) {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
 }
 
+// fingerprintOf returns what ssh-keygen -l calls a public half "TYPE BASE64"; "": it is none.
+func fingerprintOf(public string) string {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
+	if err != nil {
+		return ""
+	}
+	return ssh.FingerprintSHA256(key)
+}
+
 // publicOf returns "TYPE BASE64" of the private key that is the value of a variable; "": it is
 // none.
 func publicOf(v forge.Variable) string {

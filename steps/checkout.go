@@ -41,7 +41,7 @@ func (s checkout) Scope() provision.Scope {
 
 // An origin may hold a password, so what stands before the host is left out.
 func (s checkout) Probe() provision.Probe {
-	return provision.Probe{Ask: s.ask, Next: s.askOwn, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+	return provision.Probe{Ask: s.ask, Next: s.askOwn, Keys: []string{"newest", "newest-of", "own", "own-of"}, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0

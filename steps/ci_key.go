@@ -54,6 +54,7 @@ func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
 		Script: s.look(),
 		Ask:    s.ask,
+		Keys:   append([]string{"there", "ours", "foreign", "renamed", "public", "wants", "partial", "unprotected"}, formerFacts...),
 	}
 }
 

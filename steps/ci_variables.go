@@ -42,6 +42,7 @@ func (s ciVariables) Scope() provision.Scope {
 
 func (s ciVariables) Probe() provision.Probe {
 	return provision.Probe{
+		Keys: append([]string{"ours", "renamed", "file"}, ciBases...),
 		Script: provision.Script{Text: `
 for file in /etc/ssh/ssh_host_*_key.pub; do
 	! [ -r "$file" ] || cut -d ' ' -f 1,2 "$file" | facts host-key
@@ -235,7 +236,7 @@ func (s ciVariables) undo(t target) undo {
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Script: script, Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: script, Ask: ask, Keys: append([]string{"ours", "foreign", "hidden"}, formerFacts...)}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range c.owners {
 			for _, what := range f["ours "+owner.String()] {

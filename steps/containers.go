@@ -54,7 +54,7 @@ func (s containers) Probe() provision.Probe {
 		asUser = "yes"
 	}
 	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env, strings.Join(s.profiles, ","), strings.Join(s.compose, ":")}, s.files...)
-	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone, Keys: []string{"lacks", "hides"}}
 }
 
 // LookAsCI implements [provision.CIStep]. What Docker or Compose say, and what others have on

@@ -190,10 +190,10 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 	for _, project := range p.projects {
 		each(leftKey, forge.Owner{Kind: forge.ProjectOwner, Path: project}, func(user, public string) (provision.Change, error) {
 			s := deployKey{user: user, project: project, title: user + "@" + host}
-			return provision.Change{
-				Verb: provision.Remove, Object: "deploy key " + s.title + " from " + project,
-				Do: provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }),
-			}, nil
+			for h := range index.hosts {
+				s.others = append(s.others, user+"@"+h)
+			}
+			return s.change(provision.Remove, "deploy key "+s.title+" from "+project, "", public, s.remove), nil
 		})
 	}
 	for _, owner := range p.variables {

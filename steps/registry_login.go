@@ -31,8 +31,9 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
-	others []string        // titles of the tokens of other hosts that have this user
+	others []string        // titles of the tokens of the other hosts
 
+	alone     bool     // no other host of the inventory has this user
 	inventory string   // the file
 	gone      bool     // the host is no more
 	renew     int      // days that a token must have left
@@ -63,15 +64,14 @@ func registryLoginsOf(t target) []registryLogin {
 func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	d := t.deployment
 	s := registryLogin{
-		user: d.User, project: d.Project, registry: r, title: d.User + "@" + t.host.Name,
+		user: d.User, project: d.Project, registry: r, title: t.title(),
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 		inventory: t.inv.Path, gone: t.given.gone,
 	}
-	for _, other := range t.inv.Deployments {
-		if other.User == d.User && other.Host.Name != t.host.Name {
-			s.others = append(s.others, d.User+"@"+other.Host.Name)
-		}
-	}
+	s.others = t.titlesOfOthers()
+	s.alone = !slices.ContainsFunc(t.inv.Deployments, func(other *inventory.Deployment) bool {
+		return other.User == d.User && other.Host.Name != t.host.Name
+	})
 	if r.Name == "" {
 		s.known = append(s.known, r.Host)
 		for _, other := range t.inv.Registries {
@@ -126,7 +126,7 @@ func (s registryLogin) Name() string {
 func (s registryLogin) Scope() provision.Scope { return provision.Scope{User: s.user} }
 
 func (s registryLogin) Probe() provision.Probe {
-	p := provision.Probe{Script: s.look(lookAtMode)}
+	p := provision.Probe{Script: s.look(lookAtMode), Keys: tokenFacts}
 	if s.kind != "" {
 		p.Ask = s.ask
 	}
@@ -306,7 +306,7 @@ func (s registryLogin) inUse(f provision.Facts) []string {
 // undo takes away the login, and then its token, unless another deployment of
 // the user needs them.
 func (s registryLogin) undo(t target) undo {
-	probe := provision.Probe{Script: s.look(lookAtOthers)}
+	probe := provision.Probe{Script: s.look(lookAtOthers), Keys: tokenFacts}
 	if s.kind != "" && s.owner.Path != "" {
 		probe.Ask = s.askAll
 	}

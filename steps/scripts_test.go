@@ -166,12 +166,13 @@ func TestRepoKeyScripts(t *testing.T) {
 		// The next pair is tried, and takes its place.
 		s.gitServer(t)
 		f := newFake()
-		switching := repoKeySwitch{user: theUser, projects: []string{"transmogrify/frobnicator"}, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
+		switching := repoKeySwitch{user: theUser, urls: []string{"ssh://git@git.example.com/transmogrify/frobnicator.git"}}
 		key := stepOf(t, "", "", "deploy-key deploy-frobnicator transmogrify/frobnicator")
+		switching.keys = []deployKey{key.(deployKey)}
 		done, err = s.apply(t, f, key, switching)
 		checkDone(t, done, err, "add deploy-frobnicator's public key to transmogrify/frobnicator as a read-only deploy key", "add deploy-frobnicator's new public key to transmogrify/frobnicator as a read-only deploy key",
 			"switch deploy-frobnicator to the new SSH key (tested with git ls-remote)",
-			"remove deploy-frobnicator's old deploy key from transmogrify/frobnicator", "delete deploy-frobnicator's old public key")
+			"remove deploy-frobnicator's old deploy key from transmogrify/frobnicator ("+fingerprintOf(public)+")", "delete deploy-frobnicator's old public key")
 		if now, err := publicHalf(s.read(t, ".ssh/id_ed25519")); now != next || err != nil || s.names(t, ".ssh") != "id_ed25519 id_ed25519.pub" {
 			t.Errorf("the key is %s, %v, want %s; .ssh has %s", now, err, next, s.names(t, ".ssh"))
 		}

@@ -21,7 +21,7 @@ func (s staleVariables) Name() string { return "stale-variables " + s.key.ci.dep
 func (s staleVariables) Scope() provision.Scope { return s.key.Scope() }
 
 func (s staleVariables) Probe() provision.Probe {
-	return provision.Probe{Script: s.key.look(), Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	return provision.Probe{Script: s.key.look(), Keys: append([]string{"public"}, formerFacts...), Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 		facts, err := s.ask(ctx, f)
 		if err != nil {
 			return nil, err
@@ -165,7 +165,7 @@ func (s staleVariables) undo(target) undo {
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Script: s.key.look(), Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: s.key.look(), Ask: ask, Keys: formerFacts}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range s.key.former.owners {
 			changes = append(changes, s.unset(f, owner, nil)...)

@@ -147,6 +147,20 @@ func (t target) ofUser() []*inventory.Deployment {
 	return all
 }
 
+// title is what a token and a deploy key of the user are called in GitLab.
+func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
+
+// titlesOfOthers are the titles that the other hosts of the inventory have or may have.
+// Whatever has one of these is theirs, whatever this host says.
+func (t target) titlesOfOthers() (titles []string) {
+	for _, h := range t.inv.Hosts {
+		if h.Name != t.host.Name {
+			titles = append(titles, t.deployment.User+"@"+h.Name)
+		}
+	}
+	return titles
+}
+
 // only ends the command line of a hint that is about this deployment alone.
 func (t target) only() string {
 	return "--limit " + t.deployment.Name + " " + hint.Quote(t.inv.Path)

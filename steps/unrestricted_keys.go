@@ -33,7 +33,7 @@ func (s unrestrictedKeys) Name() string { return "unrestricted-keys " + s.user }
 func (s unrestrictedKeys) Scope() provision.Scope { return provision.Scope{User: s.user} }
 
 func (s unrestrictedKeys) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys + lookAtKeys2}, Ask: s.ask}
+	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtKeys + lookAtKeys2}, Ask: s.ask, Keys: []string{"held"}}
 }
 
 // LookAsCI implements [provision.CIStep]. It is the look of ciKey, which is run once.
