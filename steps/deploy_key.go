@@ -8,11 +8,9 @@ import (
 	"strconv"
 	"strings"
 
-	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
-	"provision/provision/shape"
 	"provision/provision/visible"
 )
 
@@ -20,18 +18,15 @@ import (
 type deployKey struct {
 	user, project, title string
 	others               []string // the titles of the keys of the other hosts
-	shared               bool     // the user has another project, which has the same key
 }
 
 func deployKeyOf(t target) deployKey {
 	d := t.deployment
-	s := deployKey{user: d.User, project: d.Project, title: t.title(), others: t.titlesOfOthers()}
-	s.shared = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return other.Project != d.Project })
-	return s
+	return deployKey{user: d.User, project: d.Project, title: t.title(), others: t.titlesOfOthers(d.Project)}
 }
 
 // marked tells whether we have added a key: its title, and its comment, are those of this
-// user. The comment has the name that the host had at first, as GitLab never changes it.
+// user. Both keep the name that the host had when it was added.
 func (s deployKey) marked(k forge.DeployKey) bool {
 	words := strings.Fields(k.Key)
 	return strings.HasPrefix(k.Title, s.user+"@") && len(words) == 3 && strings.HasPrefix(words[2], s.user+"@")
@@ -56,8 +51,8 @@ func (s deployKey) Scope() provision.Scope { return provision.Scope{User: s.user
 
 func (s deployKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys},
-		Keys:   []string{"moved", "registered", "ours", "title", "can-push", "renamed", "days"},
+		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
+		Keys:   []string{"moved", "registered", "ours", "title", "can-push", "days"},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			keys, err := f.DeployKeys(ctx, s.project)
 			if err != nil {
@@ -77,9 +72,6 @@ func (s deployKey) Probe() provision.Probe {
 				if k.CanPush {
 					facts.Add("can-push", keyOf(k.Key))
 				}
-				if s.formerly(k) && !s.shared { // GitLab lets only its administrators rename a key that projects share
-					facts.Add("renamed", keyOf(k.Key))
-				}
 				if !k.ExpiresAt.IsZero() {
 					facts.Add("days "+keyOf(k.Key), strconv.Itoa(k.DaysLeft))
 				}
@@ -91,16 +83,7 @@ func (s deployKey) Probe() provision.Probe {
 
 // LookAsCI implements [provision.CIStep].
 func (s deployKey) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: provision.Script{Args: []string{"ssh:///" + s.project, "here:" + s.project}, Text: isOrigin + `
-for file in /etc/provision/deployments/*; do
-	{ [ -f "$file" ] && grep -qx "user=$(id -un)" "$file"; } || continue
-	fact carried "${file##*/}"
-	clone=$(sed -n 's/^directory=//p' "$file")
-	fact "origin ${file##*/}" "$(git config --file "$clone/.git/config" --get remote.origin.url 2>/dev/null | is_origin "$1" "$2")"
-done
-` + lookAtRepoKeys}, Facts: repoKeyFacts.With(shape.Facts{
-		"carried": shape.Name, "origin *": shape.Optional(shape.Words("here:"+s.project, otherOrigin)),
-	})}
+	return provision.CIProbe{Script: provision.Script{Text: lookAtRepoKeys}, Facts: repoKeyFacts}
 }
 
 func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }
@@ -143,8 +126,6 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		case f.Has("can-push", public):
 			changes = append(changes, provision.Drift("%s's %skey may push to %s, where somebody else has added it as %q", s.user, key.name, s.project, visible.String(f.Get("title "+public))).
 				WithHint("take its right to push in GitLab, or move the key pair in ~%s/.ssh away: apply generates another", s.user))
-		case f.Has("renamed", public) && !s.elsewhere(f):
-			call(provision.Update, "the title of "+s.user+"'s "+key.name+"deploy key of "+s.project, "to "+s.title, public, s.rename)
 		}
 	}
 	if public := f.Get("public"); f.Has("registered", public) {
@@ -155,15 +136,6 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		call(provision.Remove, s.user+"'s old deploy key from "+s.project, "", retired, s.remove)
 	}
 	return changes, nil
-}
-
-// elsewhere tells whether the user has a clone of another project, which then has the same
-// key: one that the inventory does not name any more.
-func (s deployKey) elsewhere(f provision.Facts) bool {
-	return slices.ContainsFunc(f["carried"], func(name string) bool {
-		_, project := origin(f.Get("origin " + name))
-		return project != "" && !strings.EqualFold(project, s.project)
-	})
 }
 
 // A keyCall changes a key of ours in GitLab.
@@ -187,11 +159,6 @@ func (s deployKey) change(verb provision.Verb, object, remark, public string, do
 		}
 		return nil
 	})}
-}
-
-// rename gives a key the title of today.
-func (s deployKey) rename(ctx context.Context, g forge.Forge, k forge.DeployKey) error {
-	return g.RenameDeployKey(ctx, s.project, k.ID, s.title)
 }
 
 // makeReadOnly takes the right to push from a key.

@@ -31,9 +31,8 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
-	others []string        // titles of the tokens of the other hosts
+	others []string        // titles of the tokens of other hosts that have this user
 
-	alone     bool     // no other host of the inventory has this user
 	inventory string   // the file
 	gone      bool     // the host is no more
 	renew     int      // days that a token must have left
@@ -68,10 +67,7 @@ func registryLoginOf(t target, r inventory.Registry) registryLogin {
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 		inventory: t.inv.Path, gone: t.given.gone,
 	}
-	s.others = t.titlesOfOthers()
-	s.alone = !slices.ContainsFunc(t.inv.Deployments, func(other *inventory.Deployment) bool {
-		return other.User == d.User && other.Host.Name != t.host.Name
-	})
+	s.others = t.titlesOfOthers("")
 	if r.Name == "" {
 		s.known = append(s.known, r.Host)
 		for _, other := range t.inv.Registries {

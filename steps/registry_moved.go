@@ -91,7 +91,7 @@ func (s registryLogin) moved(f provision.Facts) (movedToken, bool) {
 // revokeHeld revokes the token, if it is ours and works.
 func (m movedToken) revokeHeld() provision.Change {
 	remark := ""
-	if !m.of.alone {
+	if len(m.of.others) > 0 {
 		remark = "(unless it has the name of another host)"
 	}
 	return provision.Change{

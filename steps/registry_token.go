@@ -201,7 +201,7 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 		if number != held.id {
 			switch {
 			case former, slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }):
-			case s.gone, s.alone, f.Has("never-used", number), f.Has("tried", s.loginOf(number)):
+			case s.gone, len(s.others) == 0, f.Has("never-used", number), f.Has("tried", s.loginOf(number)):
 				unused = append(unused, id)
 			default:
 				held.beside = append(held.beside, number)

@@ -8,6 +8,7 @@ package steps
 
 import (
 	"context"
+	"slices"
 
 	"provision/inventory"
 	"provision/provision"
@@ -150,12 +151,14 @@ func (t target) ofUser() []*inventory.Deployment {
 // title is what a token and a deploy key of the user are called in GitLab.
 func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
 
-// titlesOfOthers are the titles that the other hosts of the inventory have or may have.
-// Whatever has one of these is theirs, whatever this host says.
-func (t target) titlesOfOthers() (titles []string) {
-	for _, h := range t.inv.Hosts {
-		if h.Name != t.host.Name {
-			titles = append(titles, t.deployment.User+"@"+h.Name)
+// titlesOfOthers are the titles that the other hosts of the inventory have or may have for
+// the user, in a project or, with "", in any. Whatever has one of these is theirs, whatever
+// this host says.
+func (t target) titlesOfOthers(project string) (titles []string) {
+	for _, d := range t.inv.Deployments {
+		title := d.User + "@" + d.Host.Name
+		if d.User == t.deployment.User && d.Host.Name != t.host.Name && (project == "" || d.Project == project) && !slices.Contains(titles, title) {
+			titles = append(titles, title)
 		}
 	}
 	return titles

@@ -27,7 +27,7 @@ func TestTokens(t *testing.T) {
 			if test.kind == forge.AccessToken {
 				s.on("GET "+test.route, list(
 					`{"id":8,"name":"n","revoked":false,"description":"d","scopes":["read_registry"],"user_id":5,"active":true,"expires_at":"2027-01-21","access_level":20}`,
-					`{"id":9,"name":"n","revoked":true,"description":null,"scopes":["api"],"active":false,"expires_at":"2027-01-21","access_level":40}`,
+					`{"id":9,"name":"n","revoked":true,"description":null,"scopes":["api"],"active":false,"expires_at":"2027-01-21","access_level":40,"last_used_at":"2026-11-20T08:00:00.000Z"}`,
 					`{"id":10,"name":"n","revoked":false,"description":null,"scopes":["api"],"active":false,"expires_at":"2026-11-22","access_level":40}`))
 			} else {
 				s.on("GET "+test.route, list(
@@ -45,7 +45,10 @@ func TestTokens(t *testing.T) {
 			}
 			want := forge.Token{ID: 8, Name: "n", Scopes: []string{"read_registry"}, Expires: day, DaysLeft: 59, Active: true}
 			if test.kind == forge.AccessToken {
-				want.Level, want.Description = forge.Reporter, "d"
+				want.Level, want.Description, want.NeverUsed = forge.Reporter, "d", true
+				if got[1].NeverUsed {
+					t.Error("a token that was used was never used")
+				}
 			} else {
 				want.Username = "u"
 				if !got[1].Expires.IsZero() || got[1].DaysLeft != 0 {
