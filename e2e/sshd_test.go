@@ -100,11 +100,10 @@ func TestSecondKeys(t *testing.T) {
 	key := w.sh(t, "web1", `ssh-keygen -q -t ed25519 -N '' -C intruder -f /run/intruder
 install -o deploy-user -g deploy-user -m 600 /run/intruder.pub /home/deploy-user/.ssh/authorized_keys2
 ssh-keygen -lf /run/intruder.pub | cut -d ' ' -f 2`)
-	second := "unrestricted key in ~deploy-user/.ssh/authorized_keys2 (no forced command): " + strings.TrimSpace(key) + " intruder\n"
-	for _, flags := range [][]string{nil, {"--as", "admin"}} {
-		w.run(t, append([]string{"verify"}, flags...)...).exits(t, 0).says(t, "unrestricted-keys deploy-user: note: "+second)
-	}
-	w.run(t, "plan").exits(t, 0).says(t, second)
+	second := "unrestricted key in ~deploy-user/.ssh/authorized_keys2 (no forced command): " + strings.TrimSpace(key)
+	w.run(t, "verify").exits(t, 0).says(t, "unrestricted-keys deploy-user: note: "+second+"\n") // CI is told no comment
+	w.run(t, "verify", "--as", "admin").exits(t, 0).says(t, "unrestricted-keys deploy-user: note: "+second+" intruder\n")
+	w.run(t, "plan").exits(t, 0).says(t, second+" intruder\n")
 
 	w.sh(t, "web1", `rm /home/deploy-user/.ssh/authorized_keys2
 install -D -m 644 /run/intruder.pub /etc/ssh/keys/deploy-user
