@@ -330,10 +330,7 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 docker_of "$1"
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
-lock=$home/.provision/$4/lock
-if [ -n "$4" ] && runuser -u "$1" -- test -f "$lock"; then
-	runuser -u "$1" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
-fi
+[ -z "$4" ] || wait_lock "$1" "$home/.provision/$4/lock" 1800 || fail 'a deploy does not end'
 flags=$3
 shift 4
 for project; do

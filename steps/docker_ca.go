@@ -161,8 +161,7 @@ for file in /etc/provision/deployments/*; do
 	[ -f "$file" ] || continue
 	user=$(sed -n 's/^user=//p' "$file")
 	home=$(getent passwd "$user" | cut -d : -f 6) || continue
-	lock=$home/.provision/${file##*/}/lock
-	! runuser -u "$user" -- test -f "$lock" || runuser -u "$user" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
+	wait_lock "$user" "$home/.provision/${file##*/}/lock" 1800 || fail 'a deploy does not end'
 done
 ran=$(docker ps --quiet --no-trunc)
 ` + restartDocker + `

@@ -70,7 +70,7 @@ for file in "$settings"/*; do
 	case $formerly in *" $name "*) labels=$formerly ;; esac # it had this name once before
 	for label in $labels; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
-		keys=$((keys + $(gates "$home" "$label")))
+		keys=$((keys + $(gates "$user" "$home" "$label")))
 	done
 	case $keys in
 	0) ;;

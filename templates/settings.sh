@@ -64,11 +64,11 @@ carried() {
 	known='' label=$_free formerly=' '
 }
 
-# gates HOME NAME prints how many keys that stand in a home open the gate of that name, for
-# root: a user may have made anything of that file, and so no more is read than keys can be.
+# gates USER HOME NAME prints how many keys that stand in a home open the gate of that name, for
+# root.
 gates() {
-	if [ -f "$1/.ssh/authorized_keys" ]; then
-		head -c 1048576 "$1/.ssh/authorized_keys" 2>/dev/null | grep -cF "/gate $2 " || :
+	if [ -f "$2/.ssh/authorized_keys" ]; then
+		read_as "$1" "$2/.ssh/authorized_keys" | grep -cF "/gate $3 " || :
 	else
 		echo 0
 	fi
