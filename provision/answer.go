@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -128,7 +129,7 @@ func (a *answer) output(line string) {
 	if line == "" && a.current < 0 {
 		return
 	}
-	line = visible.String(a.hide(line))
+	line = hint.Said(visible.String(a.hide(line)))
 	if a.current < 0 {
 		a.stray = last(append(a.stray, line))
 		return
