@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"provision/inventory"
 	"provision/provision"
@@ -97,9 +98,35 @@ func TestCIJudgesKeysAsAdmin(t *testing.T) {
 		"quoted key": ours + "\n" + `command="` + key2.public + `" TOPSECRET`, "block": "# provision begin\n" + ours + "\n# provision end\n" + key2.public,
 		"escaped": `command="a \" ` + strings.Fields(key2.public)[0] + ` b" ` + key2.public, "bare": key2.public, "no newline and NUL": ours + "\n\x00" + secret,
 	}
+	judgedAlike(t, "", files)
+}
+
+// So it does where the key has limits, some of which are over, or not those that it should have.
+func TestCIJudgesLimitsAsAdmin(t *testing.T) {
+	day := func(days int) string {
+		return time.Now().UTC().AddDate(0, 0, days).Format("200601021504") + "Z"
+	}
+	files := map[string]string{"none": keyLine(key1)}
+	for name, options := range map[string]string{
+		"right": `,from="10.0.0.0/8,fd00::/8",expiry-time="` + day(30) + `"`, "over": `,from="10.0.0.0/8,fd00::/8",expiry-time="` + day(-1) + `"`,
+		"soon": `,from="10.0.0.0/8,fd00::/8",expiry-time="` + day(3) + `"`, "later": `,from="10.0.0.0/8,fd00::/8",expiry-time="` + day(400) + `"`,
+		"other networks": `,from="10.0.0.0/8",expiry-time="` + day(30) + `"`, "no networks": `,expiry-time="` + day(30) + `"`, "no end": `,from="10.0.0.0/8,fd00::/8"`,
+		"in another order": `,expiry-time="` + day(30) + `",from="10.0.0.0/8,fd00::/8"`, "a name": `,from="TOPSECRET.hunter2",expiry-time="` + day(30) + `"`,
+		"more": `,from="10.0.0.0/8,fd00::/8",environment="TOPSECRET=hunter2",expiry-time="` + day(30) + `"`, "an odd end": `,from="10.0.0.0/8,fd00::/8",expiry-time="20301231"`,
+	} {
+		files[name] = strings.Replace(keyLine(key1), `" ssh-`, `"`+options+` ssh-`, 1)
+		files["old, "+name] = strings.Replace(files[name], " provision:", " old provision:", 1)
+	}
+	judgedAlike(t, "limits", files)
+}
+
+// judgedAlike fails the test unless CI judges each text of authorized_keys as an admin does, with
+// that inventory.
+func judgedAlike(t *testing.T, inventory string, files map[string]string) {
+	t.Helper()
 	noComment := regexp.MustCompile(`(SHA256:\S+) [^\n]*`)
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		inv, given := inventoryOf(t, "")
+		inv, given := inventoryOf(t, inventory)
 		var asAdmin []provision.Step
 		var asCI []provision.CIStep
 		for _, step := range ForCI(inv, inv.Deployments[0], given) {

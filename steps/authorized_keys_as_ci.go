@@ -29,11 +29,23 @@ func fileLines(f provision.Facts, admin, ci string) (lines []fileLine) {
 	for _, fact := range f[ci] {
 		kind, rest, _ := strings.Cut(fact, " ")
 		switch kind {
-		case "gate": // NAME TYPE FINGERPRINT COMMENT
+		case "gate", "limited": // NAME [NETWORKS END] TYPE FINGERPRINT COMMENT
 			name, rest, _ := strings.Cut(rest, " ")
+			options := ""
+			if kind == "limited" {
+				var networks, end string
+				networks, rest, _ = strings.Cut(rest, " ")
+				end, rest, _ = strings.Cut(rest, " ")
+				if networks != "-" {
+					options += `,from="` + networks + `"`
+				}
+				if end != "-" {
+					options += `,expiry-time="` + end + `"`
+				}
+			}
 			_, fingerprint, _ := strings.Cut(rest, " ")
 			fingerprint, _, _ = strings.Cut(fingerprint, " ")
-			lines = append(lines, fileLine{fmt.Sprintf(`restrict,%s%s %s" %s`, opensGate, name, fingerprint, rest), true})
+			lines = append(lines, fileLine{fmt.Sprintf(`restrict,%s%s %s"%s %s`, opensGate, name, fingerprint, options, rest), true})
 		case "other-gate", "options":
 			lines = append(lines, fileLine{fact, true})
 		case "bare":
@@ -153,6 +165,8 @@ func printOf(line string) string {
 // line, or that it cannot be read. Its kinds are
 //
 //	gate NAME    its options are those that we write for the deployment NAME
+//	limited NAME NETWORKS END
+//	             so they are, with limits; each is - where it has none
 //	other-gate   it opens a gate, and is otherwise not as we write it
 //	options      it has other options
 //	bare         it has none
@@ -191,8 +205,13 @@ key_kinds() {
 				kind = "other-gate"
 				split(options, part, " ")
 				name = part[2]; print_ = part[3]
-				sub(/"$/, "", print_)
-				if (name ~ /^[A-Za-z0-9_.-]+$/ && raw == "restrict,command=\"" gate " " name " " print_ "\" " word[1] " " word[2] mark) kind = "gate " name " " print_
+				sub(/".*$/, "", print_)
+				from = end = "-"
+				if (match(options, /",from="[0-9a-fA-F.:\/,]+"/)) from = substr(options, RSTART + 8, RLENGTH - 9)
+				if (match(options, /",expiry-time="[0-9]+Z?"/)) end = substr(options, RSTART + 15, RLENGTH - 16)
+				limits = (from == "-" ? "" : ",from=\"" from "\"") (end == "-" ? "" : ",expiry-time=\"" end "\"")
+				if (name ~ /^[A-Za-z0-9_.-]+$/ && raw == "restrict,command=\"" gate " " name " " print_ "\"" limits " " word[1] " " word[2] mark)
+					kind = (limits == "" ? "gate " name " " print_ : "limited " name " " print_ " " from " " end)
 			}
 			print word[1], word[2], word[1] mark " " kind
 		}')
@@ -204,6 +223,7 @@ key_kinds() {
 			if ($n ~ /^provision:/) { mark = mark " " $n; n++ }
 			kind = $n
 			if (kind == "gate") kind = $(n + 2) == $2 ? "gate " $(n + 1) : "other-gate"
+			if (kind == "limited") kind = $(n + 2) == $2 ? "limited " $(n + 1) " " $(n + 3) " " $(n + 4) : "other-gate"
 			print kind, $3, $2 mark
 		}
 		END { for (i = NR; i < all; i++) print "unreadable" }' | facts "$2"
@@ -214,7 +234,8 @@ key_kinds .ssh/authorized_keys2 key2
 
 // keyFacts are those of lookAtKeysAsCI, and of what ciKey looks at beside it.
 func keyFacts() shape.Facts {
-	kind := shape.Either(shape.Words("other-gate", "options", "bare"), shape.After("gate ", shape.Name))
+	kind := shape.Either(shape.Words("other-gate", "options", "bare"), shape.After("gate ", shape.Name),
+		shape.After("limited ", shape.Row(shape.Name, shape.Either("-", networksForm), shape.Either("-", timeForm))))
 	mark := shape.Shape(`( (old )?provision:[A-Za-z0-9_.-]+)?`)
 	key := shape.Row(kind, `(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]{1,40}`, shape.Fingerprint) + mark
 	key = shape.Either(key, shape.Words(unreadableLine))

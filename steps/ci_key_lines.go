@@ -51,7 +51,7 @@ func (s ciKey) line(public string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
+	return fmt.Sprintf(`restrict,%s%s %s"%s %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), s.limits.options(public), public, s.comment()), nil
 }
 
 // oldLine is the line for a key that is to go, see [former]. What is behind the key is the
@@ -65,7 +65,9 @@ func (s ciKey) oldLine(public string) (string, error) {
 func (s ciKey) oldLineOf(line homeLine) string {
 	words := strings.Fields(line.text)
 	at := slices.Index(words, printOf(line.text))
-	return fmt.Sprintf(`restrict,%s%s %s" %s %s %s %s`, opensGate, s.ci.deployment, words[at], words[at-1], words[at], oldMark, s.comment())
+	_, limits, _ := strings.Cut(line.text, words[at]+`"`)
+	limits, _, _ = strings.Cut(limits, " ")
+	return fmt.Sprintf(`restrict,%s%s %s"%s %s %s %s %s`, opensGate, s.ci.deployment, words[at], limits, words[at-1], words[at], oldMark, s.comment())
 }
 
 const oldMark = "old"

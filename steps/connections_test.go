@@ -131,11 +131,13 @@ func testConnections(t *testing.T, s *sandbox, uid string) {
 	const user = "deploy-frobnicator"
 	f := newFakeSSHD(t, s, uid)
 	first, second, gone := key1.fingerprint, key2.fingerprint, newTestKey('3').fingerprint
-	s.write(t, ".ssh/authorized_keys", "# one\n\n"+`restrict,command="/usr/local/lib/provision/gate app `+first+`" `+key1.public+" provision:app\n", 0o600)
+	last := newTestKey('4')
+	s.write(t, ".ssh/authorized_keys", `expiry-time="202601010000Z" `+newTestKey('3').public+"\n"+`expiry-time="299901010000Z" `+last.public+"\n# one\n\n"+`restrict,command="/usr/local/lib/provision/gate app `+first+`" `+key1.public+" provision:app\n", 0o600)
 	s.write(t, ".ssh/%"+user, key2.public, 0o600)
 
 	stay := map[string]fakeConnection{
 		"of a key that is let in":             f.open(t, "", accepted(t, user, first, 0)),
+		"of a key that ends some day":         f.open(t, "", accepted(t, user, last.fingerprint, 0)),
 		"of a key of another file":            f.open(t, "", accepted(t, user, second, 0)),
 		"in which a deploy runs":              f.open(t, "/bin/sh -c 'read -r _ <&3; :' /usr/local/lib/provision/gate & ", accepted(t, user, gone, 0)),
 		"of which the log says nothing":       f.open(t, "", ""),

@@ -70,7 +70,14 @@ allowed_keys() {
 		echo
 	done)
 	! printf '%s\n' "$lines" | grep -qx '# failed' || return 1
-	printf '%s\n' "$lines" | ssh-keygen -lf - 2>/dev/null | awk '{ print $2 }'
+	# A key whose time is over is let in no more.
+	printf '%s\n' "$lines" | awk -v utc="$(date -u +%Y%m%d%H%M)" -v here="$(date +%Y%m%d%H%M)" '
+		match($0, /expiry-time="[0-9]+Z?"/) {
+			end = substr($0, RSTART + 13, RLENGTH - 14)
+			now = sub(/Z$/, "", end) ? utc : here
+			if (length(end) == 12 && end <= now) next
+		}
+		{ print }' | ssh-keygen -lf - 2>/dev/null | awk '{ print $2 }'
 }
 
 open=$(sessions)
