@@ -36,11 +36,14 @@ func TestLooksEnd(t *testing.T) {
 		}, 4 * time.Minute, "h: second: look: the host has said nothing for 3m0s, and was not waited for", ""},
 		{"it goes on and on", nil, func(ctx context.Context, mark string, out io.Writer) error {
 			say(out, mark, "begin 0")
-			for ctx.Err() == nil {
-				time.Sleep(time.Minute)
-				say(out, mark, "fact k=v")
+			for {
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(time.Minute):
+					say(out, mark, "fact k=v")
+				}
 			}
-			return ctx.Err()
 		}, 15 * time.Minute, "h: first: look: the host has not ended within 15m0s, and was not waited for", ""},
 		{"it never begins", nil, func(ctx context.Context, _ string, _ io.Writer) error {
 			return hang(ctx)

@@ -199,6 +199,7 @@ var revealers = map[string]string{
 	"steps: joinLines":                     "to join lines of authorized_keys, which are no secrets",
 	"steps: ci.leads":                      "to compare the target, which is no secret",
 	"steps: inventoryIndex.leftVariables":  "to see where a target leads, which is no secret",
+	"steps: inventoryIndex.leadsTo":        "to see where a target leads, which is no secret",
 	"steps: ciVariables.Probe":             "to compare known hosts and target, which are no secrets",
 	"steps: registryLogin.create":          "to join a new token to its user name",
 	"steps: registryLoginOf":               "to join a named password to its user name",

@@ -64,7 +64,11 @@ func TestProve(t *testing.T) {
 				if !a.Refused {
 					breached = append(breached, a.Name)
 				}
-				if a.How == "" || len(a.How) > 100 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
+				how := a.How
+				for _, name := range variables { // a breach names those that the host takes
+					how = strings.TrimSuffix(strings.ReplaceAll(how, name+", ", ""), name)
+				}
+				if a.How == "" || len(how) > 100 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
 					t.Errorf("%s: it answered %q", a.Name, a.How)
 				}
 			}
