@@ -23,16 +23,27 @@ trial=$(mktemp -u .docker/login.XXXXXX)
 trap 'rm -rf "$trial"' EXIT
 mkdir -m 700 "$trial"
 printf '{"auths": {"%s": {"auth": ""}}}' "$2" >"$trial/config.json"
-tried=''
-if [ -n "${4-}" ]; then # should this end before the login stands, nobody else knows whose token this was
+made=.docker/by-provision/$1 was='' owner='' tried=''
+note() { # the name and the owner of the last login, and names that were tried since
 	[ -d .docker/by-provision ] || mkdir -m 700 .docker/by-provision
-	tried=.docker/by-provision/.tried
-	printf '%s\n' "$name" >>"$tried"
+	printf '%s\n' "$@" | put "$made" 600
+}
+if [ -n "${4-}" ]; then # should this end before the login stands, nobody else knows whose token this was
+	if [ -f "$made" ]; then
+		{ read -r was && read -r owner; } <"$made" || :
+		tried=$(sed 1,2d "$made")
+	fi
+	note "$was" "$owner" ${tried:+"$tried"} "$name"
 fi
 password | within 30 env "DOCKER_CONFIG=$PWD/$trial" docker login --username "$name" --password-stdin "$1" >"$trial/said" 2>&1 || {
 	[ "$?" != 124 ] || echo 'docker login has not answered within 30 s'
 	cat "$trial/said"
-	[ -z "$tried" ] || { rm -f "$tried" && rmdir .docker/by-provision 2>/dev/null; }
+	if [ -n "$was$tried" ]; then
+		note "$was" "$owner" ${tried:+"$tried"}
+	elif [ -n "${4-}" ]; then
+		rm -f "$made"
+		rmdir .docker/by-provision 2>/dev/null
+	fi
 	exit 1
 }
 
@@ -65,8 +76,6 @@ if [ -s "$trial/kept" ]; then
 	mv -f "$trial/kept" "$3/$1"
 fi
 if [ "$1" = "$2" ]; then # see logins.sh; Docker Hub has no tokens of ours
-	[ -d .docker/by-provision ] || mkdir -m 700 .docker/by-provision
-	printf '%s\n' "$name" ${4:+"$4"} | put ".docker/by-provision/$1" 600
+	note "$name" ${4:+"$4"}
 fi
 mv -f "$trial/new" "$config"
-[ -z "$tried" ] || rm -f "$tried"

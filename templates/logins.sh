@@ -22,8 +22,26 @@ for file in .docker/by-provision/*; do
 	done
 done
 ! [ -f "$3" ] || fact kept yes
-! [ -f .docker/by-provision/.tried ] || facts tried <.docker/by-provision/.tried
-[ -f "$config" ] || return 0
+# about_made LOGIN: the last login of ours is that one, or never got into place; and what was
+# tried since.
+about_made() {
+	[ -f ".docker/by-provision/$1" ] || return 0
+	stands='' line=0
+	while IFS= read -r name; do
+		line=$((line + 1))
+		if [ "$line" = 2 ]; then
+			[ -z "$stands" ] || [ -z "$name" ] || fact made "$name"
+		elif [ "$name" = "$2" ]; then
+			[ "$line" != 1 ] || stands=yes
+		else
+			case $name in provision-* | gitlab+deploy-token-*) fact tried "$name" ;; esac
+		fi
+	done <".docker/by-provision/$1"
+}
+if ! [ -f "$config" ]; then
+	about_made "$1" ''
+	return 0
+fi
 if ! said=$(json look "$1" "$config"); then
 	fact config broken
 	return 0
@@ -41,12 +59,7 @@ printf '%s\n' "$said" | while read -r word value; do
 		;;
 	esac
 done
-made=.docker/by-provision/$1
-if [ -f "$made" ] && [ "$(sed 1q "$made")" = "$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" ]; then
-	owner=''
-	{ read -r _ && read -r owner; } <"$made" || :
-	[ -z "$owner" ] || fact made "$owner"
-fi
+about_made "$1" "$(printf '%s\n' "$said" | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')"
 [ -n "$4" ] || return 0
 made=provision-
 ! [ -f ".docker/by-provision/${4%%/*}" ] || read -r made <".docker/by-provision/${4%%/*}"

@@ -2,11 +2,11 @@
 # goes if it still has that one. $3 is the login that was there before, if it was kept.
 config=.docker/config.json
 sum() { cksum <"$config"; }
-if [ -f .docker/by-provision/.tried ]; then
-	rm -f .docker/by-provision/.tried
-	rmdir .docker/by-provision 2>/dev/null || :
+if ! [ -e "$config" ]; then # none got into place
+	rm -f ".docker/by-provision/$1"
+	rmdir .docker/by-provision .docker 2>/dev/null || :
+	return 0
 fi
-[ -e "$config" ] || return 0
 exec 9<.docker
 flock -w 60 9 || fail '.docker/config.json is locked by another process; run again'
 [ ! -L "$config" ] || fail '.docker/config.json is a link; replace it by a file'
