@@ -113,6 +113,9 @@ func TestLoginTried(t *testing.T) {
 		if got := look(); got != "@mark fact tried=provision-1\n@mark fact tried=provision-2\n" {
 			t.Errorf("saw %q", got)
 		}
+		if out, _ := b.run(t, Logins, "", "other.example.com", "", ".docker/before-provision/other.example.com", "", "other.example.com"); strings.Contains(out, "elsewhere") {
+			t.Errorf("what never got into place is a login elsewhere: %q", out)
+		}
 		if out, status := try("provision-3", "group a"); status != 0 {
 			t.Fatalf("status %d, said %s", status, out)
 		}

@@ -15,6 +15,7 @@ for file in .docker/by-provision/*; do
 	host=${file##*/}
 	case " $5 " in *" $host "*) continue ;; esac
 	read -r name <"$file"
+	[ -n "$name" ] || continue # it never got into place
 	[ "$(json look "$host" "$config" 2>/dev/null | sed -n 's/^auth //p' | base64 -d 2>/dev/null | sed 's/:.*//;q')" = "$name" ] || continue
 	fact elsewhere "$host $name"
 	[ -z "$2" ] || pulls "$host" | while read -r image folder; do
