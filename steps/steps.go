@@ -8,6 +8,7 @@ package steps
 
 import (
 	"context"
+	"slices"
 
 	"provision/inventory"
 	"provision/provision"
@@ -30,6 +31,7 @@ func kinds() []kind {
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
+		stays(sshdConfigOf, "it makes nothing"),
 		undone(userOf, account),
 		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
@@ -46,6 +48,7 @@ func kinds() []kind {
 		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
+		undone(connectionsOf, accessOfCI),
 		undone(staleVariablesOf, accessOfCI),
 		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
@@ -143,6 +146,22 @@ func (t target) ofUser() []*inventory.Deployment {
 		}
 	}
 	return all
+}
+
+// title is what a token and a deploy key of the user are called in GitLab.
+func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
+
+// titlesOfOthers are the titles that the other hosts of the inventory have or may have for
+// the user, in a project or, with "", in any. Whatever has one of these is theirs, whatever
+// this host says.
+func (t target) titlesOfOthers(project string) (titles []string) {
+	for _, d := range t.inv.Deployments {
+		title := d.User + "@" + d.Host.Name
+		if d.User == t.deployment.User && d.Host.Name != t.host.Name && (project == "" || d.Project == project) && !slices.Contains(titles, title) {
+			titles = append(titles, title)
+		}
+	}
+	return titles
 }
 
 // only ends the command line of a hint that is about this deployment alone.
