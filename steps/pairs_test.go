@@ -8,7 +8,10 @@ import (
 	"testing"
 )
 
-var pairsSeed = flag.Uint64("pairs-seed", 0, "take the pairs of inventories of this `SEED`, which a test has printed")
+var (
+	pairsSeed = flag.Uint64("pairs-seed", 0, "take the pairs of inventories of this `SEED`, which a test has printed")
+	pairsMany = flag.Int("pairs", 500, "take `N` pairs of inventories; make test takes 10,000, without the race detector, which makes them six times slower")
+)
 
 // Of any two inventories: from the one to the other, what both want is never without
 // anything that it needs, and its jobs reach it at any moment. When what the plans name is
@@ -17,13 +20,9 @@ var pairsSeed = flag.Uint64("pairs-seed", 0, "take the pairs of inventories of t
 func TestAnyPairOfInventories(t *testing.T) {
 	seed := cmp.Or(*pairsSeed, rand.Uint64())
 	t.Logf("the seed is %d", seed)
-	pairs := 10_000
-	if testing.Short() {
-		pairs = 300
-	}
 	r := rand.New(rand.NewPCG(seed, 0))
 	const each = 50 // pairs of one world
-	for n := range pairs / each {
+	for n := range *pairsMany / each {
 		w := newPaperWorld(t, r)
 		for m := range each {
 			w.new, w.log, w.freed = w.draw(), nil, false

@@ -30,16 +30,17 @@ var (
 	awks   = map[string][]string{"mawk": {"mawk"}, "gawk": {"gawk"}, "busybox awk": {"busybox", "awk"}}
 )
 
+// awkBeside tells with which awk a shell is found: on Debian and on Fedora. The one of
+// busybox is in its shell.
+var awkBeside = map[string]string{"dash": "mawk", "bash": "gawk"}
+
 // testedAwks returns all awks or, with -short, one of those that are installed,
 // picked at random: what most of these tests take is the time of awk.
 func testedAwks() map[string][]string {
 	if !testing.Short() {
 		return awks
 	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(awks)), func(name string) bool {
-		_, err := exec.LookPath(awks[name][0])
-		return err != nil
-	})
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(awks)), func(name string) bool { return !installed(awks[name]) })
 	if len(names) == 0 {
 		return awks // each is skipped
 	}
@@ -47,28 +48,24 @@ func testedAwks() map[string][]string {
 	return map[string][]string{name: awks[name]}
 }
 
-// eachShell runs f under each shell with the awk of the system, and under dash
-// with each of [testedAwks].
+func installed(command []string) bool {
+	_, err := exec.LookPath(command[0])
+	return err == nil
+}
+
+// eachShell runs f under each shell, with the awk that is beside it or, with -short
+// where that is not installed, the awk of the system.
 func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
-	run := func(name string, shell, awk []string) {
+	for name, shell := range shells {
 		t.Run(name, func(t *testing.T) {
-			for _, command := range [][]string{shell, awk} {
-				if command != nil {
-					needs.Program(t, command[0])
-				}
-			}
+			needs.Program(t, shell[0])
 			b := newBox(t, shell)
-			if awk != nil {
+			if awk := awks[awkBeside[name]]; awk != nil && (!testing.Short() || installed(awk)) {
+				needs.Program(t, awk[0])
 				b.stub(t, "awk", "exec "+strings.Join(awk, " ")+` "$@"`)
 			}
 			f(t, b)
 		})
-	}
-	for name, shell := range shells {
-		run(name, shell, nil)
-	}
-	for name, awk := range testedAwks() {
-		run(name, shells["dash"], awk)
 	}
 }
 
