@@ -29,9 +29,9 @@ import (
 //   - A rotation gives former variables a new key, and not the one of the new variables.
 type former struct {
 	ci        ci
-	owners    []forge.Owner // where variables can have been
-	wanted    []place       // the places of all deployments of the inventory
-	inventory string        // the path
+	owners    []forge.Owner  // where variables can have been
+	wanted    map[place]bool // the places of all deployments of the inventory
+	inventory string         // the path
 }
 
 // A place is where the variables of a deployment are.
@@ -84,9 +84,10 @@ func formerOf(t target) former {
 	for group := path.Dir(d.Project); group != "." && group != "/"; group = path.Dir(group) {
 		add(forge.GroupOwner, group)
 	}
-	for _, other := range t.inv.Deployments {
-		add(forge.GroupOwner, other.Variables.Group)
-		s.wanted = append(s.wanted, placesOf(other)...)
+	w := t.whole()
+	s.wanted = w.places
+	for _, group := range w.groups {
+		add(group.Kind, group.Path)
 	}
 	return s
 }
@@ -127,7 +128,7 @@ func (s former) sets(owner forge.Owner, variables []forge.Variable) (sets []form
 		prefix, ok := strings.CutSuffix(target.Key, inventory.DeployTargetVariable)
 		p := place{owner, prefix, target.Scope}
 		name := markedFor(target.Description)
-		if !ok || name == "" || slices.Contains(s.wanted, p) || !s.ci.leads(variables, prefix, target.Scope) {
+		if !ok || name == "" || s.wanted[p] || !s.ci.leads(variables, prefix, target.Scope) {
 			continue
 		}
 		set := formerSet{place: p, name: name}

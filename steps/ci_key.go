@@ -34,9 +34,8 @@ type ciKey struct {
 
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
-	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish,
-		limits: limits{networks: d.CINetworks, days: d.CIKeyDays}}
-	s.retire = t.given.Retire[s.Name()]
+	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
+	s.limits, s.retire = limits{networks: d.CINetworks, days: d.CIKeyDays}, t.given.Retire[s.Name()]
 	for _, other := range t.ofUser()[1:] {
 		s.others = append(s.others, other.Name)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"provision/provision"
+	"provision/provision/hint"
 	"provision/provision/shape"
 )
 
@@ -112,5 +113,5 @@ func (l limits) tell(s ciKey, public string) []provision.Change {
 	}
 	day := end[:4] + "-" + end[4:6] + "-" + end[6:8]
 	return []provision.Change{provision.Note("the CI key of %s expires on %s", s.ci.deployment, day).
-		WithHint("provision rotate-key --only ci-key --limit %s INVENTORY", s.ci.deployment)}
+		WithHint("provision rotate-key --only ci-key --limit %s %s", s.ci.deployment, hint.Quote(s.former.inventory))}
 }

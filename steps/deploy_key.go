@@ -17,12 +17,12 @@ import (
 // deployKey wants the public key of a user as a read-only deploy key of a project.
 type deployKey struct {
 	user, project, title string
-	others               []string // the titles of the keys of the other hosts
+	others               otherTitles
 }
 
 func deployKeyOf(t target) deployKey {
 	d := t.deployment
-	return deployKey{user: d.User, project: d.Project, title: t.title(), others: t.titlesOfOthers(d.Project)}
+	return deployKey{user: d.User, project: d.Project, title: t.title(), others: t.otherTitles(d.Project)}
 }
 
 // marked tells whether we have added a key: its title, and its comment, are those of this
@@ -39,7 +39,7 @@ func (s deployKey) titled(k forge.DeployKey) bool { return k.Title == s.title &&
 // was this host, it has to say: by the key alone it could be one that the inventory does
 // not name. One that has the name of another host of the inventory is that one's.
 func (s deployKey) formerly(k forge.DeployKey) bool {
-	return k.Title != s.title && s.marked(k) && !slices.Contains(s.others, k.Title)
+	return k.Title != s.title && s.marked(k) && !s.others.have(k.Title)
 }
 
 // ours tells whether a key may be one of this host.

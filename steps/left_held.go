@@ -216,10 +216,7 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 	}
 	for _, project := range p.projects {
 		each(leftKey, forge.Owner{Kind: forge.ProjectOwner, Path: project}, func(user, public string) (provision.Change, error) {
-			s := deployKey{user: user, project: project, title: user + "@" + host}
-			for h := range index.hosts {
-				s.others = append(s.others, user+"@"+h)
-			}
+			s := deployKey{user: user, project: project, title: user + "@" + host, others: index.titles(user, host)}
 			return s.change(provision.Remove, "deploy key "+s.title+" from "+project, "", public, s.remove), nil
 		})
 	}

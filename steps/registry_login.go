@@ -31,7 +31,7 @@ type registryLogin struct {
 	kind   forge.TokenKind // "" for a login that the inventory names
 	title  string          // of the token
 	owner  forge.Owner     // of the token
-	others []string        // titles of the tokens of other hosts that have this user
+	others otherTitles
 
 	inventory string   // the file
 	gone      bool     // the host is no more
@@ -67,7 +67,7 @@ func registryLoginOf(t target, r inventory.Registry) registryLogin {
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 		inventory: t.inv.Path, gone: t.given.gone,
 	}
-	s.others = t.titlesOfOthers("")
+	s.others = t.otherTitles("")
 	if r.Name == "" {
 		s.known = append(s.known, r.Host)
 		for _, other := range t.inv.Registries {

@@ -31,7 +31,7 @@ func (s registryLogin) elsewhere(f provision.Facts) (logins []formerLogin) {
 		id, err := tokenID(number)
 		ours := slices.ContainsFunc(slices.Concat(f["token"], f["former"], f["dead"]), func(token string) bool {
 			words := strings.Fields(token) // the last may be its name
-			return len(words) > 0 && words[0] == number && !slices.Contains(s.others, words[len(words)-1])
+			return len(words) > 0 && words[0] == number && !s.others.have(words[len(words)-1])
 		})
 		if err == nil && ours {
 			logins = append(logins, formerLogin{host, name, id})
@@ -91,7 +91,7 @@ func (s registryLogin) moved(f provision.Facts) (movedToken, bool) {
 // revokeHeld revokes the token, if it is ours and works.
 func (m movedToken) revokeHeld() provision.Change {
 	remark := ""
-	if len(m.of.others) > 0 {
+	if m.of.others.some() {
 		remark = "(unless it has the name of another host)"
 	}
 	return provision.Change{
@@ -102,7 +102,7 @@ func (m movedToken) revokeHeld() provision.Change {
 				return err
 			}
 			for _, t := range tokens {
-				if fmt.Sprint(t.ID) == m.id && t.Active && m.of.ours(t) && !slices.Contains(m.of.others, t.Name) {
+				if fmt.Sprint(t.ID) == m.id && t.Active && m.of.ours(t) && !m.of.others.have(t.Name) {
 					return g.RevokeToken(ctx, m.of.owner, m.of.kind, t.ID)
 				}
 			}

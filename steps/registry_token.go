@@ -201,7 +201,7 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 		if number != held.id {
 			switch {
 			case former, slices.ContainsFunc(s.elsewhere(f), func(l formerLogin) bool { return l.id == id }):
-			case s.gone, len(s.others) == 0, f.Has("never-used", number), f.Has("tried", s.loginOf(number)):
+			case s.gone, !s.others.some(), f.Has("never-used", number), f.Has("tried", s.loginOf(number)):
 				unused = append(unused, id)
 			default:
 				held.beside = append(held.beside, number)
@@ -218,13 +218,13 @@ func (s registryLogin) decide(f provision.Facts) (held heldToken, unused []int64
 			held.fate = retired
 		case held.ends && days < s.renew:
 			held.fate = ending
-		case slices.Contains(s.others, held.name):
+		case s.others.have(held.name):
 			held.fate = borrowed
 		default:
 			held.fate = kept
 			continue
 		}
-		if !slices.Contains(s.others, held.name) {
+		if !s.others.have(held.name) {
 			unused = append(unused, id)
 		}
 	}
@@ -304,7 +304,7 @@ func (s registryLogin) revokeAll(f provision.Facts) (before, after []provision.C
 	for _, token := range f["former"] {
 		number, rest, _ := strings.Cut(token, " ")
 		_, name, _ := strings.Cut(rest, " ")
-		if s.loginOf(number) != f.Get("login") || slices.Contains(s.others, name) {
+		if s.loginOf(number) != f.Get("login") || s.others.have(name) {
 			continue
 		}
 		id, err := tokenID(number)

@@ -31,7 +31,7 @@ const (
 // What others need stays: the other deployments that the host carries.
 func Remove(inv *inventory.Inventory, host *inventory.Host, deployment *inventory.Deployment, given Given) []provision.Step {
 	var steps []provision.Step
-	for _, u := range undoings([]target{{inv: inv, host: host, deployment: deployment, selected: []*inventory.Deployment{deployment}, given: given}}) {
+	for _, u := range undoings(targets(inv, host, []*inventory.Deployment{deployment}, given)) {
 		steps = append(steps, u)
 	}
 	return steps

@@ -8,7 +8,6 @@ package steps
 
 import (
 	"context"
-	"slices"
 
 	"provision/inventory"
 	"provision/provision"
@@ -101,6 +100,8 @@ type Given struct {
 	// gone says that the host is asked nothing: see [Forget].
 	gone bool
 
+	whole *whole // see [Given.Know]
+
 	// Volumes says that [Remove] removes the volumes of the containers too.
 	Volumes bool
 
@@ -116,6 +117,7 @@ func For(inv *inventory.Inventory, host *inventory.Host, deployments []*inventor
 	if len(deployments) == 0 {
 		return []provision.Step{unmanagedOf(target{inv: inv, host: host})}
 	}
+	given = given.knowing(inv)
 	var steps []provision.Step
 	for _, k := range kinds() {
 		for _, t := range targets(inv, host, deployments, given) {
@@ -151,19 +153,6 @@ func (t target) ofUser() []*inventory.Deployment {
 // title is what a token and a deploy key of the user are called in GitLab.
 func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
 
-// titlesOfOthers are the titles that the other hosts of the inventory have or may have for
-// the user, in a project or, with "", in any. Whatever has one of these is theirs, whatever
-// this host says.
-func (t target) titlesOfOthers(project string) (titles []string) {
-	for _, d := range t.inv.Deployments {
-		title := d.User + "@" + d.Host.Name
-		if d.User == t.deployment.User && d.Host.Name != t.host.Name && (project == "" || d.Project == project) && !slices.Contains(titles, title) {
-			titles = append(titles, title)
-		}
-	}
-	return titles
-}
-
 // only ends the command line of a hint that is about this deployment alone.
 func (t target) only() string {
 	return "--limit " + t.deployment.Name + " " + hint.Quote(t.inv.Path)
@@ -171,6 +160,7 @@ func (t target) only() string {
 
 // targets returns a target for each deployment.
 func targets(inv *inventory.Inventory, host *inventory.Host, deployments []*inventory.Deployment, given Given) []target {
+	given = given.knowing(inv)
 	var targets []target
 	for _, d := range deployments {
 		targets = append(targets, target{inv: inv, host: host, deployment: d, selected: deployments, given: given})

@@ -90,6 +90,7 @@ type Fleet struct {
 func Open(ctx context.Context, o Options) (*Fleet, error) {
 	f := &Fleet{Inventory: o.Inventory, options: o, dialer: o.Dialer, token: func() error { return nil }}
 	f.Given.Salt = rand.Text()
+	f.Given.Know(o.Inventory)
 	f.ssh = &remote.Dialer{Config: &sshconfig.Config{File: o.SSHConfig}, Passphrase: o.Passphrase}
 	if o.Trace != nil {
 		f.ssh.Trace = o.Trace.About
