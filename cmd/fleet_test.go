@@ -156,6 +156,17 @@ func (f *fleetTest) plan(t *testing.T, ctx context.Context, flags ...string) (s 
 	return s, code, len(f.gitlab.Requests()) - before
 }
 
+// Whoever waits for GitLab is told so.
+func TestFleetTellsOfWaiting(t *testing.T) {
+	f := newFleet(t, 1, bareHost, "")
+	f.gitlab.Fail("", "", 1, gitlabtest.TooManyRequests(2))
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), Env{Args: []string{"provision", "plan", "--ssh-config", f.config, f.file}, Stdout: &out, Stderr: &errs})
+	if code != exitOK || !strings.HasPrefix(errs.String(), "waiting for GitLab's rate limit, ") || strings.Count(errs.String(), "\n") != 1 {
+		t.Errorf("exit code %d, it says\n%s%s", code, &errs, &out)
+	}
+}
+
 // However many deployments a group has, GitLab is asked for each list once, and
 // every host is connected to once.
 func TestFleetSharesWhatGitLabSays(t *testing.T) {

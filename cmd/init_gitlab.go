@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"provision/cmd/output"
 	"provision/cmd/usage"
 	"provision/inventory"
 	"provision/provision/forge"
@@ -106,7 +107,10 @@ func (d *draft) readCA() error {
 
 // connect makes a client of GitLab, and looks whether its token works there.
 func (d *draft) connect(ctx context.Context) (err error) {
-	d.client, err = gitlab.New(gitlab.Options{URL: d.gitlab, Token: d.token, CA: d.ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout})
+	d.client, err = gitlab.New(gitlab.Options{
+		URL: d.gitlab, Token: d.token, CA: d.ca, UserAgent: "provision/" + version(), Timeout: d.env.Timeout,
+		Waiting: func(text string) { new(output.Live).Waiting(d.env.Stderr, text) },
+	})
 	if err != nil {
 		return usage.Error{Err: err}
 	}

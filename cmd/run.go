@@ -155,6 +155,7 @@ func (r *run) open(ctx context.Context, o fleet.Options) (*fleet.Fleet, error) {
 	o.Inventory, o.Parallel, o.LockWait, o.SSHConfig = r.inv, r.parallel, r.lockWait, r.sshConfig
 	o.Timeout, o.Version, o.Dialer = r.env.Timeout, version(), r.env.dialer
 	o.Passphrase, o.Progress, o.Trace = r.ask.passphrase, r.live, r.env.trace
+	o.Waiting = func(text string) { r.live.Waiting(r.env.Stderr, text) }
 	if r.ask.terminal() {
 		o.Password, r.ask.sudoers = r.ask.sudo, sudoers(o.Parts)
 	}

@@ -52,6 +52,10 @@ type Options struct {
 	Progress Progress // may be nil
 	Trace    Trace    // may be nil
 	Dialer   Dialer   // nil: SSH
+
+	// Waiting is told what GitLab is waited for, and "" when it is no more: see
+	// [gitlab.Options]. It may be nil.
+	Waiting func(text string)
 }
 
 // A Progress is told how far [Fleet.Each] is. Calls may overlap.
@@ -196,7 +200,7 @@ func (f *Fleet) checkToken(ctx context.Context) error {
 	}
 	o := gitlab.Options{
 		URL: f.Inventory.GitLab.URL, Token: token, CA: f.Inventory.GitLab.CA,
-		UserAgent: "provision/" + f.options.Version, Timeout: f.options.Timeout,
+		UserAgent: "provision/" + f.options.Version, Timeout: f.options.Timeout, Waiting: f.options.Waiting,
 	}
 	if f.options.Trace != nil {
 		o.Trace = f.options.Trace.GitLab

@@ -33,8 +33,9 @@ type Live struct {
 	done     int
 	failed   int
 	paused   int
-	changed  bool // since the last frame
-	shown    int  // lines of the last frame
+	waiting  string // for GitLab
+	changed  bool   // since the last frame
+	shown    int    // lines of the last frame
 	end      chan struct{}
 	ended    chan struct{}
 }
@@ -112,6 +113,20 @@ func (l *Live) Doing(host, what string) {
 			h.doing, h.since, l.changed = visible.String(what), time.Now(), true
 		}
 	}
+}
+
+// Waiting shows what GitLab is waited for, "" for nothing. Where there is no display, the
+// line is printed to out, and stays.
+func (l *Live) Waiting(out io.Writer, text string) {
+	if l.terminal == nil {
+		if text != "" {
+			fmt.Fprintln(out, text)
+		}
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting, l.changed = visible.String(text), true
 }
 
 // Finish counts a host among those that are done.
@@ -200,21 +215,32 @@ func (l *Live) frame() []string {
 	}
 	wide-- // what fills the last column wraps in some terminals
 	var lines []string
-	for _, h := range l.hosts {
+	add := func(text string, since time.Time) bool {
 		if len(lines) >= high-2 {
-			break
+			return false
 		}
 		age := ""
-		if d := time.Since(h.since); d >= 2*time.Second {
+		if d := time.Since(since); d >= 2*time.Second {
 			age = fmt.Sprintf(" %d s", int(d.Seconds()))
 		}
-		lines = append(lines, Cut(Cut(h.name+": "+h.doing, wide-len(age))+age, wide))
+		lines = append(lines, Cut(Cut(text, wide-len(age))+age, wide))
+		return true
+	}
+	shown := 0
+	if l.waiting != "" {
+		add(l.waiting, time.Now())
+	}
+	for _, h := range l.hosts {
+		if !add(h.name+": "+h.doing, h.since) {
+			break
+		}
+		shown++
 	}
 	status := fmt.Sprintf("%d of %s done", l.done, Count(l.all, "host"))
 	if l.failed > 0 {
 		status += fmt.Sprintf(", %d FAILED", l.failed)
 	}
-	if n := len(l.hosts) - len(lines); n > 0 {
+	if n := len(l.hosts) - shown; n > 0 {
 		status += fmt.Sprintf(", %d more under way", n)
 	}
 	status += fmt.Sprintf(", %d s", int(time.Since(l.begun).Seconds()))

@@ -133,6 +133,33 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// What GitLab is waited for stands among the hosts until it is over; where there is no
+// terminal it is a line.
+func TestLiveTellsOfWaiting(t *testing.T) {
+	const text = "waiting for GitLab's rate limit, 40 s"
+	term := terminal(t, 80, 24)
+	l := NewLive(term.File)
+	l.Start(2)
+	defer l.Stop()
+	l.Begin("web1")
+	l.Waiting(term.File, text)
+	if seen := drawn(t, l, term); seen != text+"\nweb1: connect\n0 of 2 hosts done, 0 s" {
+		t.Errorf("the display is\n%s", seen)
+	}
+	l.Waiting(term.File, "")
+	if seen := drawn(t, l, term); seen != "web1: connect\n0 of 2 hosts done, 0 s" {
+		t.Errorf("then the display is\n%s", seen)
+	}
+
+	var out strings.Builder
+	none := &Live{}
+	none.Waiting(&out, text)
+	none.Waiting(&out, "")
+	if out.String() != text+"\n" {
+		t.Errorf("printed %q", &out)
+	}
+}
+
 func TestCut(t *testing.T) {
 	for _, c := range []struct {
 		text string

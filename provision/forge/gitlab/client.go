@@ -35,6 +35,11 @@ type Options struct {
 	// path, status, time and sizes. Calls may overlap.
 	Trace func(text string)
 
+	// Waiting, if it is not nil, is told for what requests wait, and for how many
+	// seconds, and "" when none waits any more. Waits of less than two seconds are
+	// not told. Calls do not overlap.
+	Waiting func(text string)
+
 	// Tests of waiting put a clock of their own here.
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
@@ -100,6 +105,7 @@ func New(o Options) (*Client, error) {
 				now:     o.now,
 				sleep:   o.sleep,
 				trace:   o.Trace,
+				waits:   waits{tell: o.Waiting},
 			},
 		}),
 		// transport waits and repeats. The limiter of the library would be

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -32,6 +33,8 @@ const (
 //     its work, and would make a second token.
 //   - Every method when the request never left, because there was no connection.
 //
+// It tells of what it waits for, and slows down before GitLab refuses.
+//
 // It reads answers to their end, so that a connection that breaks in the
 // middle of one counts as lost, and keeps them for the error to be made of it.
 type transport struct {
@@ -41,6 +44,8 @@ type transport struct {
 	now     func() time.Time
 	sleep   func(context.Context, time.Duration) error
 	trace   func(text string)
+	waits   waits
+	pace    pace
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -59,6 +64,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var failed, limited int
 	var waited time.Duration
 	for {
+		if err := t.keepPace(req.Context()); err != nil {
+			return nil, t.doubt(req, inDoubt, err)
+		}
 		resp, sent, err := t.attempt(req, body)
 		var wait time.Duration
 		switch {
@@ -87,10 +95,43 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			return resp, nil
 		}
-		if err := t.sleep(req.Context(), wait); err != nil {
+		told := t.waits.because(t.now(), wait, resp, err)
+		err = t.sleep(req.Context(), wait)
+		told()
+		if err != nil {
 			return nil, t.doubt(req, inDoubt, err)
 		}
 		waited += wait
+	}
+}
+
+// keepPace waits until the next request may be made: see [pace].
+func (t *transport) keepPace(ctx context.Context) error {
+	d := t.pace.hold(t.now())
+	if d <= 0 {
+		return nil
+	}
+	defer t.waits.begin(t.now(), d, "GitLab's rate limit, which is nearly reached")()
+	return t.sleep(ctx, d)
+}
+
+// slow tells of an answer that does not come. Whoever has it says so.
+func (t *transport) slow() (answered func()) {
+	var mu sync.Mutex
+	told := func() {}
+	timer := time.AfterFunc(slow, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if told != nil {
+			told = t.waits.begin(t.now(), t.timeout-slow, "an answer of GitLab")
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		told()
+		told = nil
 	}
 }
 
@@ -114,6 +155,8 @@ func (t *transport) attempt(req *http.Request, body []byte) (resp *http.Response
 	}
 
 	start := time.Now()
+	answered := t.slow()
+	defer answered()
 	resp, err = t.next.RoundTrip(once)
 	var text []byte
 	if err == nil {
@@ -142,6 +185,7 @@ func (t *transport) attempt(req *http.Request, body []byte) (resp *http.Response
 	if err != nil {
 		return nil, wrote.Load(), err
 	}
+	t.pace.note(resp.Header)
 	resp.Body = &answer{Reader: bytes.NewReader(text), text: text}
 	resp.Request = req
 	return resp, true, nil
