@@ -68,7 +68,7 @@ func (c *Client) AddDeployKey(ctx context.Context, project string, key forge.Dep
 		o.ExpiresAt = &key.ExpiresAt
 	}
 	got, resp, err := c.lib.DeployKeys.AddDeployKey(c.moved.project(project), o, gl.WithContext(ctx))
-	err = c.explain(asked, resp, err)
+	err = advise(c.explain(asked, resp, err), ofProject(project))
 	if errors.Is(err, forge.ErrTaken) {
 		got, err = c.enableDeployKey(ctx, asked, project, key, fingerprint)
 	}
@@ -89,7 +89,7 @@ func (c *Client) settleDeployKey(ctx context.Context, asked, project string, the
 	defer c.memo.forget(deployKeysOf(project))
 	got, resp, err := c.lib.DeployKeys.UpdateDeployKey(c.moved.project(project), there.ID, &gl.UpdateDeployKeyOptions{CanPush: &want.CanPush}, gl.WithContext(ctx))
 	if err := c.explain(asked, resp, err); err != nil {
-		return err
+		return advise(err, ofProject(project))
 	}
 	if got.CanPush != want.CanPush {
 		return failed(asked, fmt.Sprintf("the key is there as %q, and GitLab keeps can_push at %t", clean(there.Title), got.CanPush), nil)
@@ -119,7 +119,7 @@ func (c *Client) enableDeployKey(ctx context.Context, asked, project string, key
 			return got, nil
 		}
 		if !errors.Is(err, forge.ErrNotFound) {
-			return nil, err
+			return nil, advise(err, ofProject(project))
 		}
 		if found[i].where != "" {
 			elsewhere = "in " + found[i].where + ", where the token's user is no Maintainer"
@@ -171,7 +171,7 @@ func (c *Client) allDeployKeys(ctx context.Context) ([]foundKey, error) {
 func (c *Client) RemoveDeployKey(ctx context.Context, project string, id int64) error {
 	defer c.memo.forget(deployKeysOf(project))
 	resp, err := c.lib.DeployKeys.DeleteDeployKey(c.moved.project(project), id, gl.WithContext(ctx))
-	return c.explain(fmt.Sprintf("remove deploy key %d from project %s", id, project), resp, err)
+	return advise(c.explain(fmt.Sprintf("remove deploy key %d from project %s", id, project), resp, err), ofProject(project))
 }
 
 // blob returns the middle one of the three parts of a public key.

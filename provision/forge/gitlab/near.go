@@ -18,7 +18,7 @@ import (
 // path names, and among all projects that have the same last name.
 func (c *Client) near(ctx context.Context, project string, err error) error {
 	if !errors.Is(err, forge.ErrNotFound) {
-		return err
+		return advise(err, ofProject(project))
 	}
 	paths, _ := remember(ctx, &c.memo, "look for projects like "+project, func(ctx context.Context) ([]string, error) {
 		var paths []string

@@ -107,6 +107,10 @@ func (c *Client) CheckToken(ctx context.Context, scopes ...string) error {
 	switch {
 	case errors.Is(err, forge.ErrUnauthorized):
 		return hint.Add(err, "make a new one with the scope %s at %s", scope, page)
+	case errors.Is(err, forge.ErrForbidden):
+		return hint.Add(err, "its user may be blocked, or has to do something first: log in to %s as that user", c.url)
+	case errors.Is(err, forge.ErrNotFound):
+		return hint.Add(err, "check gitlab.url: the API of a GitLab is below it")
 	case err != nil:
 		return err
 	case !t.Active:

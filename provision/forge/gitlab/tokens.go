@@ -32,7 +32,7 @@ func (c *Client) Tokens(ctx context.Context, owner forge.Owner, kind forge.Token
 	for i := range tokens {
 		tokens[i].Scopes = slices.Clone(tokens[i].Scopes)
 	}
-	return tokens, c.orForbidden(ctx, question, err)
+	return tokens, advise(c.orForbidden(ctx, question, err), owner)
 }
 
 func (c *Client) tokenPage(ctx context.Context, owner forge.Owner, kind forge.TokenKind, o gl.ListOptions) ([]forge.Token, *gl.Response, error) {
@@ -71,7 +71,7 @@ func (c *Client) CreateToken(ctx context.Context, owner forge.Owner, kind forge.
 	}
 	defer c.memo.forget(tokensOf(owner, kind))
 	got, resp, err := c.createToken(ctx, owner, kind, t)
-	if err := c.orForbidden(ctx, asked, c.explain(asked, resp, err)); err != nil {
+	if err := advise(c.orForbidden(ctx, asked, c.explain(asked, resp, err)), owner); err != nil {
 		return forge.Token{}, err
 	}
 	if got.Value.IsZero() {
@@ -130,7 +130,7 @@ func (c *Client) RevokeToken(ctx context.Context, owner forge.Owner, kind forge.
 	default:
 		resp, err = c.lib.GroupAccessTokens.RevokeGroupAccessToken(owner.Path, id, gl.WithContext(ctx))
 	}
-	return c.orForbidden(ctx, asked, c.explain(asked, resp, err))
+	return advise(c.orForbidden(ctx, asked, c.explain(asked, resp, err)), owner)
 }
 
 // orForbidden corrects GitLab, which answers 401 about access tokens to a

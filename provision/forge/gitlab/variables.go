@@ -38,6 +38,8 @@ func (c *Client) Variables(ctx context.Context, owner forge.Owner) ([]forge.Vari
 			err = c.near(ctx, owner.Path, err)
 		} else if errors.Is(err, forge.ErrForbidden) {
 			err = hint.Add(err, "variables of a group are for its Owners: let one of them make the token")
+		} else {
+			err = advise(err, owner)
 		}
 		return variables, err
 	})
@@ -130,7 +132,7 @@ func (c *Client) updateVariable(ctx context.Context, asked string, owner forge.O
 		got = (*gl.ProjectVariable)(ofGroup)
 	}
 	if err := c.explain(asked, resp, err, v.Value); err != nil {
-		return err
+		return advise(err, owner)
 	}
 	if got.EnvironmentScope != v.Scope {
 		return failed(asked, fmt.Sprintf("GitLab has changed the one of scope %q instead: look at it, and set it right by hand", clean(got.EnvironmentScope)), nil)
@@ -167,7 +169,7 @@ func (c *Client) createVariable(ctx context.Context, asked string, owner forge.O
 		got = (*gl.ProjectVariable)(ofGroup)
 	}
 	if err := c.explain(asked, resp, err, v.Value); err != nil {
-		return err
+		return advise(err, owner)
 	}
 	if got.EnvironmentScope == v.Scope {
 		return nil
@@ -203,5 +205,5 @@ func (c *Client) removeVariable(ctx context.Context, asked string, owner forge.O
 	} else {
 		resp, err = c.lib.GroupVariables.RemoveVariable(owner.Path, key, &gl.RemoveGroupVariableOptions{Filter: filter}, gl.WithContext(ctx))
 	}
-	return c.explain(asked, resp, err)
+	return advise(c.explain(asked, resp, err), owner)
 }
