@@ -51,9 +51,10 @@ test: lab-packages test-packages lint
 	$(GO) test -run '^TestAnyPairOfInventories$$' ./steps -pairs 10000
 	$(MAKE) fuzz
 
-# The faults alone, with an apply that is ended at every boundary by every end.
+# The faults alone, with an apply and a rotation that are ended at every boundary, the
+# apply by every end.
 faults: lab-packages test-packages
-	$(GO) test -race -v -timeout 60m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys' ./e2e -every-end
+	$(GO) test -race -v -timeout 180m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled' ./e2e -every-end
 
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes
 # part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10

@@ -26,7 +26,7 @@ func (s knownHosts) Scope() provision.Scope { return provision.Scope{User: s.use
 func (s knownHosts) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.address}, Text: `
 [ -f .ssh/known_hosts ] || return 0
-ssh-keygen -F "$1" -f .ssh/known_hosts 2>/dev/null | sed '/^#/d; s/^\(@[^ ]* \)\{0,1\}[^ ]* */\1/' | cut -d ' ' -f 1-3 | facts key
+ssh-keygen -F "$1" -f .ssh/known_hosts 2>/dev/null | awk '/^#/ { next } /^@/ { print $1, $3, $4; next } { print $2, $3 }' | facts key
 `}}
 }
 
