@@ -118,14 +118,14 @@ func (l *Live) Doing(host, what string) {
 // Waiting shows what GitLab is waited for, "" for nothing. Where there is no display, the
 // line is printed to out, and stays.
 func (l *Live) Waiting(out io.Writer, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.terminal == nil {
 		if text != "" {
 			fmt.Fprintln(out, text)
 		}
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.waiting, l.changed = visible.String(text), true
 }
 
