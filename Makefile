@@ -51,10 +51,12 @@ test: lab-packages test-packages lint
 	$(GO) test -run '^TestAnyPairOfInventories$$' ./steps -pairs 10000
 	$(MAKE) fuzz
 
-# The faults alone, with an apply and a rotation that are ended at every boundary, the
-# apply by every end.
+# All cases of the tests that otherwise draw some: the scripts under each shell, and the
+# faults, with an apply and a rotation that are ended at every boundary.
+faults: export PROVISION_TEST_EVERY = 1
 faults: lab-packages test-packages
-	$(GO) test -race -v -timeout 180m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled' ./e2e -every-end
+	$(GO) test -race -timeout 60m ./templates ./provision
+	$(GO) test -race -v -timeout 300m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled' ./e2e
 
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes
 # part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/e2e/rehearsal"
+	"provision/e2e/sample"
 	"provision/inventory"
 )
 
@@ -133,7 +134,7 @@ done`, append([]string{d.User, d.Name}, args...)...)
 }
 
 // A deploy that has begun ends, or goes back, whether anybody listens or not.
-// With -every-end it is cut at a hundred moments, and else at some of them.
+// Where every case is taken it is cut at a hundred moments, and else at some of them.
 func TestCutDeploys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, cutWorld, slowProject)
@@ -148,7 +149,7 @@ func TestCutDeploys(t *testing.T) {
 	whole := time.Since(start)
 
 	moments, each := 8, 2
-	if *everyEnd {
+	if sample.Every() {
 		moments, each = 100, 25
 	}
 	var wg sync.WaitGroup

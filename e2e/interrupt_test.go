@@ -142,7 +142,8 @@ func TestPatience(t *testing.T) {
 }
 
 // A program that ends while docker logs in, by an interrupt or by a kill,
-// leaves nothing running on the host, and no file with half a login.
+// leaves nothing running on the host, and no file with half a login: only whose token
+// was tried, which the next apply needs to know.
 func TestCutOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+app)
@@ -164,10 +165,13 @@ func TestCutOff(t *testing.T) {
 				"it may or may not be done", "running it again finishes the rest")
 		}
 		w.sh(t, "web1", "until ! pgrep -u deploy-user; do sleep 0.02; done")
-		if files := w.sh(t, "web1", "ls -A /home/deploy-user/.docker"); files != "" {
+		if files := w.sh(t, "web1", "ls -A /home/deploy-user/.docker"); files != "by-provision" {
 			t.Errorf("after %v there are %s", signal, files)
 		}
 	}
 	w.apply(t)
 	w.finished(t, "web1")
+	if note := w.sh(t, "web1", "wc -l </home/deploy-user/.docker/by-provision/*"); note != "2" {
+		t.Errorf("the login and its owner are noted in %s lines", note)
+	}
 }

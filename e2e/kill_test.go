@@ -1,9 +1,6 @@
 package e2e_test
 
 import (
-	"cmp"
-	"flag"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
@@ -12,33 +9,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"provision/e2e/sample"
 )
-
-var (
-	everyEnd = flag.Bool("every-end", false, "end an apply, or a rotation, at every boundary by every end, not at some of them by one")
-	drawn    = flag.Uint64("seed", 0, "draw the boundaries of this `SEED`, which a test has printed")
-)
-
-// share is which part of the boundaries a test draws, without -every-end.
-const share = 3
-
-// draw returns what draws. Its seed is printed.
-func draw(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := cmp.Or(*drawn, rand.Uint64())
-	t.Logf("the seed is %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
-
-// some draws so many of all, or with -every-end takes all.
-func some[T any](r *rand.Rand, all []T, n int) []T {
-	if *everyEnd {
-		return all
-	}
-	all = slices.Clone(all)
-	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:min(len(all), n)]
-}
 
 // An end is a way in which a run ends before its time.
 type end struct {
@@ -61,8 +34,8 @@ const boundaries = 130
 // through. Nothing that stood before is lost at any time, and what the last one
 // leaves is what one alone would have made.
 func TestEnded(t *testing.T) {
-	first := draw(t).IntN(share * len(ends))
-	for n, end := range ends {
+	t.Parallel()
+	for _, end := range ends {
 		t.Run(end.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, lodger)
@@ -77,8 +50,9 @@ func TestEnded(t *testing.T) {
 			s.moveOut(t, w)
 
 			been := map[string]bool{} // where no apply is to end any more
-			for i, point := range all {
-				been[point] = !*everyEnd && (first+i)%(share*len(ends)) != n
+			drawn := sample.Some(t, all, 5)
+			for _, point := range all {
+				been[point] = !slices.Contains(drawn, point)
 			}
 			for {
 				link.mend()
@@ -98,17 +72,13 @@ func TestEnded(t *testing.T) {
 				}
 			}
 			var missed []string
-			for _, point := range all {
+			for _, point := range drawn {
 				if !been[point] && !(end.lost && inGitLab(point)) { // where the next request was made before the end
 					missed = append(missed, point)
 				}
 			}
-			t.Logf("of %d boundaries there was no end at %q", len(all), missed)
-			allowed := len(all) / 20
-			if !*everyEnd {
-				allowed /= share
-			}
-			if len(missed) > allowed {
+			t.Logf("of %d boundaries there was no end at %q", len(drawn), missed)
+			if len(missed) > 1+len(drawn)/20 {
 				t.Errorf("no apply ended at %d boundaries", len(missed))
 			}
 			s.complete(t, w)

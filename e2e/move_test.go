@@ -52,7 +52,8 @@ volumes: {data: {}, empty: {}}
 // moving is a world with a database on the host web1, and the inventory that says web2.
 func moving(t *testing.T) *world {
 	t.Helper()
-	t.Setenv("MOVE_PASSWORD", "it is long enough for a password")
+	t.Parallel()
+	os.Setenv("MOVE_PASSWORD", "it is long enough for a password") // for parallel tests, it stays
 	w := newWorld(t, head+web1+web2+app+`env = { PASSWORD = { env = "MOVE_PASSWORD" } }
 
 [deployments.neighbour]

@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/sample"
 	"provision/inventory"
 	"provision/provision/secret"
 )
@@ -354,10 +354,8 @@ func (w *world) kill(t *testing.T, at boundary, args ...string) (killed bool, re
 // Killed at any boundary there is, and run again as rotate-key or as apply:
 // it ends with one of each, and at no time a deploy would have failed.
 func TestRotateKilled(t *testing.T) {
-	first := draw(t).Uint64()
+	t.Parallel()
 	for _, kind := range []string{"ci-key", "repo-key", "registry-token"} {
-		first++
-		r := mathrand.New(mathrand.NewPCG(first, 0))
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, head+web1+app)
@@ -384,7 +382,7 @@ func TestRotateKilled(t *testing.T) {
 			for n := range programs {
 				all = append(all, boundary{"program", false, n + 1}, boundary{"program", true, n + 1})
 			}
-			all = some(r, all, 8)
+			all = sample.Some(t, all, 3)
 			killed := 0
 			for i, at := range all {
 				before := w.credentials(t, d)

@@ -3,12 +3,12 @@ package provision
 import (
 	"bytes"
 	"encoding/hex"
-	"math/rand/v2"
 	"os/user"
 	"slices"
 	"strings"
 	"testing"
 
+	"provision/e2e/sample"
 	"provision/provision/secret"
 )
 
@@ -31,9 +31,7 @@ done`
 	if err != nil {
 		t.Fatal(err)
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	random := sample.Rand(t)
 	args := slices.Clone(hostile)
 	const bytesOfShells = "'\"\\$`!*?[]{}()<>|&;#~=% \t\n\rabn0-@\x01\x80\xc3\xff"
 	for range 40 {

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"cmp"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"testing"
 
 	"provision/e2e/needs"
+	"provision/e2e/sample"
 	"provision/inventory"
 	"provision/provision"
 )
@@ -123,9 +123,7 @@ func TestRenameScripts(t *testing.T) {
 // what is called by the label. A second plan is empty.
 func TestNamesOfAnyPair(t *testing.T) {
 	needs.Root(t)
-	seed := rand.Uint64()
-	t.Logf("the seed is %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := sample.Rand(t)
 	pairs := 30
 	if testing.Short() {
 		pairs = 5

@@ -13,13 +13,15 @@ import (
 	"testing"
 
 	"provision/e2e/needs"
+	"provision/e2e/sample"
 )
 
 const registry = "registry.example.com:5050"
 
-// eachAwk runs f with each of [testedAwks]; the functions of json.sh are all awk.
+// eachAwk runs f with the awks that are drawn; the functions of json.sh are all awk.
 func eachAwk(t *testing.T, f func(t *testing.T, b *box)) {
-	for name, awk := range testedAwks() {
+	for _, name := range drawn(t, awks) {
+		awk := awks[name]
 		t.Run(name, func(t *testing.T) {
 			needs.Program(t, awk[0])
 			needs.Program(t, "dash")
@@ -210,9 +212,7 @@ func TestLoginKeepsBytes(t *testing.T) {
 // TestLoginProperty compares with encoding/json: random values, written in
 // random ways, and the same with some bytes changed.
 func TestLoginProperty(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := random{rand.New(rand.NewPCG(seed, 0))}
+	r := random{sample.Rand(t)}
 	number := 60
 	if testing.Short() {
 		number = 15

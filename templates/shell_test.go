@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"provision/e2e/needs"
+	"provision/e2e/sample"
 )
 
 // A box is a home directory of its own and a shell to run scripts in there.
@@ -34,18 +34,18 @@ var (
 // busybox is in its shell.
 var awkBeside = map[string]string{"dash": "mawk", "bash": "gawk"}
 
-// testedAwks returns all awks or, with -short, one of those that are installed,
-// picked at random: what most of these tests take is the time of awk.
-func testedAwks() map[string][]string {
-	if !testing.Short() {
-		return awks
+// drawn returns the name of one of all, or each if all cases are taken; with -short, of
+// those that are installed: what most of these tests take is the start of programs.
+func drawn(t *testing.T, all map[string][]string) []string {
+	t.Helper()
+	names := slices.Sorted(maps.Keys(all))
+	if testing.Short() {
+		names = slices.DeleteFunc(names, func(name string) bool { return !installed(all[name]) })
 	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(awks)), func(name string) bool { return !installed(awks[name]) })
 	if len(names) == 0 {
-		return awks // each is skipped
+		t.Skip("NOT TESTED: none of these is installed: ", slices.Sorted(maps.Keys(all)))
 	}
-	name := names[rand.IntN(len(names))]
-	return map[string][]string{name: awks[name]}
+	return sample.Some(t, names, 1)
 }
 
 func installed(command []string) bool {
@@ -53,10 +53,12 @@ func installed(command []string) bool {
 	return err == nil
 }
 
-// eachShell runs f under each shell, with the awk that is beside it or, with -short
-// where that is not installed, the awk of the system.
+// eachShell runs f under the shells that are drawn, each with the awk that is beside it
+// or, with -short where that is not installed, the awk of the system.
 func eachShell(t *testing.T, f func(t *testing.T, b *box)) {
-	for name, shell := range shells {
+	t.Helper()
+	for _, name := range drawn(t, shells) {
+		shell := shells[name]
 		t.Run(name, func(t *testing.T) {
 			needs.Program(t, shell[0])
 			b := newBox(t, shell)

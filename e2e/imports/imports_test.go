@@ -91,6 +91,7 @@ var rules = []rule{
 		"it measures the program from outside"},
 	{"provision/e2e", "", "", "tests alone"},
 	{"provision/e2e/needs", "", "provision/provision provision/steps provision/e2e/lab", "the tests of every package may use it"},
+	{"provision/e2e/sample", "", "", "it draws cases, for the tests of every package"},
 	{"provision/e2e/golden", "github.com/google/go-cmp/cmp", "provision/provision provision/steps", "it compares text"},
 	{"provision/e2e/screen", "golang.org/x/sys/unix", "provision/provision", "it is a terminal"},
 	{"provision/e2e/imports", "", "", "tests alone"},
