@@ -55,7 +55,7 @@ test: lab-packages test-packages lint
 # faults, with an apply and a rotation that are ended at every boundary.
 faults: export PROVISION_TEST_EVERY = 1
 faults: lab-packages test-packages
-	$(GO) test -race -timeout 60m ./templates ./provision
+	$(GO) test -race -timeout 60m ./templates ./steps
 	$(GO) test -race -v -timeout 300m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled' ./e2e
 
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"provision/e2e/sample"
 )
 
 // Two applies of one host at a time: the second is told who is at work, or
@@ -83,24 +85,35 @@ func TestTwoInOneGroup(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, head+web1+web2+strings.Replace(app, `host = "web1"`, `hosts = ["web1", "web2"]`, 1))
 	p := newPoints(t, w)
-	reached, released := make(chan struct{}), make(chan struct{})
+	// The first that comes to its variables waits until the second has set its own.
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
 	var held atomic.Bool
+	var set atomic.Int32
 	p.during(t, w, func(point string) bool {
-		if strings.HasPrefix(point, "before POST /api/v4/groups/transmogrify/variables") && held.CompareAndSwap(false, true) {
-			close(reached)
+		const variables = "POST /api/v4/groups/transmogrify/variables"
+		switch {
+		case strings.HasPrefix(point, "before "+variables) && held.CompareAndSwap(false, true):
 			<-released
+		case strings.HasPrefix(point, "after "+variables) && set.Add(1) == 3:
+			release()
 		}
 		return true
 	}, func() {
-		first := make(chan result, 1)
-		go func() { first <- w.run(t, "apply", "--limit", "web1") }()
-		<-reached
-		second := w.run(t, "apply", "--limit", "web2")
-		close(released)
-		if r := <-first; r.code != 0 || second.code != 0 {
-			t.Errorf("the first: %v\nthe second: %v", r, second)
+		var both sync.WaitGroup
+		for _, host := range []string{"web1", "web2"} {
+			both.Go(func() {
+				defer release()
+				if r := w.run(t, "apply", "--limit", host); r.code != 0 {
+					t.Errorf("%s: %v", host, r)
+				}
+			})
 		}
+		both.Wait()
 	})
+	if n := set.Load(); n != 6 {
+		t.Errorf("%d variables were set, want 6", n)
+	}
 	w.converged(t)
 	if n := len(w.GitLab.Variables("transmogrify")); n != 6 {
 		t.Errorf("the group has %d variables, want 6", n)
@@ -121,7 +134,7 @@ func TestMeanwhile(t *testing.T) {
 	w := newWorld(t, lodger)
 	s := moveIn(t, w)
 	p := newPoints(t, w)
-	for _, c := range []struct{ name, file, edit, at, says string }{
+	for _, c := range sample.Some(t, []struct{ name, file, edit, at, says string }{
 		{"authorized_keys, replaced", merged[0], `sed -i '2i # carol' "$1"`, "after chmod 600 .ssh/authorized_keys", "somebody else changed .ssh/authorized_keys meanwhile; run again"},
 		{"authorized_keys, added to", merged[0], `printf '\n# carol' >>"$1"`, "before chmod 600 .ssh/authorized_keys", "somebody else changed .ssh/authorized_keys meanwhile; run again"},
 		{"authorized_keys, before the lock", merged[0], `printf '\n# carol' >>"$1"`, "before mkdir -p /etc/provision/deployments", ""},
@@ -129,7 +142,7 @@ func TestMeanwhile(t *testing.T) {
 		{"config.json, during the login", merged[1], `sed 's/"X-Team"/"X-Carol":"1",&/' "$1" >/run/new; cat /run/new >"$1"`, "after docker login", "somebody else changed .docker/config.json meanwhile; run again"},
 		{"known_hosts, added to", merged[2], `printf '\n# carol' >>"$1"`, "after chmod 644 .ssh/known_hosts", "somebody else changed .ssh/known_hosts meanwhile; run again"},
 		{"known_hosts, replaced", merged[2], `sed -i '1i # carol' "$1"`, "before chmod 644 .ssh/known_hosts", "somebody else changed .ssh/known_hosts meanwhile; run again"},
-	} {
+	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			s.moveOut(t, w)
 			var once sync.Once

@@ -12,6 +12,7 @@ import (
 
 	"provision/cmd"
 	"provision/e2e/gitlabtest"
+	"provision/e2e/sample"
 )
 
 const (
@@ -75,7 +76,7 @@ func TestGitLabFaults(t *testing.T) {
 			all = append(all, i)
 		}
 	}
-	for _, i := range all {
+	for _, i := range sample.Some(t, all, 8) {
 		t.Run(i.name, func(t *testing.T) {
 			w.emptyGitLab()
 			trap := w.GitLab.Fail(i.method, i.path, i.times, i.fault)

@@ -17,6 +17,7 @@ import (
 	"provision/cmd"
 	"provision/e2e/gitlabtest"
 	"provision/e2e/lab"
+	"provision/e2e/sample"
 	"provision/provision/visible"
 )
 
@@ -104,7 +105,7 @@ become_password = { env = "UNUSED" }
 		w.sh(t, host, `printf %s "$1" >/etc/greeting`, steering)
 	}
 	want := map[string][]string{"web1": w.plan(t, "--limit", "web1"), "web2": w.plan(t, "--limit", "web2")}
-	for _, c := range []struct{ name, host, script string }{
+	for _, c := range sample.Some(t, []struct{ name, host, script string }{
 		{"csh", "web1", `usermod --shell "$(command -v tcsh)" admin; printf 'echo hello; cat /etc/greeting\n' >~admin/.cshrc`},
 		{"fish", "web1", `usermod --shell "$(command -v fish)" admin; mkdir -p ~admin/.config/fish; printf 'echo hello; cat /etc/greeting\n' >~admin/.config/fish/config.fish; chown -R admin: ~admin/.config`},
 		{"a .bashrc that prints", "web1", `usermod --shell /bin/bash admin; printf 'echo hello; cat /etc/greeting; echo oops >&2\n' >~admin/.bashrc`},
@@ -114,7 +115,7 @@ become_password = { env = "UNUSED" }
 		{"use_pty", "web2", `printf 'Defaults use_pty\n' >/etc/sudoers.d/odd`},
 		{"a prompt of its own", "web2", `printf 'Defaults passprompt="%%u, please: ", passprompt_override, timestamp_timeout=0\n' >/etc/sudoers.d/odd`},
 		{"no cached password", "web2", `printf 'Defaults timestamp_timeout=0, passwd_tries=1, env_reset\n' >/etc/sudoers.d/odd`},
-	} {
+	}, 4) {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, c.host, c.script)
 			r := w.run(t, "plan", "--output", "json", "--limit", c.host)
@@ -204,7 +205,7 @@ func TestHostileOutput(t *testing.T) {
 	w := newWorld(t, head+web1+app)
 	w.apply(t)
 	steer := `printf '` + strings.NewReplacer("\x1b", `\033`, "\a", `\007`, "\x9b", `\233`, "\xe2\x80\xae", `\342\200\256`, "\r", `\r`, "\b", `\b`).Replace(steering) + `'`
-	for _, c := range []struct {
+	for _, c := range sample.Some(t, []struct {
 		name, program, text string
 		plan                int
 		says                string
@@ -219,7 +220,7 @@ func TestHostileOutput(t *testing.T) {
 		{"a line of 1 GiB", "systemctl", `head -c 1073741824 /dev/zero >&2; echo >&2; exec /usr/bin/systemctl "$@"`, 1, "the host says more than 64 MiB"},
 		{"an endless line", "systemctl", `cat /dev/zero >&2`, 1, "the host says more than 64 MiB"},
 		{"endless lines", "systemctl", `yes >&2`, 1, "the host says more than 1048576 lines"},
-	} {
+	}, 4) {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, "web1", `printf '#!/bin/sh\n%s\n' "$2" >"/usr/local/bin/$1"; chmod 755 "/usr/local/bin/$1"`, c.program, c.text)
 			command, out, errors := w.process(t, "plan")
@@ -256,7 +257,7 @@ func TestWrongHosts(t *testing.T) {
 		return slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !strings.HasPrefix(key, kind) })
 	}
 	own, others := w.Hosts["web1"].HostKeys, w.Hosts["web2"].HostKeys
-	for _, c := range []struct {
+	for _, c := range sample.Some(t, []struct {
 		name   string
 		change func()
 		code   int
@@ -267,7 +268,7 @@ func TestWrongHosts(t *testing.T) {
 		{"another key of another type", func() { h.HostKeys = kind(others, "ssh-rsa") }, 1},
 		{"the address is another host's", func() { h.Address, other.Address = other.Address, h.Address }, 1},
 		{"nothing is known", func() { h.HostKeys = nil }, 1},
-	} {
+	}, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() { *h, *other = before, otherBefore }()
 			c.change()

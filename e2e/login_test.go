@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"provision/e2e/rehearsal"
+	"provision/e2e/sample"
 )
 
 // What keeps CI's key from its gate, though it is where it belongs, is an error of
@@ -19,7 +20,7 @@ func TestFirstLogin(t *testing.T) {
 	}
 	const sshdAgain = "rm /etc/ssh/sshd_config.d/odd.conf" + reload
 	const test = "web1: ci-login app: test the CI key of app (SSH login): "
-	for _, c := range []struct{ name, begin, end, says string }{
+	for _, c := range sample.Some(t, []struct{ name, begin, end, says string }{
 		{"another forced command", sshd(`Match User deploy-user\nForceCommand /bin/true\n`), sshdAgain, "applied, but still reported as missing"},
 		{"a second factor", sshd(`Match User deploy-user\nAuthenticationMethods publickey,password\n`), sshdAgain, test},
 		{"no such keys", sshd(`Match User deploy-user\nPubkeyAcceptedAlgorithms rsa-sha2-512\n`), sshdAgain, test},
@@ -27,7 +28,7 @@ func TestFirstLogin(t *testing.T) {
 		{"pam_access", `printf '%s\n' '-:deploy-user:ALL' >>/etc/security/access.conf; sed -i '1i account required pam_access.so' /etc/pam.d/sshd`,
 			"sed -i 1d /etc/pam.d/sshd; sed -i '$d' /etc/security/access.conf", test},
 		{"noexec", "mount --bind /usr/local /usr/local && mount -o remount,bind,noexec /usr/local", "umount /usr/local", test},
-	} {
+	}, 4) {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, "web1", c.begin)
 			r := w.run(t, "apply").exits(t, 1)

@@ -93,7 +93,7 @@ done`, stopped, stop)
 	// A runuser(1) that is told to end gives its child, which has been told too,
 	// two seconds more.
 	for name := range w.Hosts {
-		w.sh(t, name, `setsid sh -c 'while sleep 0.05; do pkill -KILL -P 1 -x runuser; done' >/dev/null 2>&1 </dev/null &`)
+		w.sh(t, name, `setsid sh -c 'while sleep 0.3; do pkill -KILL -P 1 -x runuser; done' >/dev/null 2>&1 </dev/null &`)
 	}
 	trap := w.GitLab.Fail("", "", 0, func(answer http.ResponseWriter, r *http.Request, gitlab http.Handler) {
 		body, err := io.ReadAll(r.Body)

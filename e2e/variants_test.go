@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"provision/e2e/gitlabtest"
+	"provision/e2e/sample"
 	"provision/inventory"
 )
 
@@ -15,7 +16,7 @@ import (
 // end to end.
 func TestVariants(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	for _, c := range sample.Some(t, []struct {
 		name, registry, deployment string
 		edition                    gitlabtest.Edition
 		check                      func(*testing.T, *world)
@@ -88,7 +89,7 @@ variables = { group = "transmogrify/sub", prefix = "X_" }
 				}
 			},
 		},
-	} {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, head+c.registry+web1+c.deployment, edition(c.edition))
 			w.apply(t)

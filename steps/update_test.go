@@ -99,9 +99,6 @@ type updating struct {
 // eachUpdating runs a test with a clone that is at the first commit of its branch.
 func eachUpdating(t *testing.T, f func(t *testing.T, u updating)) {
 	eachSandbox(t, func(t *testing.T, s *sandbox) {
-		if testing.Short() && filepath.Base(s.shell) != "dash" {
-			t.Skip("one shell is enough of a sample")
-		}
 		inv, _ := inventoryOf(t, "")
 		u := updating{originOf: newOrigin(t, s), inv: inv, d: inv.Deployments[0]}
 		u.first = u.commit("frobnicator", "first", map[string]string{
