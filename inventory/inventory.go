@@ -124,6 +124,8 @@ type Deployment struct {
 	Scope       string // of CI's variables: Environment; where the file has a list of hosts with "/" and this one's name; or "*"
 	Branch      string // that is deployed; "": the project's default branch
 	Variables   Variables
+	CINetworks  []string  // that CI logs in from, as CIDR or an address; none: from everywhere
+	CIKeyDays   int       // how many days a CI key lasts; 0: it does not end
 	Override    *Override // nil: no compose.override.yaml
 	Parameters  map[string]string
 	Compose     []string      // the Compose files, as paths in the clone, in the order in which they are read; none: those that Compose finds

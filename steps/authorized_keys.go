@@ -31,7 +31,11 @@ formerly() {
 
 // lookAtKeys reports authorized_keys, and what on the way there others may
 // write: sshd then lets nobody in, see StrictModes of sshd_config(5).
-const lookAtKeys = `
+const lookAtKeys = lookAtLoose + `
+! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+`
+
+const lookAtLoose = `
 set -- .
 for file in .ssh .ssh/authorized_keys; do
 	if [ ! -L "$file" ] && { [ -d "$file" ] || [ -f "$file" ]; }; then
@@ -44,7 +48,12 @@ stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a g
 	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass
 	esac
 done
-! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+`
+
+// lookAtKeys2 reports the file that sshd(8) reads beside authorized_keys, unless
+// sshd_config names others.
+const lookAtKeys2 = `
+! [ -f .ssh/authorized_keys2 ] || ! [ -r .ssh/authorized_keys2 ] || head -c 1048576 .ssh/authorized_keys2 | facts line2
 `
 
 // opensGate begins the option of a line of authorized_keys that opens a gate.
@@ -74,6 +83,15 @@ func publicHalf(private string) (string, error) {
 		return "", err
 	}
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
+}
+
+// fingerprintOf returns what ssh-keygen -l calls a public half "TYPE BASE64"; "": it is none.
+func fingerprintOf(public string) string {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
+	if err != nil {
+		return ""
+	}
+	return ssh.FingerprintSHA256(key)
 }
 
 // publicOf returns "TYPE BASE64" of the private key that is the value of a variable; "": it is

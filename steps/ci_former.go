@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
@@ -175,6 +173,9 @@ func (s former) add(facts provision.Facts, set formerSet) {
 	}
 }
 
+// formerFacts are the first words of the keys of what add and addSets add.
+var formerFacts = []string{"marked", "former", "left"}
+
 // addSets adds what an owner has at former places to the facts.
 func (s former) addSets(facts provision.Facts, owner forge.Owner, variables []forge.Variable) {
 	for _, set := range s.sets(owner, variables) {
@@ -220,6 +221,6 @@ done | sort -u | facts came
 
 // cameIn tells whether a deploy has come in by a key.
 func cameIn(f provision.Facts, public string) bool {
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
-	return err == nil && f.Has("came", ssh.FingerprintSHA256(key))
+	fingerprint := fingerprintOf(public)
+	return fingerprint != "" && f.Has("came", fingerprint)
 }

@@ -1,6 +1,9 @@
 package steps
 
-import "provision/provision"
+import (
+	"provision/provision"
+	"provision/provision/shape"
+)
 
 // dockerGroup wants the group whose members may use Docker's socket.
 type dockerGroup struct{}
@@ -11,6 +14,11 @@ func (dockerGroup) Name() string { return "docker-group" }
 
 func (dockerGroup) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `! getent group docker >/dev/null || fact group docker`}}
+}
+
+// LookAsCI implements [provision.CIStep].
+func (s dockerGroup) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"group": shape.Words("docker")}}
 }
 
 func (dockerGroup) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -37,6 +37,11 @@ func (s names) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{s.deployment.Name}, Text: templates.Settings + lookAtSettings}}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s names) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts}
+}
+
 // A namesake is what the host carries under the name of a deployment, and is not it.
 type namesake struct {
 	carried

@@ -30,6 +30,7 @@ func kinds() []kind {
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
+		stays(sshdConfigOf, "it makes nothing"),
 		undone(userOf, account),
 		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
@@ -46,6 +47,7 @@ func kinds() []kind {
 		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
+		undone(connectionsOf, accessOfCI),
 		undone(staleVariablesOf, accessOfCI),
 		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
@@ -147,6 +149,9 @@ func (t target) ofUser() []*inventory.Deployment {
 	}
 	return all
 }
+
+// title is what a token and a deploy key of the user are called in GitLab.
+func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
 
 // only ends the command line of a hint that is about this deployment alone.
 func (t target) only() string {

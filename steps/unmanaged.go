@@ -42,6 +42,11 @@ func (s unmanaged) Probe() provision.Probe {
 	return provision.Probe{Script: script}
 }
 
+// LookAsCI implements [provision.CIStep].
+func (s unmanaged) LookAsCI() provision.CIProbe {
+	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts}
+}
+
 // lookAtOpen reports what each deployment still opens that is not in one of the
 // places USER/DIRECTORY in its arguments.
 const lookAtOpen = `
@@ -65,7 +70,7 @@ for file in "$settings"/*; do
 	case $formerly in *" $name "*) labels=$formerly ;; esac # it had this name once before
 	for label in $labels; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
-		keys=$((keys + $(gates "$home" "$label")))
+		keys=$((keys + $(gates "$user" "$home" "$label")))
 	done
 	case $keys in
 	0) ;;

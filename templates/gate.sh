@@ -52,7 +52,10 @@ if ! called "$name" "$who" "$line"; then
 fi
 
 # sshd has looked at the key when the connection began, which may be long ago.
-[ "$key" = - ] || let_in "$key" || refuse key-revoked 'this key is no longer allowed'
+if [ "$key" != - ] && ! let_in "$key"; then
+	hang_up "$(connection)"
+	refuse key-revoked 'this key is no longer allowed'
+fi
 
 version=''
 case $asked in

@@ -23,7 +23,7 @@ move() {
 		grep -q '^state=' "$settings/$1" || printf 'state=%s\n' "$1"
 		{
 			printf 'was=%s\n' "$1" "$2"
-			[ ! -f "$_home/.ssh/authorized_keys" ] || head -c 1048576 "$_home/.ssh/authorized_keys" | keys_of "$1" "$2"
+			read_as "$_user" "$_home/.ssh/authorized_keys" | keys_of "$1" "$2"
 		} | grep -vxF -f "$settings/$1" || :
 	} | swap "$settings/$1"
 	if [ -n "$_home" ]; then

@@ -64,19 +64,31 @@ carried() {
 	known='' label=$_free formerly=' '
 }
 
-# gates HOME NAME prints how many keys that stand in a home open the gate of that name, for
-# root: a user may have made anything of that file, and so no more is read than keys can be.
+# gates USER HOME NAME prints how many keys that stand in a home open the gate of that name, for
+# root.
 gates() {
-	if [ -f "$1/.ssh/authorized_keys" ]; then
-		head -c 1048576 "$1/.ssh/authorized_keys" 2>/dev/null | grep -cF "/gate $2 " || :
+	if [ -f "$2/.ssh/authorized_keys" ]; then
+		read_as "$1" "$2/.ssh/authorized_keys" | grep -cF "/gate $3 " || :
 	else
 		echo 0
 	fi
 }
 
-# stands NAME KEY: whether authorized_keys has the line of a key, by that name.
+# stands NAME KEY: whether authorized_keys has the line of a key, by that name, and its time
+# is not over.
 stands() {
-	grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -qF "/gate $1 $2\""
+	_line=$(grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -F "/gate $1 $2\"") || return 1
+	_end=${_line#*,expiry-time=\"}
+	[ "$_end" != "$_line" ] || return 0
+	_end=${_end%%\"*}
+	case $_end in
+	*Z) _now=$(date -u +%Y%m%d%H%M) _end=${_end%Z} ;;
+	*) _now=$(date +%Y%m%d%H%M) ;;
+	esac
+	case $_end in
+	*[!0-9]*) ;; # sshd knows
+	????????????) [ "$_end" -gt "$_now" ] ;;
+	esac
 }
 
 # let_in KEY: whether authorized_keys still lets in the key of that fingerprint, for
