@@ -209,6 +209,7 @@ key_kinds() {
 				from = end = "-"
 				if (match(options, /",from="[0-9a-fA-F.:\/,]+"/)) from = substr(options, RSTART + 8, RLENGTH - 9)
 				if (match(options, /",expiry-time="[0-9]+Z?"/)) end = substr(options, RSTART + 15, RLENGTH - 16)
+				if (length(end) > 15) end = "-" # sshd takes 8 to 14 digits
 				limits = (from == "-" ? "" : ",from=\"" from "\"") (end == "-" ? "" : ",expiry-time=\"" end "\"")
 				if (name ~ /^[A-Za-z0-9_.-]+$/ && raw == "restrict,command=\"" gate " " name " " print_ "\"" limits " " word[1] " " word[2] mark)
 					kind = (limits == "" ? "gate " name " " print_ : "limited " name " " print_ " " from " " end)
@@ -235,7 +236,7 @@ key_kinds .ssh/authorized_keys2 key2
 // keyFacts are those of lookAtKeysAsCI, and of what ciKey looks at beside it.
 func keyFacts() shape.Facts {
 	kind := shape.Either(shape.Words("other-gate", "options", "bare"), shape.After("gate ", shape.Name),
-		shape.After("limited ", shape.Row(shape.Name, shape.Either("-", networksForm), shape.Either("-", timeForm))))
+		shape.After("limited ", shape.Row(shape.Name, shape.Either("-", networksForm), shape.Either("-", `[0-9]{1,15}Z?`))))
 	mark := shape.Shape(`( (old )?provision:[A-Za-z0-9_.-]+)?`)
 	key := shape.Row(kind, `(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]{1,40}`, shape.Fingerprint) + mark
 	key = shape.Either(key, shape.Words(unreadableLine))
