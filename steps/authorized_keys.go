@@ -29,20 +29,27 @@ formerly() {
 }
 `
 
-// lookAtKeys reports authorized_keys, and what on the way there others may
-// write: sshd then lets nobody in, see StrictModes of sshd_config(5).
+// lookAtKeys reports the file that sshd takes the keys from, and what on the way there others
+// may write: sshd then lets nobody in, see StrictModes of sshd_config(5).
 const lookAtKeys = lookAtLoose + `
-! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
+! [ -f "$keys" ] || ! [ -r "$keys" ] || facts line <"$keys"
 `
 
+// lookAtLoose sets $keys to that file.
 const lookAtLoose = `
+keys=` + keysFolder + `/$USER
+if [ -f "$keys" ]; then
+	fact hardened yes
+else
+	keys=.ssh/authorized_keys
+fi
 set -- .
 for file in .ssh .ssh/authorized_keys; do
 	if [ ! -L "$file" ] && { [ -d "$file" ] || [ -f "$file" ]; }; then
 		set -- "$@" "$file"
 	fi
 done
-stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a group may have blanks
+[ "$keys" != .ssh/authorized_keys ] || stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a group may have blanks
 	case $mode in
 	????????w*) fact loose "$file" ;;
 	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass
@@ -53,6 +60,7 @@ done
 // lookAtKeys2 reports the file that sshd(8) reads beside authorized_keys, unless
 // sshd_config names others.
 const lookAtKeys2 = `
+[ "$keys" = .ssh/authorized_keys ] || return 0
 ! [ -f .ssh/authorized_keys2 ] || ! [ -r .ssh/authorized_keys2 ] || head -c 1048576 .ssh/authorized_keys2 | facts line2
 `
 

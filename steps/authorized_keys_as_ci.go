@@ -179,7 +179,7 @@ func printOf(line string) string {
 const lookAtKeysAsCI = lookAtLoose + `
 key_kinds() {
 	if ! [ -f "$1" ] || ! [ -r "$1" ]; then return 0; fi
-	keys=$(head -c 1048576 "$1" | awk -v gate=` + gateFile + ` '
+	read_keys=$(head -c 1048576 "$1" | awk -v gate=` + gateFile + ` '
 		{ raw = $0; sub(/[ \t\r]+$/, ""); line = $0; sub(/^[ \t]+/, "", line) }
 		line == "" || line ~ /^#/ { next }
 		{
@@ -216,8 +216,8 @@ key_kinds() {
 			}
 			print word[1], word[2], word[1] mark " " kind
 		}')
-	[ -n "$keys" ] || return 0
-	printf '%s\n' "$keys" | ssh-keygen -l -f - 2>/dev/null | awk -v all="$(printf '%s\n' "$keys" | wc -l)" '
+	[ -n "$read_keys" ] || return 0
+	printf '%s\n' "$read_keys" | ssh-keygen -l -f - 2>/dev/null | awk -v all="$(printf '%s\n' "$read_keys" | wc -l)" '
 		{
 			n = 4; mark = ""
 			if ($n == "old") { mark = " old"; n++ }
@@ -229,8 +229,8 @@ key_kinds() {
 		}
 		END { for (i = NR; i < all; i++) print "unreadable" }' | facts "$2"
 }
-key_kinds .ssh/authorized_keys key
-key_kinds .ssh/authorized_keys2 key2
+key_kinds "$keys" key
+[ "$keys" != .ssh/authorized_keys ] || key_kinds .ssh/authorized_keys2 key2
 `
 
 // keyFacts are those of lookAtKeysAsCI, and of what ciKey looks at beside it.
@@ -241,7 +241,7 @@ func keyFacts() shape.Facts {
 	key := shape.Row(kind, `(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]{1,40}`, shape.Fingerprint) + mark
 	key = shape.Either(key, shape.Words(unreadableLine))
 	return shape.Facts{
-		"key": key, "key2": key, "loose": shape.Words(".", ".ssh", ".ssh/authorized_keys"),
+		"key": key, "key2": key, "hardened": yes, "loose": shape.Words(".", ".ssh", ".ssh/authorized_keys"),
 		"known": shape.Name, "was": shape.Name, "namesake": yes, "came": shape.Either(shape.Fingerprint, shape.Words("-")),
 	}
 }

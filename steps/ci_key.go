@@ -13,7 +13,6 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
-	"provision/templates"
 )
 
 // ciKey wants one key to open the gate of a deployment and nothing else: its
@@ -27,6 +26,7 @@ type ciKey struct {
 	others          []string // the other deployments of the user on this host
 	finish          bool     // whoever still uses a former key does so no longer
 	limits          limits
+	hardened        bool // the keys are in a file of root: see hardenedLogin
 
 	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
@@ -35,7 +35,7 @@ type ciKey struct {
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
 	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
-	s.limits, s.retire = limits{networks: d.CINetworks, days: d.CIKeyDays}, t.given.Retire[s.Name()]
+	s.limits, s.retire, s.hardened = limits{networks: d.CINetworks, days: d.CIKeyDays}, t.given.Retire[s.Name()], d.HardenedLogin
 	for _, other := range t.ofUser()[1:] {
 		s.others = append(s.others, other.Name)
 	}
@@ -372,9 +372,7 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 }
 
 func (s ciKey) allow(f provision.Facts, verb provision.Verb, object, remark string, line secret.Value, others string) provision.Change {
-	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: provision.Script{
-		User: s.ci.user, Args: []string{strings.Join(s.names(f), " "), others}, Secret: line, Text: templates.Authorize,
-	}}
+	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: authorize(s.ci.user, s.hardened, line, strings.Join(s.names(f), " "), others)}
 }
 
 // inUse returns the keys that GitLab holds, those of former variables among them.
@@ -395,6 +393,7 @@ func (s ciKey) undo(target) undo {
 		if !slices.ContainsFunc(f["line"], func(line string) bool { return s.named(f, line) }) {
 			return nil, nil
 		}
-		return []provision.Change{asUser(s.ci.user, provision.Change{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment}, templates.Authorize, strings.Join(s.names(f), " "), "none")}, nil
+		return []provision.Change{{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment,
+			Do: authorize(s.ci.user, f.Get("hardened") != "", secret.Value{}, strings.Join(s.names(f), " "), "none")}}, nil
 	}}
 }

@@ -19,9 +19,14 @@ import (
 // sshdConfig wants an sshd that lets the deploy user in with a key, runs the gate then, and
 // nothing else. sshd(8) is asked for all that it would do for this user; what may be said
 // there is in the table of sshd_rules.go. The file is the admin's: it is not changed.
-type sshdConfig struct{ user string }
+type sshdConfig struct {
+	user     string
+	hardened bool // see hardenedLogin, which sets some options and tells where they are not in force
+}
 
-func sshdConfigOf(t target) sshdConfig { return sshdConfig{t.deployment.User} }
+func sshdConfigOf(t target) sshdConfig {
+	return sshdConfig{t.deployment.User, t.deployment.HardenedLogin}
+}
 
 func (s sshdConfig) Name() string { return "sshd-config " + s.user }
 
@@ -32,7 +37,7 @@ func (s sshdConfig) Scope() provision.Scope { return provision.Scope{User: s.use
 const homeKeys = ".ssh/authorized_keys .ssh/authorized_keys2"
 
 func (s sshdConfig) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{Args: []string{s.user, harmlessOptions(), " " + homeKeys + " "}, Text: templates.Sshd}}
+	return provision.Probe{Script: provision.Script{Args: []string{s.user, harmlessOptions(), " " + homeKeys + " " + keysFolder + "/" + s.user + " "}, Text: templates.Sshd}}
 }
 
 // LookAsCI implements [provision.CIStep]: sshd tells all of it to root alone.
@@ -58,6 +63,10 @@ func (s sshdConfig) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, err
 	}
 	changes := s.judge(f, main, nil, "")
+	if files := main["authorizedkeysfile"]; s.hardened && f.Get("hardened") != "" && !slices.Equal(files, []string{keysFolder + "/" + s.user}) {
+		changes = append(changes, provision.Drift("sshd takes the keys of %s from %s, for what says so comes before the file of its hardened login", s.user, visible.String(joinAnd(files))).
+			WithHint("on the host: sshd -T -C user=%s,host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22", s.user))
+	}
 	for i := 1; f.Get(numbered("match", i)) != ""; i++ {
 		changes = append(changes, s.judge(f, optionsOf(f[numbered("sshd", i)]), main, f.Get(numbered("match", i)))...)
 	}
@@ -90,7 +99,7 @@ func (s sshdConfig) judge(f provision.Facts, options, without map[string][]strin
 	for _, r := range rules {
 		var odd []string
 		for _, value := range options[strings.ToLower(r.option)] {
-			if !r.fine(value) && !slices.Contains(without[strings.ToLower(r.option)], value) {
+			if !r.fine(value) && !s.sets(f, r, value) && !slices.Contains(without[strings.ToLower(r.option)], value) {
 				odd = append(odd, visible.String(value))
 			}
 		}
@@ -105,6 +114,17 @@ func (s sshdConfig) judge(f provision.Facts, options, without map[string][]strin
 			WithHint("%s", s.mend(r)))
 	}
 	return changes
+}
+
+// sets tells whether a value is that of a hardened login, or is to be replaced by it.
+func (s sshdConfig) sets(f provision.Facts, r sshdRule, value string) bool {
+	if f.Get("hardened") != "" {
+		return r.named("forcecommand") && value == gateFile
+	}
+	return s.hardened && r.named("forcecommand") || s.hardened && slices.ContainsFunc(sshdLimits, func(line string) bool {
+		option, _, _ := strings.Cut(line, " ")
+		return r.named(option)
+	})
 }
 
 // mend tells how a rule is kept to. The first value counts, and a file whose name
@@ -162,7 +182,7 @@ func (s sshdConfig) lets(f provision.Facts, options map[string][]string) error {
 	switch {
 	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
 		return errors.New("sshd_config has PubkeyAuthentication no")
-	case len(files) > 0 && !slices.ContainsFunc(files, ours):
+	case len(files) > 0 && !s.hardened && f.Get("hardened") == "" && !slices.ContainsFunc(files, ours):
 		return hint.Add(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(files, " "), s.user),
 			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.user)
 	case matches("denyusers", s.user), matches("denygroups", f["group"]...):

@@ -32,6 +32,7 @@ func kinds() []kind {
 		stays(unmanagedOf, "it makes nothing"),
 		stays(sshdConfigOf, "it makes nothing"),
 		undone(userOf, account),
+		undone(hardenedLoginOf, accessOfCI),
 		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
 		undone(deployKeyOf, inGitLab),

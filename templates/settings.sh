@@ -64,20 +64,24 @@ carried() {
 	known='' label=$_free formerly=' '
 }
 
-# gates USER HOME NAME prints how many keys that stand in a home open the gate of that name, for
-# root.
-gates() {
-	if [ -f "$2/.ssh/authorized_keys" ]; then
-		read_as "$1" "$2/.ssh/authorized_keys" | grep -cF "/gate $3 " || :
+# keys_of USER HOME prints the file that sshd takes the keys of a user from: that of root, where
+# the login is hardened, which the user can read.
+keys_of() {
+	if [ -f "/etc/ssh/provision/$1" ]; then
+		printf '%s\n' "/etc/ssh/provision/$1"
 	else
-		echo 0
+		printf '%s\n' "$2/.ssh/authorized_keys"
 	fi
 }
 
-# stands NAME KEY: whether authorized_keys has the line of a key, by that name, and its time
-# is not over.
+# gates USER HOME NAME prints how many keys of a user open the gate of that name, for root.
+gates() {
+	read_as "$1" "$(keys_of "$1" "$2")" | grep -cF "/gate $3 " || :
+}
+
+# stands NAME KEY: whether the line of a key is there, by that name, and its time is not over.
 stands() {
-	_line=$(grep -v '^[[:space:]]*#' "$HOME/.ssh/authorized_keys" 2>/dev/null | grep -F "/gate $1 $2\"") || return 1
+	_line=$(grep -v '^[[:space:]]*#' "$(keys_of "$USER" "$HOME")" 2>/dev/null | grep -F "/gate $1 $2\"") || return 1
 	_end=${_line#*,expiry-time=\"}
 	[ "$_end" != "$_line" ] || return 0
 	_end=${_end%%\"*}
@@ -91,7 +95,7 @@ stands() {
 	esac
 }
 
-# let_in KEY: whether authorized_keys still lets in the key of that fingerprint, for
+# let_in KEY: whether a line still lets in the key of that fingerprint, for
 # the deployment that was read, by any of its names.
 let_in() {
 	for _name in $known $formerly; do

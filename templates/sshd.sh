@@ -21,6 +21,7 @@ passwd=$(getent passwd "$1") || :
 $passwd
 ENTRY
 fact home "$home"
+! [ -f "/etc/ssh/provision/$1" ] || fact hardened yes
 ! [ -f /etc/krb5.keytab ] || fact keytab yes
 
 # started prints the words behind which the sshd that listens was started, one a line, as

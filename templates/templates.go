@@ -165,10 +165,16 @@ var deploy string
 // Deploy is the program that a deploy is: what the gate and apply begin.
 var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + hangUp + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
 
-// Authorize puts the line of a deploy key into authorized_keys.
+// Authorize puts the line of a deploy key into the file that sshd takes the keys of its
+// user from.
 //
 //go:embed authorize.sh
 var Authorize string
+
+// Harden has sshd take the keys of a user from a file of root, or no longer.
+//
+//go:embed harden.sh
+var Harden string
 
 // Connections looks for SSH connections of a user that would no longer be let in.
 //
