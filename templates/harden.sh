@@ -5,7 +5,7 @@
 # Sessions go on: sshd is told to read its configuration, not started anew. Until that was
 # so, the new file has a mode that no other one has there, and whoever looks sees that it
 # is not done.
-conf=/etc/ssh/sshd_config.d/00-provision-$1.conf keys=/etc/ssh/provision/$1
+conf=/etc/ssh/sshd_config.d/00-provision-$1.conf keys=/etc/ssh/provision/$1 was=/etc/ssh/provision/.$1.before
 
 # reread has the sshd that listens read its configuration. Where there is none, each
 # connection does.
@@ -26,13 +26,12 @@ reread() {
 if [ -z "$2" ]; then
 	rm -f "$conf"
 	reread
-	rm -f "$keys"
+	rm -f "$keys" "$was"
 	rmdir /etc/ssh/provision 2>/dev/null || :
 	return 0
 fi
 
 sshd=$(command -v sshd) || fail 'there is no sshd on this host'
-was=$conf.before
 back() {
 	if [ -e "$was" ]; then
 		mv -f "$was" "$conf"

@@ -59,7 +59,7 @@ echo "$2 $(stat -c %a sshd_config.d/00-provision-deploy.conf provision/deploy 2>
 			if err == nil && (b.mode(t, file) != 0o644 || b.mode(t, "provision/deploy") != 0o640) {
 				t.Errorf("%s: modes %o, %o", step.name, b.mode(t, file), b.mode(t, "provision/deploy"))
 			}
-			if left, _ := filepath.Glob(filepath.Join(b.home, "sshd_config.d/00-provision*.*.*")); left != nil {
+			if left, _ := filepath.Glob(filepath.Join(b.home, "provision/.*")); left != nil {
 				t.Errorf("%s: it left %q", step.name, left)
 			}
 		}
