@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -40,7 +42,9 @@ const slow = `services:
           case $$(cat /version) in
           2*) echo the database is away; exit 1 ;;
           esac
-      interval: 2s
+      start_period: 1s
+      start_interval: 250ms
+      interval: 6s
       timeout: 1m
       retries: 1
 `
@@ -151,7 +155,9 @@ const talking = `services:
       - for i in 1 2 3 4 5 6 7 8; do echo "token $$i of version $$(cat /version)"; done; exec httpd -f -p 80 -h /www
     healthcheck:
       test: [CMD-SHELL, "echo the database is away; [ $$(cat /version) != 2 ]"]
-      interval: 2s
+      start_period: 1s
+      start_interval: 250ms
+      interval: 6s
       timeout: 1m
       retries: 2
   other:
@@ -159,17 +165,25 @@ const talking = `services:
     healthcheck: {disable: true}
 `
 
-// zooInventory is the inventory of all animals.
-func zooInventory(override string) string {
+// zooInventory is the inventory of some animals.
+func zooInventory(override string, names []string) string {
 	var b strings.Builder
-	b.WriteString(head + web1 + web2 + strings.ReplaceAll(web2, "web2", "web3") + `
+	b.WriteString(head + `
 [defaults.deployment]
 host = "web1"
 user = "zoo"
 environment = "production"
 wait = "60s"
 `)
+	hosts := map[string]bool{}
 	for _, a := range zooAnimals {
+		if !slices.Contains(names, a.name) {
+			continue
+		}
+		if host := cmp.Or(a.host, "web1"); !hosts[host] {
+			b.WriteString(strings.ReplaceAll(web1, "web1", host))
+			hosts[host] = true
+		}
 		fmt.Fprintf(&b, "[deployments.%s]\n", a.name)
 		if a.host != "" {
 			fmt.Fprintf(&b, "host = %q\n", a.host)

@@ -19,24 +19,38 @@ type carried struct {
 }
 
 // lookAtSettings reports what the host carries: the name of each, and behind that
-// name what is known of it. A user is told of the others by name alone.
+// name what is known of it. A user is told of the others by name alone. With arguments,
+// see carriedArgs, it is what may be of one deployment or in its way, and of what has
+// its name, whether there is something: so what a host takes grows with what it carries.
 const lookAtSettings = `
 root=''
 [ "$(id -u)" != 0 ] || root=yes
 for file in "$settings"/*; do
 	read_settings "$file" 2>/dev/null || continue
+	if [ -n "${1-}" ]; then
+		case "${file##*/} $label $user/$directory $formerly" in
+		"$4"* | *" $4"* | *" $2/$3 "* | *" $1 "*) ;;
+		*) continue ;;
+		esac
+	fi
 	fact carried "${file##*/}"
 	[ -n "$root" ] || [ "$user" = "$USER" ] || continue
 	fact "user ${file##*/}" "$user"
 	fact "directory ${file##*/}" "$directory"
 	fact "label ${file##*/}" "$label"
-	[ -n "$root" ] || continue
+	if [ -z "$root" ] || [ "${file##*/}" != "${1-}" ]; then continue; fi
 	home=$(getent passwd "$user" | cut -d : -f 6)
 	[ -n "$home" ] || continue
 	[ ! -e "$home/$directory" ] || fact there "${file##*/}"
 	[ "$(gates "$user" "$home" "${file##*/}")" = 0 ] || fact keyed "${file##*/}"
 done
 `
+
+// carriedArgs are the arguments of lookAtSettings for one deployment. The last one is how all names
+// begin that it may get instead of its own.
+func carriedArgs(d *inventory.Deployment) []string {
+	return []string{d.Name, d.User, d.Directory, labelBase(d.Name)}
+}
 
 // carriedBy reads what lookAtSettings has seen.
 func carriedBy(f provision.Facts) []carried {
@@ -89,10 +103,11 @@ func freeLabel(name string, taken func(string) bool) string {
 	if !taken(name) {
 		return name
 	}
-	base := strings.TrimRight(name[:min(len(name), 58)], "._-") + "."
 	for n := 2; ; n++ {
-		if label := base + strconv.Itoa(n); !taken(label) {
+		if label := labelBase(name) + "." + strconv.Itoa(n); !taken(label) {
 			return label
 		}
 	}
 }
+
+func labelBase(name string) string { return strings.TrimRight(name[:min(len(name), 58)], "._-") }

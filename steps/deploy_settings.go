@@ -63,7 +63,7 @@ func (s deploySettings) text() string {
 // The file is the one of the deployment, whatever it is called. What it has besides
 // is what a rename has left: see templates/rename.sh.
 func (s deploySettings) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{Args: []string{s.deployment, s.user, s.directory}, Text: templates.Settings + lookAtSettings + `
+	return provision.Probe{Script: provision.Script{Args: carriedArgs(s.this), Text: templates.Settings + lookAtSettings + `
 carried "$1" "$2" "$3"
 file=$settings/${known:-$1}
 [ -f "$file" ] || return 0

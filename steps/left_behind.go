@@ -35,7 +35,7 @@ func (s leftBehind) Scope() provision.Scope {
 // project, and its ports.
 func (s leftBehind) Probe() provision.Probe {
 	d := s.deployment
-	return provision.Probe{Script: provision.Script{Args: []string{d.Name, d.User, d.Directory}, Text: templates.Settings + lookAtSettings + `
+	return provision.Probe{Script: provision.Script{Args: carriedArgs(d), Text: templates.Settings + lookAtSettings + `
 [ -n "$root" ] || return 0
 before=''
 for file in "$settings"/*; do

@@ -34,7 +34,7 @@ func (s names) Scope() provision.Scope {
 }
 
 func (s names) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{Args: []string{s.deployment.Name}, Text: templates.Settings + lookAtSettings}}
+	return provision.Probe{Script: provision.Script{Args: carriedArgs(s.deployment), Text: templates.Settings + lookAtSettings}}
 }
 
 // LookAsCI implements [provision.CIStep].

@@ -54,13 +54,13 @@ const lookAtOpen = `
 for file in "$settings"/*; do
 	name=${file##*/}
 	read_settings "$file" 2>/dev/null || continue
-	home=$(getent passwd "$user" | cut -d : -f 6)
-	[ -n "$home" ] || continue
 	shared=''
 	for place; do
 		[ "$place" != "$user/$directory" ] || continue 2
 		[ "${place%%/*}" != "$user" ] || shared=yes
 	done
+	home=$(getent passwd "$user" | cut -d : -f 6)
+	[ -n "$home" ] || continue
 	if [ -z "$shared" ]; then
 		! id -nG "$user" | tr ' ' '\n' | grep -qx docker || fact "opens $name" "$user is in the docker group"
 		[ ! -e "$home/.ssh/id_ed25519" ] || fact "opens $name" "the key pair of $user"
