@@ -52,7 +52,7 @@ fi
 printf '%s' "$2" | put "$conf" 600 root:root
 said=$("$sshd" -t 2>&1) || {
 	back
-	fail "$(printf '%s\n' "$said" | tail -n 1)"
+	fail "$(printf '%s\n' "$said" | head -n 1)"
 }
 "$sshd" -T -C "user=$1,host=nowhere.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22" 2>/dev/null | grep -qxF "authorizedkeysfile $keys" || {
 	back
