@@ -72,11 +72,12 @@ for file in "$settings"/*; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
 		keys=$((keys + $(gates "$user" "$home" "$label")))
 	done
-	file=$(keys_of "$user" "~$user")
+	where="in ~$user/.ssh/authorized_keys"
+	[ ! -f "/etc/ssh/provision/$user" ] || where="in /etc/ssh/provision/$user"
 	case $keys in
 	0) ;;
-	1) fact "opens $name" "1 CI key in $file" ;;
-	*) fact "opens $name" "$keys CI keys in $file" ;;
+	1) fact "opens $name" "1 CI key $where" ;;
+	*) fact "opens $name" "$keys CI keys $where" ;;
 	esac
 	[ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || continue
 	label=com.docker.compose.project.working_dir
