@@ -15,7 +15,7 @@ import (
 var always = []string{"TestApply", "TestDeploy", "TestRemove", "TestRotate", "TestVerify"}
 
 // drawn is how many of the other ones there is time for: each boots hosts of its own.
-const drawn = 24
+const drawn = 18
 
 // drawTests leaves out tests that are not drawn, and says so, where nobody has named any.
 func drawTests() error {
