@@ -39,15 +39,17 @@ check: export PROVISION_NO_LAB = 1
 check: lint
 	$(GO) test -short ./...
 
-# Everything. A test that is skipped for something that is missing has failed;
-# with PROVISION_NO_LAB=1 in the environment, root and the lab may be missing.
+# The whole, of which each run draws some: see docs/contributing.md. A test that is
+# skipped for something that is missing has failed; with PROVISION_NO_LAB=1 in the
+# environment, root and the lab may be missing.
+TIMEOUT = 75m
 test faults: export PROVISION_TEST_ALL = 1
 # With the race detector a program sleeps for a second before it ends; here
 # thousands end. Tests that make millions of short strings collect them less often.
 test faults: export GORACE = atexit_sleep_ms=0
 test faults: export GOGC = 400
 test: lab-packages test-packages lint
-	$(GO) test -race -timeout 75m ./...
+	$(GO) test -race -timeout $(TIMEOUT) ./...
 	$(GO) test -run '^TestAnyPairOfInventories$$' ./steps -pairs 10000
 	$(MAKE) fuzz
 

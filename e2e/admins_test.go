@@ -37,8 +37,8 @@ func TestTwoOnOneHost(t *testing.T) {
 		}, 0},
 		{"the second waits", func(t *testing.T, first *os.Process, goOn func()) {
 			done := make(chan result, 1)
-			go func() { done <- w.run(t, "apply", "--lock-wait", "2m") }()
-			w.sh(t, "web1", `until pgrep -f '^(/usr/bin/)?flock -w 120 8' >/dev/null; do sleep 0.02; done`)
+			go func() { done <- w.run(t, "apply", "--lock-wait", "20m") }()
+			w.sh(t, "web1", `until pgrep -f '^(/usr/bin/)?flock -w 1200 8' >/dev/null; do sleep 0.02; done`)
 			goOn()
 			if r := <-done; r.code != 0 || !strings.Contains(r.out, "web1: nothing to do\n") {
 				t.Errorf("the second: %v", r)
@@ -142,7 +142,7 @@ func TestMeanwhile(t *testing.T) {
 		{"config.json, during the login", merged[1], `sed 's/"X-Team"/"X-Carol":"1",&/' "$1" >/run/new; cat /run/new >"$1"`, "after docker login", "somebody else changed .docker/config.json meanwhile; run again"},
 		{"known_hosts, added to", merged[2], `printf '\n# carol' >>"$1"`, "after chmod 644 .ssh/known_hosts", "somebody else changed .ssh/known_hosts meanwhile; run again"},
 		{"known_hosts, replaced", merged[2], `sed -i '1i # carol' "$1"`, "before chmod 644 .ssh/known_hosts", "somebody else changed .ssh/known_hosts meanwhile; run again"},
-	}, 3) {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			s.moveOut(t, w)
 			var once sync.Once

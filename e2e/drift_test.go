@@ -150,7 +150,7 @@ func TestDrift(t *testing.T) {
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	d := w.deployment(t, "app")
-	for _, drift := range sample.Some(t, drifts, 8) {
+	for _, drift := range sample.Some(t, drifts, 4) {
 		t.Run(drift.name, func(t *testing.T) {
 			if drift.host != "" {
 				w.sh(t, "web1", "cd /home/deploy-user\n"+drift.host)

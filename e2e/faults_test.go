@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 	s := moveIn(t, w)
 	p := newPoints(t, w)
 	s.complete(t, w)
-	for _, f := range sample.Some(t, faults, 4) {
+	for _, f := range sample.Some(t, faults, 3) {
 		t.Run(f.name, func(t *testing.T) {
 			s.moveOut(t, w)
 			came := make(chan struct{})

@@ -76,7 +76,7 @@ func TestGitLabFaults(t *testing.T) {
 			all = append(all, i)
 		}
 	}
-	for _, i := range sample.Some(t, all, 8) {
+	for _, i := range sample.Some(t, all, 4) {
 		t.Run(i.name, func(t *testing.T) {
 			w.emptyGitLab()
 			trap := w.GitLab.Fail(i.method, i.path, i.times, i.fault)

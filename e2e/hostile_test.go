@@ -115,7 +115,7 @@ become_password = { env = "UNUSED" }
 		{"use_pty", "web2", `printf 'Defaults use_pty\n' >/etc/sudoers.d/odd`},
 		{"a prompt of its own", "web2", `printf 'Defaults passprompt="%%u, please: ", passprompt_override, timestamp_timeout=0\n' >/etc/sudoers.d/odd`},
 		{"no cached password", "web2", `printf 'Defaults timestamp_timeout=0, passwd_tries=1, env_reset\n' >/etc/sudoers.d/odd`},
-	}, 4) {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, c.host, c.script)
 			r := w.run(t, "plan", "--output", "json", "--limit", c.host)
@@ -220,7 +220,7 @@ func TestHostileOutput(t *testing.T) {
 		{"a line of 1 GiB", "systemctl", `head -c 1073741824 /dev/zero >&2; echo >&2; exec /usr/bin/systemctl "$@"`, 1, "the host says more than 64 MiB"},
 		{"an endless line", "systemctl", `cat /dev/zero >&2`, 1, "the host says more than 64 MiB"},
 		{"endless lines", "systemctl", `yes >&2`, 1, "the host says more than 1048576 lines"},
-	}, 4) {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			w.sh(t, "web1", `printf '#!/bin/sh\n%s\n' "$2" >"/usr/local/bin/$1"; chmod 755 "/usr/local/bin/$1"`, c.program, c.text)
 			command, out, errors := w.process(t, "plan")
@@ -268,7 +268,7 @@ func TestWrongHosts(t *testing.T) {
 		{"another key of another type", func() { h.HostKeys = kind(others, "ssh-rsa") }, 1},
 		{"the address is another host's", func() { h.Address, other.Address = other.Address, h.Address }, 1},
 		{"nothing is known", func() { h.HostKeys = nil }, 1},
-	}, 3) {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() { *h, *other = before, otherBefore }()
 			c.change()

@@ -50,7 +50,7 @@ func TestEnded(t *testing.T) {
 			s.moveOut(t, w)
 
 			been := map[string]bool{} // where no apply is to end any more
-			drawn := sample.Some(t, all, 5)
+			drawn := sample.Some(t, all, 3)
 			for _, point := range all {
 				been[point] = !slices.Contains(drawn, point)
 			}

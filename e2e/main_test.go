@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	flag.Parse()
+	if flag.Lookup("test.list").Value.String() != "" {
+		os.Exit(m.Run())
+	}
 	if noLab = needs.CheckLab(lab.Check); noLab != nil {
 		os.Exit(m.Run())
 	}
@@ -50,6 +53,9 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	theLab = l
+	if err := drawTests(); err != nil {
+		log.Fatal(err)
+	}
 	code = m.Run()
 	if err := l.Close(); err != nil {
 		log.Fatal(err)

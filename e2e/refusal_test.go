@@ -52,7 +52,7 @@ runuser -u deploy-user -- git -C frobnicator reset --quiet --soft HEAD^`,
 				changeVariable(t, w, "SSH_DEPLOY_TARGET", func(v *gitlabtest.Variable) { v.Value, v.Description = secret.New("ssh://they@elsewhere"), "Mine." })
 			},
 			says: []string{"CI variable SSH_DEPLOY_TARGET (group transmogrify, environment production) is ssh://they@elsewhere: another deployment uses it", "hint: if it is on another host yet, provision move brings it here; else give it another environment or a variables.prefix"}},
-	}, 4) {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			// Something else of the deployment is to do, which must not be done.
 			w.sh(t, "web1", `cd /home/deploy-user

@@ -382,7 +382,7 @@ func TestRotateKilled(t *testing.T) {
 			for n := range programs {
 				all = append(all, boundary{"program", false, n + 1}, boundary{"program", true, n + 1})
 			}
-			all = sample.Some(t, all, 3)
+			all = sample.Some(t, all, 2)
 			killed := 0
 			for i, at := range all {
 				before := w.credentials(t, d)

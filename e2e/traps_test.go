@@ -113,7 +113,7 @@ func TestTraps(t *testing.T) {
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	w.sh(t, "web1", `mkdir -p -m 700 /root/.ssh; echo "$1" >/root/trap; echo "$1" >/root/.ssh/authorized_keys; chmod 600 /root/trap`, rootCanary)
-	for _, c := range sample.Some(t, traps, 5) {
+	for _, c := range sample.Some(t, traps, 3) {
 		t.Run(c.name, func(t *testing.T) {
 			before := w.outside(t)
 			w.sh(t, "web1", "cd /home/deploy-user\n"+c.host)

@@ -89,7 +89,7 @@ variables = { group = "transmogrify/sub", prefix = "X_" }
 				}
 			},
 		},
-	}, 2) {
+	}, 1) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, head+c.registry+web1+c.deployment, edition(c.edition))
 			w.apply(t)

@@ -116,7 +116,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	w := newWorld(t, head+web1+app+withOverride)
 	w.apply(t)
 	d := w.deployment(t, "app")
-	for _, wrong := range sample.Some(t, wrongs, 8) {
+	for _, wrong := range sample.Some(t, wrongs, 4) {
 		t.Run(wrong.name, func(t *testing.T) {
 			key := w.keyFile(t, d) // before anything is broken
 			if wrong.host != "" {

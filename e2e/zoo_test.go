@@ -63,7 +63,7 @@ var zooTests = map[string]struct {
 // Each test has a deployment of its own, and looks at what runs.
 func TestZoo(t *testing.T) {
 	t.Parallel()
-	tests := sample.Some(t, slices.Sorted(maps.Keys(zooTests)), 8)
+	tests := sample.Some(t, slices.Sorted(maps.Keys(zooTests)), 4)
 	animals := []string{"offline"}
 	for _, name := range tests {
 		animals = append(animals, strings.Fields(zooTests[name].animals)...)
