@@ -171,7 +171,7 @@ func TestCutOff(t *testing.T) {
 	}
 	w.apply(t)
 	w.finished(t, "web1")
-	if note := w.sh(t, "web1", "wc -l </home/deploy-user/.docker/by-provision/*"); note != "2" {
+	if note := w.sh(t, "web1", "cat /home/deploy-user/.docker/by-provision/* | wc -l"); note != "2" {
 		t.Errorf("the login and its owner are noted in %s lines", note)
 	}
 }
