@@ -116,7 +116,7 @@ hardened_login = true
 	if files := w.sh(t, "web1", "ls -A /home/deploy-user/.ssh"); strings.Contains(files, "authorized_keys") {
 		t.Errorf("the home has %s", files)
 	}
-	w.rename(t, "app", "shop")
+	w.deployment(t, "app").Name = "shop"
 	w.apply(t)
 	w.converged(t)
 	w.deploy(t, "shop", "3")

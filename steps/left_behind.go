@@ -60,7 +60,7 @@ done
 
 // LookAsCI implements [provision.CIStep]. What runs of others, root is told.
 func (s leftBehind) LookAsCI() provision.CIProbe {
-	script := provision.Script{Args: []string{s.deployment.Name}, Text: templates.Settings + lookAtSettings}
+	script := provision.Script{Args: carriedArgs(s.deployment), Text: templates.Settings + lookAtSettings}
 	return provision.CIProbe{Script: script, Facts: carriedFacts}
 }
 
