@@ -179,12 +179,12 @@ func noVersion(err error, deployment string) error {
 
 // ended prints how a deploy has ended. One that has failed is an error.
 func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts) error {
-	outcome, details := "", []string(nil)
+	outcome, details, hints := "", []string(nil), []string(nil)
 	for _, line := range facts["outcome"] {
 		if text, ok := strings.CutPrefix(line, "provision: "); ok {
 			outcome = text
 		} else if text, ok := strings.CutPrefix(line, "hint: "); ok {
-			details = append(details, hint.Said("hint: "+r.withInventory(text))) // it is a host that says so
+			hints = append(hints, r.withInventory(text))
 		} else {
 			details = append(details, line)
 		}
@@ -196,9 +196,13 @@ func (r *run) ended(report *output.Report, s *fleet.Site, facts provision.Facts)
 		for _, line := range details {
 			report.Say(r.lineOf(s, output.Line{Event: "progress", Text: line}))
 		}
-		return fmt.Errorf("%s: %s", s.Host.Name, outcome)
+		err := fmt.Errorf("%s: %s", s.Host.Name, outcome)
+		for _, text := range hints {
+			err = hint.Add(err, "%s", text)
+		}
+		return err
 	}
 	report.Tally.Hosts++
-	report.Say(r.lineOf(s, output.Line{Event: "deployed", Text: outcome, Detail: strings.Join(details, "\n")}))
+	report.Say(r.lineOf(s, output.Line{Event: "deployed", Text: outcome, Detail: strings.Join(details, "\n"), Hints: hints}))
 	return nil
 }

@@ -98,7 +98,6 @@ func (d *draft) text() string {
 	p("# In GitLab each host has an environment of its own: %s.\nenvironment = %s", d.environment+"/"+host, q(d.environment))
 	p("# Where the CI key goes. For all projects of a group: { group = %s }; the\n# environments of such variables need GitLab Premium.", q(cmp.Or(d.group, "transmogrify")))
 	p("variables = { projects = [%s] }", q(d.project))
-	p("# sshd takes the keys of that user from a file of root. Before OpenSSH 8.2: false.\nhardened_login = true")
 	p("# wait = \"120s\"      # how long a deploy waits for health; without it: 5m\n# rollback = true    # a deploy that fails goes back to the last good one")
 	return b.String()
 }

@@ -44,11 +44,11 @@ func TestDeploy(t *testing.T) {
 			"h0: pulling\nh0: deployed 1 of 1 services in 2 s\nh0:     app: registry.example.com/app@sha256:aa\nh1: pulling\n", "\n3 hosts deployed, "}, "h0 h1 h2"},
 		{"one", good, []string{"--limit", "h2"}, exitOK, []string{"h2: deployed 1 of 1 services", "\n1 host deployed, "}, "h2"},
 		{"a failure", []string{"status=1", "outcome=now app: one", "outcome=provision: deploy failed after 1 s: app is unhealthy\x1b[2J", "outcome=hint: mend it"}, nil, exitFailed, []string{
-			"h0: deployed", "h1: now app: one\nh1: the host says: hint: mend it\nprovision: h1: deploy failed after 1 s: app is unhealthy\\x1b[2J\nh2: not deployed\n1 host deployed, 1 failed, 1 not deployed, "}, "h0 h1"},
+			"h0: deployed", "h1: now app: one\nprovision: h1: deploy failed after 1 s: app is unhealthy\\x1b[2J\n  hint: mend it\nh2: not deployed\n1 host deployed, 1 failed, 1 not deployed, "}, "h0 h1"},
 		{"a refusal", []string{"provision: refused: too-many-sessions: too many sessions; try again later", "status=126"}, nil, exitFailed, []string{
 			"provision: h1: refused: too-many-sessions: too many sessions; try again later\nh2: not deployed\n"}, "h0 h1"},
 		{"no version yet", []string{"status=1", "outcome=provision: deploy failed after 1 s: no TAG", "outcome=hint: provision deploy --tag VERSION app INVENTORY"}, []string{"--limit", "h*"}, exitFailed, []string{
-			"h1: the host says: hint: provision deploy --tag VERSION app --limit 'h*' " + f.file + "\n"}, "h0 h1"},
+			"  hint: provision deploy --tag VERSION app --limit 'h*' " + f.file + "\n"}, "h0 h1"},
 		{"not there", []string{"provision: refused: not-cloned: the deployment is not there yet", "status=126"}, nil, exitFailed, []string{
 			"h1: refused: not-cloned: the deployment is not there yet\n  hint: provision apply --limit h1 " + f.file}, "h0 h1"},
 		{"an older gate", []string{"provision: refused: key-revoked: this key is no longer allowed", "status=126"}, nil, exitFailed, []string{

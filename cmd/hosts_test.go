@@ -358,7 +358,7 @@ func TestVerifyWithoutAGate(t *testing.T) {
 		want     string
 	}{
 		{"a shell", "uid=0(root)\n", nil, 1, "the CI key opens something else than the gate: "},
-		{"another program", "welcome\x1b[2J\nmore", nil, 0, "the CI key opens something else than the gate: "},
+		{"another program", "welcome\x1b[2J\nmore", nil, 0, `: welcome\x1b[2J`},
 		{"no shell", "", &remote.ExitError{Status: 1}, 0, "that is what nologin(8) and false(1) do"},
 		{"no answer", "", remote.ErrLost, 0, "1 host UNREACHABLE"},
 		{"the gate after all", "", &remote.ExitError{Status: 126, Stderr: "provision: refused: no\n"}, 0, "1 host UNREACHABLE"},
@@ -373,7 +373,7 @@ func TestVerifyWithoutAGate(t *testing.T) {
 			},
 			Attempt: func() ([]remote.Attempt, error) { attempts++; return nil, nil },
 		}
-		if _, printed := f.runs(t, hosts, nil, "verify"); attempts != tt.attempts || !strings.Contains(printed, tt.want) || strings.Contains(printed, "welcome") || strings.Contains(printed, "something else\n") {
+		if _, printed := f.runs(t, hosts, nil, "verify"); attempts != tt.attempts || !strings.Contains(printed, tt.want) {
 			t.Errorf("%s: tried %d times\n%s", tt.name, attempts, printed)
 		}
 	}

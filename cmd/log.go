@@ -110,9 +110,7 @@ func runLog(ctx context.Context, env Env, o fleetOptions, since time.Time) error
 			return
 		}
 		l := logs[s.Host.Name]
-		for _, e := range l.entries {
-			lines += max(e.more, 1)
-		}
+		lines += len(l.entries)
 		if !report.JSON && !report.Verbose {
 			l.entries = fold(l.entries)
 			for _, e := range l.entries {
@@ -147,7 +145,6 @@ type logEntry struct {
 	time     time.Time
 	by, text string
 	times    int // how many lines it stands for, if more than one: see fold
-	more     int // how many lines it is the last of that are not told of: see [steps.Journal]
 }
 
 // print prints what one host has logged.
@@ -184,7 +181,7 @@ func fold(entries []logEntry) (folded []logEntry) {
 		n, name, asked := 0, "", []string(nil)
 		for _, e := range entries {
 			m := refusalForm.FindStringSubmatch(e.text)
-			if m == nil || e.more > 0 || !strings.HasPrefix(e.by, "user ") || n > 0 &&
+			if m == nil || !strings.HasPrefix(e.by, "user ") || n > 0 &&
 				(m[1] != name || e.by != first.by || e.time.Sub(entries[n-1].time) > foldWithin) {
 				break
 			}
@@ -214,66 +211,45 @@ func readLog(f provision.Facts, since, now time.Time) (l hostLog, err error) {
 		name, id, _ := strings.Cut(u, " ")
 		users[id] = name
 	}
+	for _, text := range f["entry"] {
+		var e journalEntry
+		if json.Unmarshal([]byte(text), &e) != nil {
+			continue // it is too long to be one of ours
+		}
+		microseconds, err := strconv.ParseInt(e.Time, 10, 64)
+		when := time.UnixMicro(microseconds)
+		if err != nil || when.Before(since) {
+			continue
+		}
+		entry := logEntry{time: when, text: e.message()}
+		entry.attribute(e.UID, users)
+		l.entries = append(l.entries, entry)
+	}
 	file := f.Get("file")
+	switch {
+	case len(f["entry"]) == steps.JournalLines || len(f["line"]) == steps.JournalLines:
+		l.note = fmt.Sprintf("the newest %d lines only", steps.JournalLines)
+	case file != "":
+		l.note = fmt.Sprintf("the host keeps no journal: this is from %s, which does not tell who wrote a line", file)
+	}
+	if file == "" && f.Get("journal") == "" {
+		return l, errors.New("the host keeps no log: there is neither a journal nor one of auth.log, secure, messages and syslog in /var/log")
+	}
 	zone := now.Location()
 	if t, err := time.Parse("-0700", f.Get("zone")); err == nil {
 		zone = t.Location()
 	}
-	add := func(text string, more int) {
-		entry, ok := readEntry(text, users)
-		if file != "" {
-			entry, ok = readSyslog(text, now, zone)
+	for _, text := range f["line"] {
+		when, message, ok := syslogLine(text, now, zone)
+		if !ok || when.Before(since) {
+			continue
 		}
-		if !ok || entry.time.Before(since) {
-			return
-		}
-		if entry.more = more; more > 0 {
-			entry.text += fmt.Sprintf(" (the last of %d more like it in this hour)", more)
-		}
+		entry := logEntry{time: when, text: message}
+		entry.split()
 		l.entries = append(l.entries, entry)
-	}
-	for _, text := range slices.Concat(f["entry"], f["line"]) {
-		add(text, 0)
-	}
-	for _, fact := range f["more"] {
-		number, text, _ := strings.Cut(fact, " ")
-		if n, err := strconv.Atoi(number); err == nil && n > 0 {
-			add(text, n)
-		}
-	}
-	var notes []string
-	if file != "" {
-		notes = append(notes, fmt.Sprintf("the host keeps no journal: this is from %s, which does not tell who wrote a line", file))
-	}
-	if n, err := strconv.Atoi(f.Get("dropped")); err == nil && n > 0 {
-		notes = append(notes, fmt.Sprintf("%s left out, as there are newer ones of the same key or user", output.Count(n, "line")))
-	}
-	l.note = strings.Join(notes, "; ")
-	if file == "" && f.Get("journal") == "" {
-		return l, errors.New("the host keeps no log: there is neither a journal nor one of auth.log, secure, messages and syslog in /var/log")
 	}
 	slices.SortStableFunc(l.entries, func(a, b logEntry) int { return a.time.Compare(b.time) })
 	return l, nil
-}
-
-// readEntry reads a line of a journal.
-func readEntry(text string, users map[string]string) (entry logEntry, ok bool) {
-	var e journalEntry
-	if json.Unmarshal([]byte(text), &e) != nil {
-		return entry, false // it is too long to be one of ours
-	}
-	microseconds, err := strconv.ParseInt(e.Time, 10, 64)
-	entry = logEntry{time: time.UnixMicro(microseconds), text: e.message()}
-	entry.attribute(e.UID, users)
-	return entry, err == nil
-}
-
-// readSyslog reads a line of a log file.
-func readSyslog(text string, now time.Time, zone *time.Location) (entry logEntry, ok bool) {
-	when, message, ok := syslogLine(text, now, zone)
-	entry = logEntry{time: when, text: message}
-	entry.split()
-	return entry, ok
 }
 
 // A journalEntry is a line of journalctl --output=json. A message that is no

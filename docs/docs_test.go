@@ -385,7 +385,7 @@ func TestContributing(t *testing.T) {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 		}
 		if args[0] == "test" && args[1] == "-v" {
-			for _, want := range []string{"--- PASS: TestPlans/signpost_missing", "--- PASS: TestPlans/signpost_there", "--- PASS: TestRemovals/signpost_there", "--- PASS: TestKinds", "--- PASS: TestLint/look_for_removal_signpost"} {
+			for _, want := range []string{"--- PASS: TestPlans/signpost_missing", "--- PASS: TestPlans/signpost_there", "--- PASS: TestRemovals/signpost_there", "--- PASS: TestKinds", "--- PASS: TestLint/look_signpost"} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("it says no %q:\n%s", want, out)
 				}

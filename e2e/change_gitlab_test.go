@@ -102,7 +102,7 @@ func TestHostRenamed(t *testing.T) {
 			t.Errorf("%s says %q", v.Key, v.Description)
 		}
 	}
-	if keys := w.GitLab.DeployKeys(d.Project); len(keys) != 1 || keys[0].Title != "deploy-user@web1" {
+	if keys := w.GitLab.DeployKeys(d.Project); len(keys) != 1 || keys[0].Title != "deploy-user@web3" {
 		t.Errorf("the deploy keys are %+v", keys)
 	}
 

@@ -66,7 +66,7 @@ func open(t *testing.T, left chan struct{}, want bool) {
 
 // CI has a connection open when its deployment goes, as ControlPersist keeps one, and a
 // container of somebody else runs with the number of its user. Somebody else's user and
-// one that another deployment needs lose nothing but that connection.
+// one that another deployment needs lose nothing.
 func TestLeaveWithSessionsOpen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, three)
@@ -103,7 +103,7 @@ setsid runuser -u deploy-tool -- sh -c 'trap "" TERM HUP; sleep 3000' >/dev/null
 				t.Error("the container of somebody else is gone")
 			}
 			w.remove(t, "app").says(t, "deploy-user stays, for sister")
-			open(t, app, false) // its key is revoked
+			open(t, app, true) // its key opens nothing any more: see the gate
 			w.remove(t, "sister")
 			open(t, app, false)
 			open(t, sister, false)

@@ -14,7 +14,7 @@ type deploymentTable struct {
 	Deployment
 	overridePath string // of the file, not of this key
 
-	host, hosts, user, directory, environment, variables, hardened, override, parameters, env, files, registries *node
+	host, hosts, user, directory, environment, variables, override, parameters, env, files, registries *node
 }
 
 // A placed is a deployment on one host, with its table.
@@ -194,7 +194,6 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 	variables := map[variable]placed{}
 	directories := map[onHost]placed{}
 	users := map[onHost]placed{}
-	logins := map[onHost]placed{}
 	for _, d := range all {
 		for _, path := range d.Variables.owners() {
 			// Paths in GitLab are the same in upper and lower case.
@@ -218,15 +217,6 @@ func (r *reader) collisions(all []placed, inv *Inventory) {
 				r.problem(d.node.own(d.table.directory), fmt.Sprintf("%s on host %s belongs to %s already", quote(d.Directory), d.Host.Name, r.where(other.node)), "write another one")
 			} else {
 				r.problem(d.node.own(d.table.directory), fmt.Sprintf("host %s has a Compose project %s of another user already, from %s", d.Host.Name, quote(d.Directory), r.where(other.node)), "write another one: the directory names the project")
-			}
-		}
-		if key := (onHost{d.Host, d.User}); d.User != "" {
-			if other, ok := logins[key]; !ok {
-				logins[key] = d
-			} else if other.HardenedLogin != d.HardenedLogin {
-				r.problem(d.node.own(d.table.hardened),
-					fmt.Sprintf("%s on host %s has hardened_login = %t from %s, and sshd knows one login of a user", quote(d.User), d.Host.Name, other.HardenedLogin, r.where(other.node)),
-					fmt.Sprintf("write hardened_login = %t, or another user", other.HardenedLogin))
 			}
 		}
 		if d.User != "" && d.TokenGroup != "" && inv.Registry.Credential.Kind != Named {

@@ -115,32 +115,29 @@ const (
 // One with several hosts in the file is as many Deployments: they share the
 // name and differ in Host and Scope, and in what depends on them.
 type Deployment struct {
-	Name          string // formed like the name of a host; unique on its host
-	Host          *Host
-	Project       string // full path of the GitLab project that holds the compose.yaml
-	User          string // the Unix user; never root
-	Directory     string // below the home of User; also the name of the Compose project
-	Environment   string // of GitLab; "": none
-	Scope         string // of CI's variables: Environment; where the file has a list of hosts with "/" and this one's name; or "*"
-	Branch        string // that is deployed; "": the project's default branch
-	Variables     Variables
-	CINetworks    []string  // that CI logs in from, as CIDR or an address; none: from everywhere
-	CIKeyDays     int       // how many days a CI key lasts; 0: it does not end
-	HardenedLogin bool      // whether sshd takes the keys of User from a file of root, and runs the gate alone; the same for all deployments of User on Host
-	Override      *Override // nil: no compose.override.yaml
-	Parameters    map[string]string
-	Compose       []string      // the Compose files, as paths in the clone, in the order in which they are read; none: those that Compose finds
-	Profiles      []string      // the Compose profiles that are active; none: what the clone says itself
-	Env           []Setting     // what stands in the .env of the clone, by name
-	Files         []SecretFile  // that are written into the clone, by path; none lies in another
-	Wait          time.Duration // how long a deploy waits for health, in whole seconds; never 0
-	Rollback      bool          // whether a deploy that fails goes back to the images and the override of the last good one
-	KeepImages    int           // how many versions of each service's image stay on the host, the running one among them; at least 1
-	Logs          int           // how many lines of the logs of a service that failed a deploy prints; 0: none
-	Version       string        // the variable in the compose.yaml that names the version; "": CI cannot ask for one
-	Before        string        // the service that is run to its end before anything is replaced; "": none
-	Registries    []*Registry   // further ones that its user is logged in to, besides [Inventory.Registry]
-	TokenGroup    string        // the group whose token reads the images: Registry.Group, or the namespace of Project
+	Name        string // formed like the name of a host; unique on its host
+	Host        *Host
+	Project     string // full path of the GitLab project that holds the compose.yaml
+	User        string // the Unix user; never root
+	Directory   string // below the home of User; also the name of the Compose project
+	Environment string // of GitLab; "": none
+	Scope       string // of CI's variables: Environment; where the file has a list of hosts with "/" and this one's name; or "*"
+	Branch      string // that is deployed; "": the project's default branch
+	Variables   Variables
+	Override    *Override // nil: no compose.override.yaml
+	Parameters  map[string]string
+	Compose     []string      // the Compose files, as paths in the clone, in the order in which they are read; none: those that Compose finds
+	Profiles    []string      // the Compose profiles that are active; none: what the clone says itself
+	Env         []Setting     // what stands in the .env of the clone, by name
+	Files       []SecretFile  // that are written into the clone, by path; none lies in another
+	Wait        time.Duration // how long a deploy waits for health, in whole seconds; never 0
+	Rollback    bool          // whether a deploy that fails goes back to the images and the override of the last good one
+	KeepImages  int           // how many versions of each service's image stay on the host, the running one among them; at least 1
+	Logs        int           // how many lines of the logs of a service that failed a deploy prints; 0: none
+	Version     string        // the variable in the compose.yaml that names the version; "": CI cannot ask for one
+	Before      string        // the service that is run to its end before anything is replaced; "": none
+	Registries  []*Registry   // further ones that its user is logged in to, besides [Inventory.Registry]
+	TokenGroup  string        // the group whose token reads the images: Registry.Group, or the namespace of Project
 }
 
 // Listed reports whether the file gives the deployment a list of hosts, so that

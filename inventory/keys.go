@@ -2,8 +2,6 @@ package inventory
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -162,14 +160,6 @@ var deploymentSection = fields(section{name: "deployment", named: true, inherits
 	bind("variables", "Where the variables of CI go: to a group or to projects. Environments of variables of a group need GitLab Premium; those of projects are in every tier.",
 		tableOf(variablesSection, Variables{}),
 		func(d *deploymentTable, v Variables) { d.Variables = v }).mustAs(variablesHint).at(func(d *deploymentTable) **node { return &d.variables }),
-	bind("ci_networks", "The networks that CI logs in from, like 10.0.0.0/8: a CI key that is stolen opens nothing from elsewhere. Without it: from everywhere.",
-		stringsOf(shape{rule: network, pattern: pattern(`^[0-9a-fA-F.:]+(/[0-9]+)?$`)}),
-		func(d *deploymentTable, all []string) { d.CINetworks = all }),
-	bind("ci_key_expires", "After how many days a CI key opens nothing any more, from 7d to 3650d, unless rotate-key has replaced it. Without it: never.",
-		parsed(shape{rule: days, pattern: pattern(`^[0-9]+d$`)}, func(s string) int { n, _ := strconv.Atoi(strings.TrimSuffix(s, "d")); return n }),
-		func(d *deploymentTable, n int) { d.CIKeyDays = n }),
-	bind("hardened_login", "Whether sshd lets the user in by a file of root alone, /etc/ssh/provision/USER, and to nothing but the gate: then no file of the user decides who gets in. All deployments of a user on a host say the same. sshd_config has to include /etc/ssh/sshd_config.d.", boolean,
-		func(d *deploymentTable, on bool) { d.HardenedLogin = on }).at(func(d *deploymentTable) **node { return &d.hardened }),
 	bind("override", "A file that becomes the compose.override.yaml of the deployment. In it @{port} stands for the parameter port.", filePath,
 		func(d *deploymentTable, path string) { d.overridePath = path }).at(func(d *deploymentTable) **node { return &d.override }),
 	bind("parameters", "What stands in the override for @{name}; @{host}, @{deployment} and @{environment} are always there. No secret can be a parameter.",

@@ -2,11 +2,8 @@ package inventory
 
 import (
 	"encoding/base64"
-	"errors"
-	"net/netip"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -119,39 +116,6 @@ func environment(s string) (what, hint string) {
 func branch(s string) (what, hint string) {
 	if len(s) > 255 || badBranch().MatchString(s) {
 		return quote(s) + " is no name of a branch", "see git-check-ref-format(1)"
-	}
-	return "", ""
-}
-
-// network holds a network to what sshd(8) takes: an address, or one with a mask and no bits
-// behind it.
-func network(s string) (what, hint string) {
-	const example = `write it like "10.0.0.0/8" or "192.0.2.7"`
-	if !strings.Contains(s, "/") {
-		if a, err := netip.ParseAddr(s); err != nil || a.Zone() != "" {
-			return quote(s) + " is no network", example
-		}
-		return "", ""
-	}
-	switch p, err := netip.ParsePrefix(s); {
-	case err != nil:
-		return quote(s) + " is no network", example
-	case p != p.Masked():
-		return quote(s) + " has bits behind its mask, which sshd refuses", "write " + quote(p.Masked().String())
-	}
-	return "", ""
-}
-
-func days(s string) (what, hint string) {
-	const example = `write days, like "90d", from 7d to 3650d`
-	n, ok := strings.CutSuffix(s, "d")
-	switch count, err := strconv.ParseUint(n, 10, 16); {
-	case !ok || err != nil && !errors.Is(err, strconv.ErrRange) || strings.HasPrefix(n, "+"):
-		return quote(s) + " is no number of days", example
-	case err != nil || count > 3650:
-		return quote(s) + " is too long for a key", example
-	case count < 7:
-		return quote(s) + " is too short to be renewed in time", example
 	}
 	return "", ""
 }

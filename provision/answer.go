@@ -3,14 +3,12 @@ package provision
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"sync"
 
-	"provision/provision/hint"
 	"provision/provision/visible"
 )
 
@@ -58,7 +56,7 @@ func (p *program) listen(r io.Reader, n int, tell func(n int, kind Kind, text st
 		if heard > maxLines && !p.endless {
 			return a.results, a.stray, fmt.Errorf("the host says more than %d lines", maxLines)
 		}
-		if p.trace != nil && p.shapes == nil {
+		if p.trace != nil {
 			p.trace(false, visible.String(p.hide(line)))
 		}
 		if err := a.hear(line); err != nil {
@@ -83,11 +81,6 @@ type answer struct {
 // hear takes one line. The error tells that no program of ours says that.
 func (a *answer) hear(line string) error {
 	before, word, rest, from := a.cut(line)
-	if a.shapes != nil { // what else it says is for nobody
-		if before, line = "", word; word == "" {
-			return nil
-		}
-	}
 	if word == "" {
 		a.output(line)
 		return nil
@@ -109,9 +102,6 @@ func (a *answer) hear(line string) error {
 			return fmt.Errorf("the host reports more than %d facts", maxFacts)
 		}
 		if !a.fact(rest, from) {
-			if a.shapes != nil {
-				return errors.New("the host reports a fact of another form than CI is shown")
-			}
 			return fmt.Errorf("the host reports a fact that nobody asked for: %q", visible.String(line))
 		}
 		return nil
@@ -129,7 +119,7 @@ func (a *answer) output(line string) {
 	if line == "" && a.current < 0 {
 		return
 	}
-	line = hint.Said(visible.String(a.hide(line)))
+	line = visible.String(a.hide(line))
 	if a.current < 0 {
 		a.stray = last(append(a.stray, line))
 		return
@@ -156,19 +146,14 @@ func (a *answer) begin(number string, from span) bool {
 // fact reports whether the job that runs may report it.
 func (a *answer) fact(text string, from span) bool {
 	key, value, ok := strings.Cut(text, "=")
-	if !ok || !from.has(a.current) || a.shapes != nil && !a.shapes[a.current](text) {
+	if !ok || !from.has(a.current) {
 		return false
-	}
-	if a.shapes != nil && a.trace != nil {
-		a.trace(false, text)
 	}
 	r := &a.results[a.current]
 	if r.facts == nil {
 		r.facts = Facts{}
 	}
-	if a.shapes == nil || key != "unseen" || !r.facts.Has(key, value) { // of several lines that CI is not shown one tells
-		r.facts.Add(key, value)
-	}
+	r.facts.Add(key, value)
 	return true
 }
 

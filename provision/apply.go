@@ -248,6 +248,6 @@ func applyRound(ctx context.Context, t Target, lock *heldLock, todo []pending, s
 	if lastScript < 0 || tested {
 		return look(ctx, t, steps)
 	}
-	seen, err = merge(t.Name, seen, nil, <-ask(ctx, t, steps), steps)
+	seen, err = merge(seen, nil, <-ask(ctx, t, steps), steps)
 	return askNext(ctx, t, steps, seen, err)
 }

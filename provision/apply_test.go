@@ -42,7 +42,6 @@ func (w *world) step(name string, changes []Change, after ...string) Step {
 	return fixed{
 		name:  name,
 		probe: Script{Text: `for file in "$1"/*; do fact has "make ${file##*/}"; done`, Args: []string{w.dir}},
-		keys:  []string{"gitlab"},
 		ask: func(context.Context, forge.Forge) (Facts, error) {
 			f := Facts{}
 			for name := range w.gitlab {
@@ -444,7 +443,6 @@ func TestHostAndGitLabTogether(t *testing.T) {
 	both := fixed{
 		name:  "a",
 		probe: Script{Text: "fact host 1\nfact host 2"},
-		keys:  []string{"gitlab"},
 		ask: func(context.Context, forge.Forge) (Facts, error) {
 			return Facts{"gitlab": {"3"}}, nil
 		},

@@ -44,7 +44,6 @@ const (
 	Authorize    Verb = "authorize"
 	Chmod        Verb = "chmod"
 	Clone        Verb = "clone"
-	Close        Verb = "close"
 	Copy         Verb = "copy"
 	Create       Verb = "create"
 	Delete       Verb = "delete"
@@ -70,7 +69,7 @@ const (
 // Verbs returns all verbs that a change of this program may have.
 func Verbs() []Verb {
 	return []Verb{
-		Add, Authorize, Chmod, Clone, Close, Copy, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
+		Add, Authorize, Chmod, Clone, Copy, Create, Delete, DockerLogin, DockerLogout, Enable, Generate,
 		Install, Remove, Rename, Restart, Restore, Revoke, Set, Start, Stop, Switch, Test, Update, Write,
 	}
 }

@@ -1,68 +1,34 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
-// LookProgram returns the program with which CI looks at a host. It is the same for
-// the same steps, so that it can be installed, and recognised. It takes its mark as
-// its only argument.
-func LookProgram(steps []CIStep, user string) (string, error) {
-	return lookProgram(ciProbesOf(steps, user), user)
+// LookProgram returns the program that looks at a host for the steps that
+// user has the rights to look for. It is the same for the same steps, so that
+// it can be installed, and recognised. It takes its mark as its only argument.
+func LookProgram(steps []Step, user string) (string, error) {
+	jobs, _ := installed(steps, user)
+	text, err := new(program).write(jobs, 0, user, `"$1"`)
+	return string(text), err
 }
 
-func lookProgram(probes []ciProbe, user string) (string, error) {
+// installed returns the jobs of a [LookProgram]. Probes of root run as user:
+// they report what they could not see.
+func installed(steps []Step, user string) ([]job, []probe) {
 	var jobs []job
-	var shown []CIProbe
+	probes := probesOf(steps)
 	for _, p := range probes {
-		jobs = append(jobs, job{script: p.Script, probe: true})
-		shown = append(shown, p.CIProbe)
+		script := p.script
+		script.User = user
+		jobs = append(jobs, job{script: script, probe: true})
 	}
-	const mark = `"$1"`
-	text, err := new(program).write(jobs, 0, user, mark)
-	call := []byte(callOfProgram)
-	if err == nil && !bytes.HasSuffix(text, call) {
-		err = fmt.Errorf("the program does not end with its call")
-	}
-	if err != nil {
-		return "", err
-	}
-	return string(bytes.TrimSuffix(text, call)) + strings.TrimSpace(callOfProgram) + " 2>/dev/null | LC_ALL=C " + pipe(shown, mark) + "\n", nil
-}
-
-// A ciProbe looks for all steps that want to look in just that way.
-type ciProbe struct {
-	CIProbe
-	steps []string
-}
-
-// ciProbesOf returns the probes that have a script. Each runs as user: it reports what
-// it could not see.
-func ciProbesOf(steps []CIStep, user string) (probes []ciProbe) {
-	for _, s := range steps {
-		p := s.LookAsCI()
-		if p.Script.Text == "" {
-			continue
-		}
-		p.Script.User = user
-		same := func(other ciProbe) bool {
-			return other.Script.Text == p.Script.Text && slices.Equal(other.Script.Args, p.Script.Args)
-		}
-		if i := slices.IndexFunc(probes, same); i >= 0 {
-			probes[i].steps = append(probes[i].steps, s.Name())
-			probes[i].Facts = probes[i].Facts.With(p.Facts)
-			continue
-		}
-		probes = append(probes, ciProbe{p, []string{s.Name()}})
-	}
-	return probes
+	return jobs, probes
 }
 
 // GateProtocol is the version of what is asked of a gate, and of its answers. A
@@ -78,7 +44,7 @@ func Digest(text string) string {
 // An OutdatedError tells that the verify script on a host is not the one that
 // this version of provision, with this inventory, has put there. What it says
 // is not believed.
-type OutdatedError struct{}
+type OutdatedError struct{ Installed string }
 
 func (e *OutdatedError) Error() string {
 	return "the verify script on the host is not the one of this inventory and this version of provision"
@@ -89,44 +55,28 @@ func (*OutdatedError) Hint() string {
 	return "run apply, if one of these is newer than the last one; else somebody has altered it there"
 }
 
-// CheckThrough is [Check] with what CI may see: open asks the gate of the host for the
-// answer of its installed [LookProgram]. The error is an [OutdatedError] where that
-// is not the one of these steps. Nothing of the answer gets into the plan or into an
-// error but facts that have the shape of their probe.
-func CheckThrough(ctx context.Context, t Target, steps []CIStep, user string, open func(ctx context.Context, words string, out io.Writer) error) (Plan, error) {
-	shown := ciProbesOf(steps, user)
-	text, err := lookProgram(shown, user)
+// CheckThrough is [Check] with the rights of user alone: open asks the gate
+// of the host for the answer of its installed [LookProgram]. The error is an
+// [OutdatedError] where that is not the one of these steps.
+func CheckThrough(ctx context.Context, t Target, steps []Step, user string, open func(ctx context.Context, words string, out io.Writer) error) (Plan, error) {
+	text, err := LookProgram(steps, user)
 	if err != nil {
 		return nil, at(t.Name, err)
 	}
+	jobs, probes := installed(steps, user)
 	nonce := strings.TrimPrefix(newMark(), "@")
-	prog := &program{marks: map[string]span{nonce + " ": {0, len(shown)}}, digest: Digest(text)}
-	var probes []probe
-	for _, p := range shown {
-		probes = append(probes, probe{steps: p.steps, script: p.Script})
-		prog.shapes = append(prog.shapes, p.told().Matcher())
-	}
+	prog := &program{marks: map[string]span{nonce + " ": {0, len(jobs)}}, digest: Digest(text)}
 
-	all := AsSteps(steps)
-	asked := ask(ctx, t, all)
+	asked := ask(ctx, t, steps)
 	seen, err := runProgram(ctx, t, prog, nil, probes, func(ctx context.Context, out io.Writer) error {
 		return open(ctx, "verify "+nonce+" "+GateProtocol, out)
 	}, func(Event) {})
-	seen, err = merge(t.Name, seen, err, <-asked, all)
+	seen, err = merge(seen, err, <-asked, steps)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := PlanFor(all, seen)
+	plan, err := PlanFor(steps, seen)
 	return plan, at(t.Name, err)
-}
-
-// AsSteps returns steps that CI may look at as steps.
-func AsSteps(steps []CIStep) []Step {
-	var all []Step
-	for _, s := range steps {
-		all = append(all, s)
-	}
-	return all
 }
 
 // same compares the digest that a gate told with the one that is expected.
@@ -135,7 +85,7 @@ func (p *program) same(digest string) error {
 		return fmt.Errorf("the host names a verify script that nobody asked for")
 	}
 	if p.digest != digest {
-		return &OutdatedError{}
+		return &OutdatedError{digest}
 	}
 	p.proved = true
 	return nil

@@ -3,10 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"provision/provision/forge"
@@ -74,7 +71,7 @@ func askNext(ctx context.Context, t Target, steps []Step, seen Seen, err error) 
 	if !some {
 		return seen, nil
 	}
-	return join(seen, nil, <-a, steps)
+	return merge(seen, nil, <-a, steps)
 }
 
 func askEach(ctx context.Context, t Target, steps []Step, of func(Step) Question) <-chan asked {
@@ -90,9 +87,6 @@ func askEach(ctx context.Context, t Target, steps []Step, of func(Step) Question
 			facts, err := question(ctx, t.Forge)
 			if t.Partial && (errors.Is(err, forge.ErrUnseen) || errors.Is(err, forge.ErrForbidden)) {
 				facts, err = Facts{unchecked: {err.Error()}}, nil
-			}
-			if err == nil {
-				err = s.Probe().unkept(facts)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -110,20 +104,9 @@ func askEach(ctx context.Context, t Target, steps []Step, of func(Step) Question
 	return done
 }
 
-// merge joins what the host and GitLab told about the same steps. A host that
-// reports what is for GitLab to tell is not believed about that step.
-func merge(host string, seen Seen, err error, a asked, steps []Step) (Seen, error) {
-	for _, s := range steps {
-		if err := s.Probe().forged(seen.facts[s.Name()]); err != nil {
-			a.errs[s.Name()] = &StepError{Host: host, Step: s.Name(), Change: "look", Err: err}
-		}
-	}
-	return join(seen, err, a, steps)
-}
-
-// join adds what GitLab told to what was seen. A step that could not be looked at is an
-// error of all where it is about the whole host.
-func join(seen Seen, err error, a asked, steps []Step) (Seen, error) {
+// merge joins what the host and GitLab told about the same steps. A step that
+// could not be looked at is an error of all where it is about the whole host.
+func merge(seen Seen, err error, a asked, steps []Step) (Seen, error) {
 	if err != nil {
 		errs := []error{err}
 		for _, s := range steps {
@@ -155,27 +138,6 @@ func join(seen Seen, err error, a asked, steps []Step) (Seen, error) {
 		return Seen{}, err
 	}
 	return seen, nil
-}
-
-// forged returns an error where a host reports what GitLab alone tells.
-func (p Probe) forged(host Facts) error {
-	for _, key := range slices.Sorted(maps.Keys(host)) {
-		if p.keeps(key) {
-			word, _, _ := strings.Cut(key, " ")
-			return fmt.Errorf("the host reports %q, which is for GitLab to tell", word)
-		}
-	}
-	return nil
-}
-
-// unkept returns an error where GitLab is asked for what a host could report as well.
-func (p Probe) unkept(gitlab Facts) error {
-	for _, key := range slices.Sorted(maps.Keys(gitlab)) {
-		if p.Script.Text != "" && !p.keeps(key) && key != "unseen" {
-			return fmt.Errorf("the host could report %q, which is asked of GitLab", key)
-		}
-	}
-	return nil
 }
 
 // fail says that a step could not be looked at.

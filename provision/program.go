@@ -40,8 +40,6 @@ type program struct {
 
 	digest string // of an installed program: what the gate has to tell first
 	proved bool   // it did
-
-	shapes []func(fact string) bool // by job: what CI is told; nil: it is not CI that looks
 }
 
 // A span is the jobs that a mark may speak of: a program inside the program
@@ -107,9 +105,6 @@ DOCKER_HOST=unix:///var/run/docker.sock
 export DOCKER_HOST
 `
 
-// callOfProgram ends a program.
-const callOfProgram = "provision \"$@\"\n"
-
 // write writes the program of one user; jobs are numbered from first on, and
 // mark is a word of the shell.
 func (p *program) write(jobs []job, first int, user, mark string, before ...Script) ([]byte, error) {
@@ -170,7 +165,7 @@ func (p *program) write(jobs []job, first int, user, mark string, before ...Scri
 	b.WriteString(templates.Prelude)
 	b.Write(head.Bytes())
 	b.Write(body.Bytes())
-	b.WriteString("[ -z \"$failed\" ]\n}\n" + callOfProgram)
+	b.WriteString("[ -z \"$failed\" ]\n}\nprovision \"$@\"\n")
 	return b.Bytes(), nil
 }
 

@@ -28,7 +28,7 @@ func withLock(t Target, steps []Step) []Step {
 func look(ctx context.Context, t Target, steps []Step) (Seen, error) {
 	asked := ask(ctx, t, steps)
 	seen, err := run(ctx, t, nil, nil, steps, func(Event) {})
-	seen, err = merge(t.Name, seen, err, <-asked, steps)
+	seen, err = merge(seen, err, <-asked, steps)
 	return askNext(ctx, t, steps, seen, err)
 }
 
@@ -81,26 +81,12 @@ func run(ctx context.Context, t Target, lock *heldLock, todo []pending, steps []
 
 // runProgram is one trip to the host, with a program of some changes and probes.
 func runProgram(ctx context.Context, t Target, prog *program, todo []pending, probes []probe, start func(context.Context, io.Writer) error, tell func(Event)) (Seen, error) {
-	ctx, limit := limitLook(ctx)
-	defer limit.end()
-	if len(todo) == 0 {
-		limit.begin()
-	}
 	event := func(n int, kind Kind, text string) {
-		if n >= len(todo) && len(probes) > 0 || n == len(todo)-1 && kind == Done && len(probes) > 0 {
-			limit.begin()
-			limit.heard()
-		}
 		if n < len(todo) {
 			tell(Event{Step: todo[n].step, Change: todo[n].change, Kind: kind, Text: text})
 		}
 	}
-	results, stray, runErr := prog.talk(ctx, t, len(todo)+len(probes), func(ctx context.Context, out io.Writer) error {
-		return start(ctx, limit.writer(out))
-	}, event)
-	if overdue, ok := context.Cause(ctx).(*overdueError); ok {
-		runErr = overdue
-	}
+	results, stray, runErr := prog.talk(ctx, t, len(todo)+len(probes), start, event)
 	if errors.Is(runErr, errWaited) {
 		return Seen{}, runErr
 	}
@@ -173,10 +159,7 @@ func outcome(t Target, todo []pending, probes []probe, results []result, stray [
 		case r.began:
 			event(n, Failed, "")
 			e.Err = ErrUnknown
-			var overdue *overdueError
-			if n >= len(todo) && errors.As(runErr, &overdue) {
-				e.Err = overdue // it has changed nothing
-			} else if runErr != nil {
+			if runErr != nil {
 				e.Err = fmt.Errorf("%w (%w)", ErrUnknown, runErr)
 			}
 		default:

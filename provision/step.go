@@ -39,17 +39,6 @@ type Probe struct {
 	// Next returns what else to ask in GitLab, if what was seen calls for it; else
 	// nil. It waits for the host, so it is for what is rare.
 	Next func(Facts) Question
-
-	// Keys are the first words of the keys of what Ask and Next report, but for
-	// "unseen". They are GitLab's to tell: a host that reports one of them is lying, and
-	// is not believed.
-	Keys []string
-}
-
-// keeps tells whether a key of a fact is for GitLab alone to report.
-func (p Probe) keeps(key string) bool {
-	word, _, _ := strings.Cut(key, " ")
-	return key == unchecked || slices.Contains(p.Keys, word)
 }
 
 // A Question looks in GitLab.

@@ -40,12 +40,11 @@ type fixed struct {
 	probe Script
 	ask   Question
 	next  func(Facts) Question
-	keys  []string // of ask and next
 	plan  func(Facts) ([]Change, error)
 }
 
 func (s fixed) Name() string { return s.name }
-func (s fixed) Probe() Probe { return Probe{Script: s.probe, Ask: s.ask, Next: s.next, Keys: s.keys} }
+func (s fixed) Probe() Probe { return Probe{Script: s.probe, Ask: s.ask, Next: s.next} }
 func (s fixed) Plan(f Facts) ([]Change, error) {
 	if s.plan == nil {
 		return nil, nil

@@ -9,7 +9,6 @@ import (
 	"provision/provision"
 	"provision/provision/hint"
 	"provision/provision/secret"
-	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -86,27 +85,6 @@ func (s appEnv) Probe() provision.Probe {
 		wanted = "yes"
 	}
 	return provision.Probe{Script: provision.Script{User: s.user, Args: append([]string{s.directory, s.salt, wanted}, s.composeOfProject()...), Text: templates.Envs}}
-}
-
-// LookAsCI implements [provision.CIStep]. The name of a line is told where it is one of the
-// inventory; any other may be a part of a secret.
-func (s appEnv) LookAsCI() provision.CIProbe {
-	s.salt = ""
-	script := s.Probe().Script
-	names := []string{}
-	for _, l := range s.lines {
-		names = append(names, l.name)
-	}
-	script.Args = append([]string{strings.Join(names, " ")}, script.Args...)
-	script.Text = "known_names=$1\nshift\n" + toldAs(`
-	name=* | later=*) case " $known_names " in *" $2 "*) ;; *) set -- "$1" '?' ;; esac ;;
-`) + script.Text
-	name := shape.Words(append(names, "?")...)
-	odd := shape.Either(shape.After("git tracks ", shape.Words(".env")), shape.After(".env", shape.Words(" is a link", " is no folder", " is no file that can be read")))
-	return provision.CIProbe{Script: script, Facts: shape.Facts{
-		"override": yes, "file": yes, "edited": yes, "lacks": shape.Words(append(s.composeOfProject(), "?")...), "odd": odd, "mode": shape.Mode,
-		"name": name, "later": name, "digest": shape.Row(shape.Words("COMPOSE_PROJECT_NAME", "COMPOSE_FILE", "COMPOSE_PROFILES"), shape.Digest),
-	}}
 }
 
 // composeOfProject are the Compose files that the project has to have.

@@ -8,7 +8,6 @@ import (
 	"provision/provision"
 	"provision/provision/hint"
 	"provision/provision/secret"
-	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -54,23 +53,6 @@ func (s appFiles) paths() []string {
 func (s appFiles) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Args: append([]string{s.directory, s.salt}, s.paths()...), Text: templates.SecretFiles}}
 }
-
-// LookAsCI implements [provision.CIStep]. What is no file of the inventory has no name.
-func (s appFiles) LookAsCI() provision.CIProbe {
-	s.salt = ""
-	script := s.Probe().Script
-	script.Text = toldAs(`
-	left=* | changed=*) set -- "$1" '`+anotherFile+`' ;;
-`) + script.Text
-	path := shape.Words(append(s.paths(), "?")...)
-	return provision.CIProbe{Script: script, Facts: shape.Facts{
-		"there": path, "ours": path, "mode": shape.Row(path, shape.Mode), "left": shape.Words(anotherFile), "changed": shape.Words(anotherFile),
-		"odd": shape.Row(path, shape.Either(shape.After("git tracks ", folder), folder+shape.Words(" is a link", " is no folder", " is no file that can be read"))),
-	}}
-}
-
-// anotherFile is what CI is told of a file that the inventory does not name.
-const anotherFile = "another file"
 
 func (s appFiles) Plan(f provision.Facts) ([]provision.Change, error) {
 	of := func(key, path string) string { // what a fact says of a file

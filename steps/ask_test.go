@@ -28,7 +28,7 @@ import (
 // NAME" and "removal: yes" for the step that undoes. GitLab has one thing a line:
 //
 //	variable OWNER KEY SCOPE [file] [protected] [raw] [ours] [formerly] [namesake] value=VALUE
-//	token OWNER access|deploy ID NAME [dead] [ours] [days=N] [username=NAME] [scopes=SCOPE,…]
+//	token OWNER access|deploy ID NAME [dead] [ours] [days=N] [username=NAME]
 //	key PROJECT ID TITLE [can-push] [days=N] value=KEY
 //	protected PROJECT BRANCH,…
 //	default PROJECT BRANCH
@@ -133,10 +133,7 @@ func has(t *testing.T, f *forgetest.Fake, line string) {
 		f.Vars[ownerOf(words[1])] = append(f.Vars[ownerOf(words[1])], v)
 	case "token":
 		kind := map[string]forge.TokenKind{"access": forge.AccessToken, "deploy": forge.DeployToken}[words[2]]
-		token := forge.Token{ID: int64(number(words[3])), Name: words[4], Active: !flag("dead"), Username: rest["username"], Scopes: tokenScopes, Expires: ends, DaysLeft: days}
-		if flag("scopes") {
-			token.Scopes = strings.Split(rest["scopes"], ",")
-		}
+		token := forge.Token{ID: int64(number(words[3])), Name: words[4], Active: !flag("dead"), Username: rest["username"], Expires: ends, DaysLeft: days}
 		if flag("ours") {
 			token.Description = madeFor(token.Name)
 		}

@@ -29,39 +29,22 @@ formerly() {
 }
 `
 
-// lookAtKeys reports the file that sshd takes the keys from, and what on the way there others
-// may write: sshd then lets nobody in, see StrictModes of sshd_config(5).
-const lookAtKeys = lookAtLoose + `
-! [ -f "$keys" ] || ! [ -r "$keys" ] || facts line <"$keys"
-`
-
-// lookAtLoose sets $keys to that file.
-const lookAtLoose = `
-keys=` + keysFolder + `/$USER
-if [ -f "$keys" ]; then
-	fact hardened yes
-else
-	keys=.ssh/authorized_keys
-fi
+// lookAtKeys reports authorized_keys, and what on the way there others may
+// write: sshd then lets nobody in, see StrictModes of sshd_config(5).
+const lookAtKeys = `
 set -- .
 for file in .ssh .ssh/authorized_keys; do
 	if [ ! -L "$file" ] && { [ -d "$file" ] || [ -f "$file" ]; }; then
 		set -- "$@" "$file"
 	fi
 done
-[ "$keys" != .ssh/authorized_keys ] || stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a group may have blanks
+stat -L -c '%A %n %G' "$@" 2>/dev/null | while read -r mode file group; do # a group may have blanks
 	case $mode in
 	????????w*) fact loose "$file" ;;
 	?????w*) [ "$group" = "$(id -un)" ] || fact loose "$file" ;; # the group of the user alone, which Debian's sshd lets pass
 	esac
 done
-`
-
-// lookAtKeys2 reports the file that sshd(8) reads beside authorized_keys, unless
-// sshd_config names others.
-const lookAtKeys2 = `
-[ "$keys" = .ssh/authorized_keys ] || return 0
-! [ -f .ssh/authorized_keys2 ] || ! [ -r .ssh/authorized_keys2 ] || head -c 1048576 .ssh/authorized_keys2 | facts line2
+! [ -f .ssh/authorized_keys ] || ! [ -r .ssh/authorized_keys ] || facts line <.ssh/authorized_keys
 `
 
 // opensGate begins the option of a line of authorized_keys that opens a gate.
@@ -91,15 +74,6 @@ func publicHalf(private string) (string, error) {
 		return "", err
 	}
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), nil
-}
-
-// fingerprintOf returns what ssh-keygen -l calls a public half "TYPE BASE64"; "": it is none.
-func fingerprintOf(public string) string {
-	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
-	if err != nil {
-		return ""
-	}
-	return ssh.FingerprintSHA256(key)
 }
 
 // publicOf returns "TYPE BASE64" of the private key that is the value of a variable; "": it is

@@ -130,19 +130,12 @@ func TestDeployKey(t *testing.T) {
 		t.Errorf("the key is %+v", k)
 	}
 
-	f.Keys[project][2].CanPush = true
+	// Registered by hand, with the right to push and another comment.
+	f.Keys[project][2] = forge.DeployKey{ID: 3, Title: "by hand", Key: key1.public + " someone@somewhere", CanPush: true}
 	done, err = converge(t, step, f, h)
 	checkDone(t, done, err, "AddDeployKey "+project+" "+key1.public+" "+title+" false")
 
-	// Registered by hand, with the right to push and another comment: theirs.
-	f.Keys[project][2] = forge.DeployKey{ID: 3, Title: "by hand", Key: key1.public + " someone@somewhere", CanPush: true}
-	done, err = converge(t, step, f, h)
-	checkDone(t, done, err)
-
 	h.facts["retired"] = []string{key2.public}
-	done, err = converge(t, step, f, h)
-	checkDone(t, done, err)
-	f.Keys[project][0] = forge.DeployKey{ID: 1, Title: title, Key: key2.public + " " + title}
 	done, err = converge(t, step, f, h)
 	checkDone(t, done, err, "RemoveDeployKey "+project+" 1")
 

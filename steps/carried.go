@@ -42,7 +42,7 @@ for file in "$settings"/*; do
 	home=$(getent passwd "$user" | cut -d : -f 6)
 	[ -n "$home" ] || continue
 	[ ! -e "$home/$directory" ] || fact there "${file##*/}"
-	[ "$(gates "$user" "$home" "${file##*/}")" = 0 ] || fact keyed "${file##*/}"
+	[ "$(gates "$home" "${file##*/}")" = 0 ] || fact keyed "${file##*/}"
 done
 `
 

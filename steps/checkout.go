@@ -10,7 +10,6 @@ import (
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
-	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -41,7 +40,7 @@ func (s checkout) Scope() provision.Scope {
 
 // An origin may hold a password, so what stands before the host is left out.
 func (s checkout) Probe() provision.Probe {
-	return provision.Probe{Ask: s.ask, Next: s.askOwn, Keys: []string{"newest", "newest-of", "own", "own-of"}, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
+	return provision.Probe{Ask: s.ask, Next: s.askOwn, Script: provision.Script{User: s.user, Args: []string{s.directory}, Text: `
 [ -e "$1" ] || return 0
 fact there yes
 command -v git >/dev/null && [ -e "$1/.git" ] || return 0
@@ -53,55 +52,6 @@ git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -
 command -v git-lfs >/dev/null || ! git -C "$1" grep -q filter=lfs -- ':(glob)**/.gitattributes' 2>/dev/null || fact lfs missing
 `}}
 }
-
-// LookAsCI implements [provision.CIStep]. Which origin it is, and how many files have changes
-// or are missing, is told, and not what they are called: see otherOrigin.
-func (s checkout) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: provision.Script{Args: []string{s.directory, s.url}, Text: isOrigin + `
-[ -e "$1" ] || return 0
-fact there yes
-command -v git >/dev/null && [ -e "$1/.git" ] || return 0
-fact branch "$(git -C "$1" symbolic-ref --quiet --short HEAD || echo -)"
-fact origin "$(git -C "$1" config --get remote.origin.url | is_origin "$2" "$2")"
-fact head "$(git -C "$1" rev-parse --verify --quiet HEAD)"
-git --no-optional-locks -C "$1" status --porcelain --untracked-files=no | head -n 100 | sed 's/.*/a file/' | facts changed
-[ ! -f "$1/.gitmodules" ] || git -C "$1" submodule status 2>/dev/null | sed -n 's/^-[0-9a-f]* .*/a submodule/p' | head -n 100 | facts missing
-command -v git-lfs >/dev/null || ! git -C "$1" grep -q filter=lfs -- ':(glob)**/.gitattributes' 2>/dev/null || fact lfs missing
-`}, Facts: shape.Facts{
-		"there": yes, "branch": shape.Either(shape.Name, shape.Words("-")), "origin": shape.Optional(shape.Words(s.url, otherOrigin)), "head": shape.Optional(shape.Commit),
-		"changed": shape.Words("a file"), "missing": shape.Words("a submodule"), "lfs": shape.Words("missing"),
-	}}
-}
-
-// otherOrigin is what CI is told of the origin of a clone where it is not that of the
-// project: an address may have a password in it.
-const otherOrigin = "elsewhere:another"
-
-// isOrigin has is_origin URL SAME, which reads the origin of a clone and prints SAME
-// where URL means the same as [sameOrigin] has it, or where URL has no host the
-// path is the same; else otherOrigin, and of none nothing.
-const isOrigin = `
-is_origin() {
-	awk -v wanted="$1" -v same="$2" '
-	function place(url,   at, host, path, scheme) {
-		at = index(url, "://")
-		scheme = at > 0
-		if (scheme) url = substr(url, at + 3)
-		at = index(url, "@")
-		if (at) url = substr(url, at + 1)
-		at = index(url, scheme ? "/" : ":")
-		host = at ? substr(url, 1, at - 1) : url
-		path = at ? substr(url, at + 1) : ""
-		if (host !~ /\]$/) sub(/:[^:]+$/, "", host)
-		gsub(/^\/+|\/+$/, "", path)
-		sub(/\.git$/, "", path)
-		found_path = path
-		return tolower(host)
-	}
-	BEGIN { host = place(wanted); path = found_path }
-	$0 != "" && NR == 1 { is = place($0); print (host == "" ? tolower(found_path) == tolower(path) : is == host && found_path == path) ? same : "` + otherOrigin + `" }'
-}
-`
 
 // ask returns the newest commits of the branch, each with its parents, and which
 // branch that is. Who cannot see them is not told how far behind a clone is.
@@ -171,7 +121,7 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 	var changes []provision.Change
 	if origin := f.Get("origin"); !sameOrigin(origin, s.url) {
 		changes = append(changes, provision.Change{
-			Verb: provision.Set, Object: "the origin of " + home, Remark: "to " + s.url + " (it was " + shownOrigin(origin) + ")",
+			Verb: provision.Set, Object: "the origin of " + home, Remark: "to " + s.url + " (it was " + visible.String(origin) + ")",
 			Do: provision.Script{User: s.user, Args: []string{s.directory, s.url}, Text: `git -C "$1" remote set-url origin "$2"`},
 		})
 	}
@@ -184,10 +134,10 @@ func (s checkout) Plan(f provision.Facts) ([]provision.Change, error) {
 		changes = append(changes, s.otherBranch(home+" is at the branch "+branch+", and not at "+s.branch))
 	}
 	if n := len(f["changed"]); n > 0 {
-		changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, counted(f["changed"])).WithHint("git diff shows them; bring them into the project, or into the override"))
+		changes = append(changes, provision.Note("%s has local changes, left alone: %s", home, joinAnd(shorten(f["changed"]))).WithHint("git diff shows them; bring them into the project, or into the override"))
 	}
 	if missing := f["missing"]; len(missing) > 0 {
-		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), counted(missing)).WithHint("provision update %s", s.only))
+		changes = append(changes, provision.Note("%s has %s that %s not cloned: %s", home, plural(len(missing), "submodule"), isOrAre(len(missing)), visible.String(joinAnd(shorten(missing)))).WithHint("provision update %s", s.only))
 	}
 	if f.Get("lfs") != "" {
 		changes = append(changes, provision.Note("the project keeps files in Git LFS, and %s has only pointers to them, as git-lfs is not installed", home).
@@ -202,7 +152,7 @@ func (s checkout) foreign(home string, f provision.Facts) error {
 	case origin == "":
 		return hint.Add(fmt.Errorf("%s is there, but is no clone with an origin", home), "move it away, or choose another directory")
 	case !sameOrigin(origin, s.url) && !s.known(f):
-		return hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, shownOrigin(origin), s.url),
+		return hint.Add(fmt.Errorf("%s is a clone of %s, not of %s", home, origin, s.url),
 			"choose another directory, or set its origin, as %s: git -C %s remote set-url origin %s", s.user, s.directory, hint.Quote(s.url))
 	}
 	return nil
@@ -318,21 +268,6 @@ rm -rf ".$1.removed"
 		}
 		return append(changes, provision.Note("%s stays, as it has what is nowhere else: %s", home, joinAnd(shorten(f["changed"])))), nil
 	}}
-}
-
-func shownOrigin(origin string) string {
-	if origin == otherOrigin {
-		return "another project"
-	}
-	return visible.String(origin)
-}
-
-// counted tells of some files, or of how many where CI is not told what they are.
-func counted(files []string) string {
-	if one := files[0]; one == "a file" || one == "a submodule" {
-		return plural(len(files), strings.TrimPrefix(one, "a "))
-	}
-	return visible.String(joinAnd(shorten(files)))
 }
 
 func shorten(words []string) []string {

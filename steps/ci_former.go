@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
@@ -173,9 +175,6 @@ func (s former) add(facts provision.Facts, set formerSet) {
 	}
 }
 
-// formerFacts are the first words of the keys of what add and addSets add.
-var formerFacts = []string{"marked", "former", "left"}
-
 // addSets adds what an owner has at former places to the facts.
 func (s former) addSets(facts provision.Facts, owner forge.Owner, variables []forge.Variable) {
 	for _, set := range s.sets(owner, variables) {
@@ -221,6 +220,6 @@ done | sort -u | facts came
 
 // cameIn tells whether a deploy has come in by a key.
 func cameIn(f provision.Facts, public string) bool {
-	fingerprint := fingerprintOf(public)
-	return fingerprint != "" && f.Has("came", fingerprint)
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(public))
+	return err == nil && f.Has("came", ssh.FingerprintSHA256(key))
 }

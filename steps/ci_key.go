@@ -13,6 +13,7 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
+	"provision/templates"
 )
 
 // ciKey wants one key to open the gate of a deployment and nothing else: its
@@ -25,8 +26,6 @@ type ciKey struct {
 	former          former
 	others          []string // the other deployments of the user on this host
 	finish          bool     // whoever still uses a former key does so no longer
-	limits          limits
-	hardened        bool // the keys are in a file of root: see hardenedLogin
 
 	retire []string                                  // public halves of keys not to be used any more
 	login  func(context.Context, secret.Value) error // see [Given]
@@ -35,11 +34,11 @@ type ciKey struct {
 func ciKeyOf(t target) ciKey {
 	d := t.deployment
 	s := ciKey{ci: movingCI(t), project: d.Project, branch: d.Branch, directory: d.Directory, former: formerOf(t), finish: t.given.Finish}
-	s.limits, s.retire, s.hardened = limits{networks: d.CINetworks, days: d.CIKeyDays}, t.given.Retire[s.Name()], d.HardenedLogin
+	s.retire = t.given.Retire[s.Name()]
 	for _, other := range t.ofUser()[1:] {
 		s.others = append(s.others, other.Name)
 	}
-	if t.given.Login != nil && len(d.CINetworks) == 0 { // who applies may be in no network of CI
+	if t.given.Login != nil {
 		s.login = func(ctx context.Context, key secret.Value) error { return t.given.Login(ctx, d, key) }
 	}
 	return s
@@ -55,23 +54,12 @@ func (s ciKey) Probe() provision.Probe {
 	return provision.Probe{
 		Script: s.look(),
 		Ask:    s.ask,
-		Keys:   append([]string{"there", "ours", "foreign", "renamed", "public", "wants", "partial", "unprotected"}, formerFacts...),
 	}
 }
 
 // look reports authorized_keys, and the keys that have deployed.
 func (s ciKey) look() provision.Script {
-	args, time := s.limits.look()
-	return provision.Script{User: s.ci.user, Args: append([]string{s.ci.deployment, s.directory}, args...), Text: lookAtNames + `formerly "$1" "$2"
-` + time + lookAtKeys + lookWhoCame}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s ciKey) LookAsCI() provision.CIProbe {
-	args, time := s.limits.look()
-	script := provision.Script{Args: append([]string{s.ci.deployment, s.directory}, args...), Text: lookAtNames + `formerly "$1" "$2"
-` + time + lookAtKeysAsCI + lookWhoCame}
-	return provision.CIProbe{Script: script, Facts: keyFacts().With(timeFacts())}
+	return provision.Script{User: s.ci.user, Args: []string{s.ci.deployment, s.directory}, Text: lookAtNames + `formerly "$1" "$2"` + lookAtKeys + lookWhoCame}
 }
 
 // What CI needs of the variable: a file, only for protected branches, taken
@@ -183,16 +171,7 @@ func matchBranch(pattern, branch string) bool {
 }
 
 func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
-	lines := fileLines(f, "line", "key")
-	s.limits = s.limits.seen(f)
-	if s.limits.days > 0 && s.limits.latest == "" { // there is no user yet to ask
-		return []provision.Change{provision.Later(provision.Authorize, "the CI key for "+s.ci.deployment, "")}, nil
-	}
-	for _, owner := range s.ci.owners {
-		if p := f.Get("public " + owner.String()); p != "" && s.limits.over(p) {
-			s.retire = append(slices.Clone(s.retire), p)
-		}
-	}
+	lines := f["line"]
 	var notes []provision.Change
 	for _, branch := range f["unprotected"] {
 		notes = append(notes, provision.Note("the branch %s is not protected, or not there: its jobs will not see %s", branch, s.ci.variables.Key(inventory.CIKeyVariable)).WithHint("Settings > Repository > Protected branches"))
@@ -205,7 +184,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 	known := false
 	for _, owner := range s.ci.owners {
 		p := f.Get("public " + owner.String())
-		letIn := p != "" && slices.ContainsFunc(lines, func(line fileLine) bool { return line.has(p) })
+		letIn := p != "" && slices.ContainsFunc(lines, func(line string) bool { return hasKey(line, p) })
 		if f.Has("there", owner.String()) && !f.Has("ours", owner.String()) && !letIn {
 			return nil, hint.Add(fmt.Errorf("%s holds a key that this host does not know: another deployment uses it", s.ci.where(inventory.CIKeyVariable, owner)), takenHint)
 		}
@@ -213,7 +192,7 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			public, from, known = p, owner, letIn
 		}
 	}
-	if old, err := s.oldLine(public); f.Get("partial") != "" && err == nil && slices.ContainsFunc(lines, func(line fileLine) bool { return line.is(old) }) {
+	if old, err := s.oldLine(public); f.Get("partial") != "" && err == nil && slices.Contains(lines, old) {
 		return []provision.Change{provision.Note("this job has an old key of %s, which is to go", s.ci.deployment).WithHint("%s", s.former.renderHint())}, nil
 	}
 	want, err := s.oldLines(f, public)
@@ -229,7 +208,6 @@ func (s ciKey) Plan(f provision.Facts) ([]provision.Change, error) {
 			return nil, err
 		}
 		changes = s.planHeld(f, public, append([]string{line}, want...), from)
-		notes = append(notes, s.limits.tell(s, public)...)
 	}
 	if len(want) > 0 && len(s.formerKeys(f)) == 0 { // else stale-variables tells of it
 		notes = append(notes, provision.Note("an old CI key of %s opens its gate until a deploy has come in by the new one; apply revokes it then", s.ci.deployment).
@@ -270,7 +248,7 @@ func (s ciKey) planNew(f provision.Facts, old []string) []provision.Change {
 		hand = append(hand, s.set(f, provision.Set, "to the new key", owner, born))
 	}
 	for _, k := range s.formerKeys(f) {
-		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(fileLines(f, "line", "key"), func(line fileLine) bool { return line.has(k.public) }) {
+		if !slices.Contains(s.retire, k.public) || s.finish || cameIn(f, s.current(f)) || !slices.ContainsFunc(f["line"], func(line string) bool { return hasKey(line, k.public) }) {
 			continue
 		}
 		private, line := s.newPair(s.oldLine)
@@ -372,7 +350,9 @@ func (s ciKey) heldBy(owner forge.Owner) keyFrom {
 }
 
 func (s ciKey) allow(f provision.Facts, verb provision.Verb, object, remark string, line secret.Value, others string) provision.Change {
-	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: authorize(s.ci.user, s.hardened, line, strings.Join(s.names(f), " "), others)}
+	return provision.Change{Verb: verb, Object: object + s.ci.deployment, Remark: remark, Do: provision.Script{
+		User: s.ci.user, Args: []string{strings.Join(s.names(f), " "), others}, Secret: line, Text: templates.Authorize,
+	}}
 }
 
 // inUse returns the keys that GitLab holds, those of former variables among them.
@@ -393,7 +373,6 @@ func (s ciKey) undo(target) undo {
 		if !slices.ContainsFunc(f["line"], func(line string) bool { return s.named(f, line) }) {
 			return nil, nil
 		}
-		return []provision.Change{{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment,
-			Do: authorize(s.ci.user, f.Get("hardened") != "", secret.Value{}, strings.Join(s.names(f), " "), "none")}}, nil
+		return []provision.Change{asUser(s.ci.user, provision.Change{Verb: provision.Revoke, Object: "the CI key of " + s.ci.deployment}, templates.Authorize, strings.Join(s.names(f), " "), "none")}, nil
 	}}
 }

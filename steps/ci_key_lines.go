@@ -51,7 +51,7 @@ func (s ciKey) line(public string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(`restrict,%s%s %s"%s %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), s.limits.options(public), public, s.comment()), nil
+	return fmt.Sprintf(`restrict,%s%s %s" %s %s`, opensGate, s.ci.deployment, ssh.FingerprintSHA256(key), public, s.comment()), nil
 }
 
 // oldLine is the line for a key that is to go, see [former]. What is behind the key is the
@@ -59,15 +59,6 @@ func (s ciKey) line(public string) (string, error) {
 func (s ciKey) oldLine(public string) (string, error) {
 	line, err := s.line(public)
 	return strings.TrimSuffix(line, s.comment()) + oldMark + " " + s.comment(), err
-}
-
-// oldLineOf is the line for the key of one that CI is told of and does not know.
-func (s ciKey) oldLineOf(line homeLine) string {
-	words := strings.Fields(line.text)
-	at := slices.Index(words, printOf(line.text))
-	_, limits, _ := strings.Cut(line.text, words[at]+`"`)
-	limits, _, _ = strings.Cut(limits, " ")
-	return fmt.Sprintf(`restrict,%s%s %s"%s %s %s %s %s`, opensGate, s.ci.deployment, words[at], limits, words[at-1], words[at], oldMark, s.comment())
 }
 
 const oldMark = "old"
@@ -87,21 +78,21 @@ func keyIn(line string) string {
 // A homeLine is a line of authorized_keys as it is when the key is looked after: what the host
 // knows by another name is renamed by then, see names.
 type homeLine struct {
-	fileLine
+	text string
 	mine bool // it is one of this deployment, for whatever key
 }
 
 // lines returns the lines of authorized_keys.
 func (s ciKey) lines(f provision.Facts) (lines []homeLine) {
-	for _, line := range fileLines(f, "line", "key") {
-		switch name := nameOf(line.text); {
+	for _, text := range f["line"] {
+		switch name := nameOf(text); {
 		case name == s.ci.deployment: // of a namesake it will have another name
-			lines = append(lines, homeLine{line, f.Get("namesake") == ""})
+			lines = append(lines, homeLine{text, f.Get("namesake") == ""})
 		case s.was(f, name) && s.renaming(f):
-			line.text = strings.Replace(strings.TrimSuffix(line.text, name)+s.ci.deployment, opensGate+name+" ", opensGate+s.ci.deployment+" ", 1)
-			lines = append(lines, homeLine{line, true})
+			text = strings.Replace(strings.TrimSuffix(text, name)+s.ci.deployment, opensGate+name+" ", opensGate+s.ci.deployment+" ", 1)
+			lines = append(lines, homeLine{text, true})
 		default:
-			lines = append(lines, homeLine{line, s.was(f, name)})
+			lines = append(lines, homeLine{text, s.was(f, name)})
 		}
 	}
 	return lines
@@ -116,7 +107,7 @@ func (s ciKey) formerly(f provision.Facts, p place) bool {
 			continue
 		}
 		for _, line := range s.lines(f) {
-			if line.has(k.public) {
+			if hasKey(line.text, k.public) {
 				return line.mine
 			}
 		}
@@ -135,11 +126,11 @@ func (s ciKey) formerKeys(f provision.Facts) []formerKey {
 // sshd(8) takes the first line that has the key, and skips one whose options it
 // cannot read: another line with the key is a way in.
 func (s ciKey) standing(f provision.Facts, want []string) (all, others bool) {
-	found := map[int]bool{}
+	found := map[string]bool{}
 	for _, line := range s.lines(f) {
-		switch i := slices.IndexFunc(want, line.hasKeyOf); {
-		case i >= 0 && line.mine && line.is(want[i]) && !found[i]:
-			found[i] = true
+		switch i := slices.IndexFunc(want, func(w string) bool { return hasKey(line.text, keyIn(w)) }); {
+		case i >= 0 && line == homeLine{want[i], true} && !found[line.text]:
+			found[line.text] = true
 		case i >= 0:
 			return false, true
 		case line.mine:
@@ -189,23 +180,16 @@ func (s ciKey) oldLines(f provision.Facts, public string) (lines []string, err e
 		return nil, nil
 	}
 	held := s.formerKeys(f)
-	known := append([]string{public}, s.retire...)
-	for _, k := range held {
-		known = append(known, k.public)
-	}
 	for _, line := range s.lines(f) {
-		key, ok := line.key(known...)
+		key := keyIn(line.text)
 		has := slices.ContainsFunc(held, func(k formerKey) bool { return k.public == key })
 		switch {
-		case !line.mine || !ok || line.has(public) || key != "" && slices.Contains(s.retire, key):
+		case !line.mine || key == "" || key == public || slices.Contains(s.retire, key):
 			continue
 		case !has && (len(held) > 0 || len(s.retire) > 0 || !s.isOld(line.text)): // nobody can give it a successor
 			continue
 		}
 		old, err := s.oldLine(key)
-		if key == "" {
-			old, err = s.oldLineOf(line), nil
-		}
 		if err != nil {
 			return nil, err
 		}

@@ -13,7 +13,6 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
-	"provision/provision/shape"
 	"provision/provision/visible"
 )
 
@@ -42,7 +41,6 @@ func (s ciVariables) Scope() provision.Scope {
 
 func (s ciVariables) Probe() provision.Probe {
 	return provision.Probe{
-		Keys: append([]string{"ours", "renamed", "file"}, ciBases...),
 		Script: provision.Script{Text: `
 for file in /etc/ssh/ssh_host_*_key.pub; do
 	! [ -r "$file" ] || cut -d ' ' -f 1,2 "$file" | facts host-key
@@ -82,11 +80,6 @@ done
 			return facts, nil
 		},
 	}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s ciVariables) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"host-key": shape.PublicKey}}
 }
 
 func (s ciVariables) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -236,7 +229,7 @@ func (s ciVariables) undo(t target) undo {
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Script: script, Ask: ask, Keys: append([]string{"ours", "foreign", "hidden"}, formerFacts...)}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: script, Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range c.owners {
 			for _, what := range f["ours "+owner.String()] {

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -51,7 +50,7 @@ func (s containers) beforeClone(f provision.Facts) provision.Question {
 			facts.Add("lacks", composeNames[0])
 		}
 		if s.override != "" && slices.Contains(root, "compose.override.yml") {
-			facts.Add("hides", "compose.override.yml")
+			facts.Add("instead", "compose.override.yml")
 		}
 		return facts, nil
 	}
@@ -95,8 +94,8 @@ func (s containers) unreadable(home string, f provision.Facts) error {
 			return hint.Add(err, "that file is not in the project: have the inventory write it, with files = { PATH = … }")
 		}
 		return hint.Add(err, "mend it in the project, and bring the clone forward: provision update %s", s.only)
-	case f.Get("instead")+f.Get("hides") != "":
-		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(cmp.Or(f.Get("instead"), f.Get("hides"))), home),
+	case f.Get("instead") != "":
+		return hint.Add(fmt.Errorf("docker compose reads %s in place of the compose.override.yaml of %s", visible.String(f.Get("instead")), home),
 			"take that out of the project, or out of .env; or take the override out of the inventory")
 	case len(f["unset"]) > 0:
 		return hint.Add(fmt.Errorf("%s of %s needs variables that are not set: %s", s.mainFile(f), home, visible.String(joinAnd(f["unset"]))),

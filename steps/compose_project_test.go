@@ -27,7 +27,7 @@ func TestBeforeClone(t *testing.T) {
 		{name: "files in a folder", root: []string{"deploy"}, deploy: []string{"a.yaml", "b.yaml"}, compose: []string{"deploy/a.yaml", "deploy/b.yaml"}, want: "map[]"},
 		{name: "one is not there", root: []string{"deploy", "c.yaml"}, deploy: []string{"a.yaml"}, compose: []string{"deploy/a.yaml", "deploy/b.yaml", "c.yaml"}, want: "map[lacks:[deploy/b.yaml]]"},
 		{name: "the folder is not there", root: []string{"compose.yaml"}, compose: []string{"deploy/a.yaml"}, want: "map[lacks:[deploy/a.yaml]]"},
-		{name: "an override of its own", root: []string{"compose.yaml", "compose.override.yml"}, override: "x", want: "map[hides:[compose.override.yml]]"},
+		{name: "an override of its own", root: []string{"compose.yaml", "compose.override.yml"}, override: "x", want: "map[instead:[compose.override.yml]]"},
 		{name: "and none of ours", root: []string{"compose.yaml", "compose.override.yml"}, want: "map[]"},
 	} {
 		f := newFake()

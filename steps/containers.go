@@ -8,7 +8,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -54,52 +53,8 @@ func (s containers) Probe() provision.Probe {
 		asUser = "yes"
 	}
 	args := append([]string{s.directory, s.deployment, s.version, asUser, s.override, s.env, strings.Join(s.profiles, ","), strings.Join(s.compose, ":")}, s.files...)
-	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone, Keys: []string{"lacks", "hides"}}
+	return provision.Probe{Script: provision.Script{User: s.user, Args: args, Text: templates.Containers}, Next: s.beforeClone}
 }
-
-// LookAsCI implements [provision.CIStep]. What Docker or Compose say, and what others have on
-// the host, is told as one of the words that stand here.
-func (s containers) LookAsCI() provision.CIProbe {
-	s.asUser = true
-	script := s.Probe().Script
-	script.Text = "known_profiles=$7\n" + toldAs(`
-	unasked='it does not run' | unasked='it does not answer' | unasked='it says nothing' | unasked='its user may not ask it' | unasked='`+oddConfig+`') ;;
-	unasked=*) set -- unasked 'it says why to an admin' ;;
-	compose=compose.yml | compose=docker-compose.yaml | compose=docker-compose.yml) ;;
-	compose=* | instead=*/*) set -- "$1" '`+anotherFile+`' ;;
-	instead=compose.override.yml | instead=docker-compose.override.yml | instead=docker-compose.override.yaml) ;;
-	instead=*) set -- instead '`+anotherFile+`' ;;
-	profiles=*)
-		has=''
-		for profile in $2; do
-			case ",$known_profiles," in *",$profile,"*) ;; *) profile=another ;; esac
-			has="$has${has:+ }$profile"
-		done
-		set -- profiles "$has"
-		;;
-	stale=*) set -- stale "${2%% *} `+anotherFile+`" ;;
-`) + script.Text
-	reason := shape.Either(
-		shape.Words("is healthy", "is unhealthy", "is not healthy yet", "runs", "has just started", "has ended with 0", "was never started"),
-		shape.After("was restarted ", shape.Number)+" times", shape.After("keeps restarting, exit code ", shape.Number),
-		shape.After("has ended with exit code ", shape.Number), shape.After("is stopped, exit code ", shape.Number), shape.After("is ", shape.Name))
-	service := shape.Row(shape.Words("ok", "wait", "bad"), shape.Name, shape.Name, reason)
-	return provision.CIProbe{Script: script, Facts: shape.Facts{
-		"unversioned": yes, "clone": yes, "failed": yes, "submodules": yes, "deploying": yes, "waits": yes, "unset": shape.Name,
-		"unasked": shape.Words("it does not run", "it does not answer", "it says nothing", "its user may not ask it", oddConfig, "it says why to an admin"),
-		"compose": shape.Words("compose.yml", "docker-compose.yaml", "docker-compose.yml", anotherFile),
-		"instead": shape.Words("compose.override.yml", "docker-compose.override.yml", "docker-compose.override.yaml", anotherFile),
-		"wanted":  shape.Row(shape.Name, shape.Number), "profiles": shape.List(shape.Words(append(slices.Clone(s.profiles), "another")...)), "soon": shape.Name, "service": service,
-		"image": shape.Row(shape.Name, shape.Image), "good": shape.Row(shape.Name, shape.Number, shape.Name, shape.Image),
-		"orphan": shape.Name, "idle": shape.Name, "taken": shape.Words(anotherFolder), "stale": shape.Row(shape.Name, shape.Words(anotherFile)),
-		"name": shape.Row(shape.Name, shape.Name, ""), "port": shape.Row(shape.Number+"/"+shape.Name, shape.Name, ""),
-	}}
-}
-
-const (
-	oddConfig     = "the .docker/config.json of its user is not a file"
-	anotherFolder = "another folder"
-)
 
 func (s containers) Plan(f provision.Facts) ([]provision.Change, error) {
 	home := "~" + s.user + "/" + s.directory
@@ -330,7 +285,10 @@ docker image ls --filter 'reference=provision/kept' --format '{{.Tag}}' | awk -v
 docker_of "$1"
 home=$(getent passwd "$1" | cut -d : -f 6)
 folder=${home:-/home/$1}/$2
-[ -z "$4" ] || wait_lock "$1" "$home/.provision/$4/lock" 1800 || fail 'a deploy does not end'
+lock=$home/.provision/$4/lock
+if [ -n "$4" ] && runuser -u "$1" -- test -f "$lock"; then
+	runuser -u "$1" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
+fi
 flags=$3
 shift 4
 for project; do

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"provision/inventory"
 	"provision/provision"
 	"provision/provision/forge"
 	"provision/provision/hint"
@@ -17,33 +18,27 @@ import (
 // deployKey wants the public key of a user as a read-only deploy key of a project.
 type deployKey struct {
 	user, project, title string
-	others               otherTitles
+	shared               bool // the user has another project, which has the same key
 }
 
 func deployKeyOf(t target) deployKey {
 	d := t.deployment
-	return deployKey{user: d.User, project: d.Project, title: t.title(), others: t.otherTitles(d.Project)}
+	s := deployKey{user: d.User, project: d.Project, title: d.User + "@" + t.host.Name}
+	s.shared = slices.ContainsFunc(t.ofUser(), func(other *inventory.Deployment) bool { return other.Project != d.Project })
+	return s
 }
 
 // marked tells whether we have added a key: its title, and its comment, are those of this
-// user. Both keep the name that the host had when it was added.
+// user. The comment has the name that the host had at first, as GitLab never changes it.
 func (s deployKey) marked(k forge.DeployKey) bool {
 	words := strings.Fields(k.Key)
 	return strings.HasPrefix(k.Title, s.user+"@") && len(words) == 3 && strings.HasPrefix(words[2], s.user+"@")
 }
 
-// titled tells whether a key is ours by its title of today.
-func (s deployKey) titled(k forge.DeployKey) bool { return k.Title == s.title && s.marked(k) }
-
-// formerly tells whether we have added a key when the host had another name. Whether that
-// was this host, it has to say: by the key alone it could be one that the inventory does
-// not name. One that has the name of another host of the inventory is that one's.
+// formerly tells whether we have added a key when the host had another name.
 func (s deployKey) formerly(k forge.DeployKey) bool {
-	return k.Title != s.title && s.marked(k) && !s.others.have(k.Title)
+	return k.Title != s.title && s.marked(k)
 }
-
-// ours tells whether a key may be one of this host.
-func (s deployKey) ours(k forge.DeployKey) bool { return s.titled(k) || s.formerly(k) }
 
 func (s deployKey) Name() string { return "deploy-key " + s.user + " " + s.project }
 
@@ -51,8 +46,7 @@ func (s deployKey) Scope() provision.Scope { return provision.Scope{User: s.user
 
 func (s deployKey) Probe() provision.Probe {
 	return provision.Probe{
-		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
-		Keys:   []string{"moved", "registered", "ours", "title", "can-push", "days"},
+		Script: provision.Script{User: s.user, Text: lookAtOthers + lookAtRepoKeys},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			keys, err := f.DeployKeys(ctx, s.project)
 			if err != nil {
@@ -64,13 +58,11 @@ func (s deployKey) Probe() provision.Probe {
 			}
 			for _, k := range keys {
 				facts.Add("registered", keyOf(k.Key))
-				if s.ours(k) {
-					facts.Add("ours", keyOf(k.Key))
-				} else {
-					facts.Add("title "+keyOf(k.Key), k.Title)
-				}
 				if k.CanPush {
 					facts.Add("can-push", keyOf(k.Key))
+				}
+				if s.formerly(k) && !s.shared { // GitLab lets only its administrators rename a key that projects share
+					facts.Add("renamed", keyOf(k.Key))
 				}
 				if !k.ExpiresAt.IsZero() {
 					facts.Add("days "+keyOf(k.Key), strconv.Itoa(k.DaysLeft))
@@ -79,11 +71,6 @@ func (s deployKey) Probe() provision.Probe {
 			return facts, nil
 		},
 	}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s deployKey) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: provision.Script{Text: lookAtRepoKeys}, Facts: repoKeyFacts}
 }
 
 func (s deployKey) asDeployKey() string { return "to " + s.project + " as a read-only deploy key" }
@@ -104,11 +91,8 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		return append(s.moved(f), provision.Later(provision.Add, s.user+"'s public key", s.asDeployKey())), nil
 	}
 	changes := s.moved(f)
-	call := func(verb provision.Verb, object, remark, public string, do keyCall) {
-		changes = append(changes, s.change(verb, object, remark, public, do))
-	}
-	register := func(object, public string) {
-		changes = append(changes, provision.Change{Verb: provision.Add, Object: object, Remark: s.asDeployKey(), Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
+	register := func(verb provision.Verb, object, remark, public string) {
+		changes = append(changes, provision.Change{Verb: verb, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
 			err := g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: s.title, Key: public + " " + s.title})
 			if errors.Is(err, forge.ErrTaken) {
 				err = hint.Add(err, "remove it there, or move the key pair in ~%s/.ssh away: apply generates another", s.user)
@@ -120,54 +104,64 @@ func (s deployKey) Plan(f provision.Facts) ([]provision.Change, error) {
 		switch public := f.Get(key.fact); {
 		case public == "":
 		case !f.Has("registered", public):
-			register(s.user+"'s "+key.name+"public key", public)
-		case f.Has("can-push", public) && f.Has("ours", public):
-			call(provision.Set, s.user+"'s "+key.name+"deploy key of "+s.project, "to read-only", public, s.makeReadOnly)
+			register(provision.Add, s.user+"'s "+key.name+"public key", s.asDeployKey(), public)
 		case f.Has("can-push", public):
-			changes = append(changes, provision.Drift("%s's %skey may push to %s, where somebody else has added it as %q", s.user, key.name, s.project, visible.String(f.Get("title "+public))).
-				WithHint("take its right to push in GitLab, or move the key pair in ~%s/.ssh away: apply generates another", s.user))
+			register(provision.Set, s.user+"'s "+key.name+"deploy key of "+s.project, "to read-only", public)
+		case f.Has("renamed", public) && !s.elsewhere(f):
+			changes = append(changes, provision.Change{
+				Verb: provision.Update, Object: "the title of " + s.user + "'s " + key.name + "deploy key of " + s.project, Remark: "(" + s.title + ")",
+				Do: provision.Call(func(ctx context.Context, g forge.Forge) error { return s.rename(ctx, g, public) }),
+			})
 		}
 	}
 	if public := f.Get("public"); f.Has("registered", public) {
 		days, err := strconv.Atoi(f.Get("days " + public))
 		changes = append(changes, provision.Lasts(provision.Credential{Name: "deploy key " + s.title + " of project " + s.project, Ends: err == nil, Days: days}))
 	}
-	if retired := f.Get("retired"); f.Has("ours", retired) && retired != f.Get("public") && retired != f.Get("next") {
-		call(provision.Remove, s.user+"'s old deploy key from "+s.project, "", retired, s.remove)
+	if retired := f.Get("retired"); f.Has("registered", retired) && retired != f.Get("public") {
+		changes = append(changes, provision.Change{
+			Verb:   provision.Remove,
+			Object: s.user + "'s old deploy key from " + s.project,
+			Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, retired) }),
+		})
 	}
 	return changes, nil
 }
 
-// A keyCall changes a key of ours in GitLab.
-type keyCall func(context.Context, forge.Forge, forge.DeployKey) error
+// elsewhere tells whether the user has a clone of another project, which then has the same
+// key: one that the inventory does not name any more.
+func (s deployKey) elsewhere(f provision.Facts) bool {
+	return slices.ContainsFunc(f["carried"], func(name string) bool {
+		_, project := origin(f.Get("origin " + name))
+		return project != "" && !strings.EqualFold(project, s.project)
+	})
+}
 
-// change plans a call about a key of the project, which the plan names by its fingerprint.
-// The key has to be ours then, by what GitLab has of it.
-func (s deployKey) change(verb provision.Verb, object, remark, public string, do keyCall) provision.Change {
-	if fingerprint := fingerprintOf(public); fingerprint != "" {
-		remark = strings.TrimSpace(remark + " (" + fingerprint + ")")
+// rename gives a key the title of today.
+func (s deployKey) rename(ctx context.Context, g forge.Forge, public string) error {
+	keys, err := g.DeployKeys(ctx, s.project)
+	if err != nil {
+		return err
 	}
-	return provision.Change{Verb: verb, Object: object, Remark: remark, Do: provision.Call(func(ctx context.Context, g forge.Forge) error {
-		keys, err := g.DeployKeys(ctx, s.project)
-		if err != nil {
-			return err
+	for _, k := range keys {
+		if keyOf(k.Key) == public && s.formerly(k) {
+			return g.RenameDeployKey(ctx, s.project, k.ID, s.title)
 		}
-		for _, k := range keys {
-			if keyOf(k.Key) == public && s.ours(k) {
-				return do(ctx, g, k)
-			}
-		}
-		return nil
-	})}
+	}
+	return nil
 }
 
-// makeReadOnly takes the right to push from a key.
-func (s deployKey) makeReadOnly(ctx context.Context, g forge.Forge, k forge.DeployKey) error {
-	return g.AddDeployKey(ctx, s.project, forge.DeployKey{Title: k.Title, Key: k.Key})
-}
-
-func (s deployKey) remove(ctx context.Context, g forge.Forge, k forge.DeployKey) error {
-	return g.RemoveDeployKey(ctx, s.project, k.ID)
+func (s deployKey) remove(ctx context.Context, g forge.Forge, public string) error {
+	keys, err := g.DeployKeys(ctx, s.project)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if keyOf(k.Key) == public {
+			return g.RemoveDeployKey(ctx, s.project, k.ID)
+		}
+	}
+	return nil
 }
 
 // lookAtKeysOf is lookAtOthers and lookAtRepoKeys for a user that may be gone: which
@@ -192,7 +186,7 @@ fact() { printf '%s\t%s\n' "$1" "$2"; }
 
 // undo removes the deploy key of the host from the project.
 func (s deployKey) undo(t target) undo {
-	probe := provision.Probe{Script: provision.Script{Args: []string{s.user, lookAsUser}, Text: lookAtKeysOf}, Keys: []string{"ours", "formerly", "foreign", "hidden"}}
+	probe := provision.Probe{Script: provision.Script{Args: []string{s.user, lookAsUser}, Text: lookAtKeysOf}}
 	if s.project != "" {
 		probe.Ask = func(ctx context.Context, g forge.Forge) (provision.Facts, error) {
 			facts := provision.Facts{}
@@ -203,7 +197,7 @@ func (s deployKey) undo(t target) undo {
 			}
 			for _, k := range keys {
 				switch {
-				case s.titled(k):
+				case k.Title == s.title:
 					facts.Add("ours", keyOf(k.Key))
 				case s.formerly(k):
 					facts.Add("formerly", keyOf(k.Key))
@@ -245,7 +239,11 @@ func (s deployKey) undo(t target) undo {
 			if i > 0 {
 				object += fmt.Sprintf(" (%d)", i+1)
 			}
-			changes = append(changes, s.change(provision.Remove, object, "", public, s.remove))
+			changes = append(changes, provision.Change{
+				Verb:   provision.Remove,
+				Object: object,
+				Do:     provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }),
+			})
 		}
 		for _, public := range f["foreign"] {
 			if slices.Contains(held, public) {

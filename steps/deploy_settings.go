@@ -6,7 +6,6 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
-	"provision/provision/shape"
 	"provision/templates"
 )
 
@@ -72,14 +71,6 @@ fact file "$(stat -c '%U %a' "$file") $(sha256sum <"$file" | cut -c 1-64)"
 fact known "$known"
 grep -e ^state= -e ^was= -e ^key= "$file" | facts besides
 `}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s deploySettings) LookAsCI() provision.CIProbe {
-	besides := shape.Either(shape.After("state=", shape.Name), shape.After("was=", shape.Name), shape.After("key=", shape.Row(shape.Name, shape.Fingerprint)))
-	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts.With(shape.Facts{
-		"file": rootFile, "known": shape.Name, "besides": besides,
-	})}
 }
 
 // place returns which file the settings are in, or are to be, and what else stands

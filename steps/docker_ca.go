@@ -6,7 +6,6 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
-	"provision/provision/shape"
 )
 
 // dockerCA wants dockerd to trust the private CAs of the registries where it gets
@@ -101,13 +100,6 @@ fact store containerd
 `}}
 }
 
-// LookAsCI implements [provision.CIStep].
-func (s dockerCA) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{
-		"store": shape.Words("containerd"), "container": `[0-9a-f]{12,64}`, "file": rootFile, "unit": rootFile, "old": yes, "own": yes,
-	}}
-}
-
 func (s dockerCA) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("store") == "" {
 		return nil, nil
@@ -161,7 +153,8 @@ for file in /etc/provision/deployments/*; do
 	[ -f "$file" ] || continue
 	user=$(sed -n 's/^user=//p' "$file")
 	home=$(getent passwd "$user" | cut -d : -f 6) || continue
-	wait_lock "$user" "$home/.provision/${file##*/}/lock" 1800 || fail 'a deploy does not end'
+	lock=$home/.provision/${file##*/}/lock
+	! runuser -u "$user" -- test -f "$lock" || runuser -u "$user" -- flock -w 1800 "$lock" true || fail 'a deploy does not end'
 done
 ran=$(docker ps --quiet --no-trunc)
 ` + restartDocker + `

@@ -1,9 +1,6 @@
 package steps
 
-import (
-	"provision/provision"
-	"provision/provision/shape"
-)
+import "provision/provision"
 
 // dockerGroup wants the group whose members may use Docker's socket.
 type dockerGroup struct{}
@@ -14,11 +11,6 @@ func (dockerGroup) Name() string { return "docker-group" }
 
 func (dockerGroup) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Text: `! getent group docker >/dev/null || fact group docker`}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s dockerGroup) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"group": shape.Words("docker")}}
 }
 
 func (dockerGroup) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"provision/inventory"
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 	"provision/provision/visible"
 )
 
@@ -60,14 +58,6 @@ dpkg-query -W -f '${db:Status-Status} ${Package}\n' docker.io docker-cli docker-
 `}}
 }
 
-// LookAsCI implements [provision.CIStep]. What Compose says where it does not run, and how
-// the system calls itself, are texts.
-func (s engine) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{
-		"has": shape.Words("docker", "git", "ssh", "compose", "docker-ce"), "unfinished": shape.Name, "id": shape.Name, "version": shape.Name,
-	}}
-}
-
 func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 	var lacks []string
 	for _, tool := range []string{"docker", "compose", "git", "ssh"} {
@@ -108,7 +98,7 @@ func (s engine) Plan(f provision.Facts) ([]provision.Change, error) {
 		return nil, hint.Add(fmt.Errorf("the host has no %s", joinAnd(names)), "%s", advice)
 	}
 	if packages == nil {
-		return nil, hint.Add(fmt.Errorf("%s has no packages that are known here for %s", system(f), joinAnd(names)),
+		return nil, hint.Add(fmt.Errorf("%s has no packages that are known here for %s", f.Get("name"), joinAnd(names)),
 			`install %s from https://docs.docker.com/engine/install/ and set engine = "present"`, it)
 	}
 	return []provision.Change{aptInstall(joinAnd(names), "("+strings.Join(packages, " ")+")", append(packages, unfinished...))}, nil
@@ -150,7 +140,7 @@ func (s engine) packages(f provision.Facts, lacks []string) ([]string, error) {
 	case id == "ubuntu" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
 		return nil, nil
 	case id == "debian" && (slices.Contains(lacks, "docker") || slices.Contains(lacks, "compose")):
-		return nil, hint.Add(fmt.Errorf("the packages of %s have no Compose v2", system(f)),
+		return nil, hint.Add(fmt.Errorf("the packages of %s have no Compose v2", f.Get("name")),
 			`upgrade the host to Debian 13, or install docker-ce and docker-compose-plugin from https://docs.docker.com/engine/install/debian/ and set engine = "present"`)
 	case id != "debian" && id != "ubuntu":
 		return nil, nil
@@ -173,9 +163,4 @@ func (s engine) packages(f provision.Facts, lacks []string) ([]string, error) {
 		}
 	}
 	return packages, nil
-}
-
-// system is how the system of the host calls itself, as far as that was seen.
-func system(f provision.Facts) string {
-	return cmp.Or(f.Get("name"), f.Get("id")+" "+f.Get("version"))
 }

@@ -2,7 +2,6 @@ package steps
 
 import (
 	"provision/provision"
-	"provision/provision/shape"
 	"provision/templates"
 )
 
@@ -23,11 +22,6 @@ func gateOf(target) gate { return gate{"gate", gateFile, templates.Gate} }
 func (g gate) Name() string { return g.name }
 
 func (g gate) Probe() provision.Probe { return provision.Probe{Script: digestOf(g.file)} }
-
-// LookAsCI implements [provision.CIStep].
-func (g gate) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: digestOf(g.file), Facts: shape.Facts{"file": rootFile}}
-}
 
 func (g gate) Plan(f provision.Facts) ([]provision.Change, error) {
 	if f.Get("file") == fileFact(g.text, "755") {

@@ -54,10 +54,6 @@ var inventories = map[string]func(inv *inventory.Inventory, given *Given){
 	"ipv6": func(inv *inventory.Inventory, _ *Given) {
 		inv.Hosts[0].CIAddress, inv.Hosts[0].CIPort = "2001:db8::1", 22
 	},
-	"limits": func(inv *inventory.Inventory, given *Given) {
-		inv.Deployments[0].CINetworks, inv.Deployments[0].CIKeyDays = []string{"10.0.0.0/8", "fd00::/8"}, 90
-		given.Login = func(context.Context, *inventory.Deployment, secret.Value) error { return nil }
-	},
 	"finish":  func(_ *inventory.Inventory, given *Given) { given.Finish = true },
 	"as-user": func(_ *inventory.Inventory, given *Given) { given.AsUser = true },
 	"login": func(_ *inventory.Inventory, given *Given) {

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"provision/provision"
-	"provision/provision/shape"
 )
 
 // knownHosts wants the keys of the git server in known_hosts of a user, so that nobody can
@@ -28,12 +27,6 @@ func (s knownHosts) Probe() provision.Probe {
 [ -f .ssh/known_hosts ] || return 0
 ssh-keygen -F "$1" -f .ssh/known_hosts 2>/dev/null | awk '/^#/ { next } /^@/ { print $1, $3, $4; next } { print $2, $3 }' | facts key
 `}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s knownHosts) LookAsCI() provision.CIProbe {
-	marked := shape.Row(shape.Words("@cert-authority", "@revoked"), shape.PublicKey)
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"key": shape.Either(shape.PublicKey, marked)}}
 }
 
 // hostKeys is how many keys of the server a change is about.

@@ -58,12 +58,6 @@ done
 `}}
 }
 
-// LookAsCI implements [provision.CIStep]. What runs of others, root is told.
-func (s leftBehind) LookAsCI() provision.CIProbe {
-	script := provision.Script{Args: carriedArgs(s.deployment), Text: templates.Settings + lookAtSettings}
-	return provision.CIProbe{Script: script, Facts: carriedFacts}
-}
-
 func (s leftBehind) Plan(f provision.Facts) ([]provision.Change, error) {
 	all := carriedBy(f)
 	for _, c := range all {

@@ -64,7 +64,7 @@ func (holds) Plan(provision.Facts) ([]provision.Change, error) { return nil, nil
 // Held is what hosts of the inventory use of GitLab, whatever name it has there: they
 // may have had another one.
 type Held struct {
-	by      map[string][]string // by a token or a public key: the hosts that say so
+	by      map[string]string   // by a token or a public key: the host
 	carried map[string][]string // by host: "NAME USER" of its deployments
 	unasked []string            // hosts that could not tell
 }
@@ -72,51 +72,24 @@ type Held struct {
 // Add adds what a step of [Holds] has seen on a host.
 func (h *Held) Add(host string, f provision.Facts) {
 	if h.by == nil {
-		h.by, h.carried = map[string][]string{}, map[string][]string{}
+		h.by, h.carried = map[string]string{}, map[string][]string{}
 	}
 	h.carried[host] = f["carries"]
 	for _, key := range f["key"] {
-		id := string(leftKey) + " " + keyOf(key)
-		h.by[id] = append(h.by[id], host)
+		h.by[string(leftKey)+" "+keyOf(key)] = host
 	}
 	for _, login := range f["token"] {
-		id := string(leftToken) + " " + login
-		h.by[id] = append(h.by[id], host)
+		h.by[string(leftToken)+" "+login] = host
 	}
 }
 
 // Lost adds a host that could not be asked. It keeps whatever it may hold.
 func (h *Held) Lost(host string) { h.unasked = append(h.unasked, host) }
 
-// needs tells whether a host has a use for what it holds. It has none for a deploy key of a
-// project that none of its deployments is of: a user may have other projects, and the
-// key of such a one may have the name of another host, so that a removal left it.
-func (h *Held) needs(host string, l leftover, inv *inventory.Inventory) bool {
-	if l.kind != leftKey {
-		return true
-	}
-	named := map[string]bool{}
-	for _, d := range inv.Deployments {
-		if d.Host.Name == host && d.User == l.user {
-			if named[d.Name] = true; d.Project == l.owner.Path {
-				return true
-			}
-		}
-	}
-	for _, carries := range h.carried[host] {
-		if name, user, _ := strings.Cut(carries, " "); user == l.user && !named[name] {
-			return true
-		}
-	}
-	return len(named) == 0
-}
-
 // keeps says why something stays, or returns "".
 func (h *Held) keeps(l leftover, inv *inventory.Inventory) string {
-	for _, host := range h.by[string(l.kind)+" "+l.id] {
-		if h.needs(host, l, inv) {
-			return host + " holds it"
-		}
+	if host := h.by[string(l.kind)+" "+l.id]; host != "" && l.kind != leftVariable {
+		return host + " holds it"
 	}
 	for _, asked := range (Left{Host: l.host, all: []leftover{l}, inv: inv}).Asks() {
 		if slices.Contains(h.unasked, asked.Name) {
@@ -216,8 +189,11 @@ func planForget(inv *inventory.Inventory, host string, f provision.Facts) (chang
 	}
 	for _, project := range p.projects {
 		each(leftKey, forge.Owner{Kind: forge.ProjectOwner, Path: project}, func(user, public string) (provision.Change, error) {
-			s := deployKey{user: user, project: project, title: user + "@" + host, others: index.titles(user, host)}
-			return s.change(provision.Remove, "deploy key "+s.title+" from "+project, "", public, s.remove), nil
+			s := deployKey{user: user, project: project, title: user + "@" + host}
+			return provision.Change{
+				Verb: provision.Remove, Object: "deploy key " + s.title + " from " + project,
+				Do: provision.Call(func(ctx context.Context, g forge.Forge) error { return s.remove(ctx, g, public) }),
+			}, nil
 		})
 	}
 	for _, owner := range p.variables {

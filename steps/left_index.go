@@ -40,15 +40,6 @@ func indexOf(inv *inventory.Inventory) inventoryIndex {
 	return x
 }
 
-// titles are those that any host of the inventory may have for a user, but for one host.
-func (x inventoryIndex) titles(user, host string) otherTitles {
-	w := &whole{titles: map[string][]titled{}, hosts: map[string]map[string]bool{}}
-	for h := range x.hosts {
-		w.add(titled{user: user, host: h})
-	}
-	return otherTitles{whole: w, user: user, host: host}
-}
-
 func wantedKey(owner forge.Owner, prefix, scope string) string {
 	return owner.String() + " " + prefix + " " + scope
 }

@@ -31,7 +31,7 @@ func setLeft(t *testing.T, f *forgetest.Fake, d *inventory.Deployment) {
 		f.Vars[group] = append(f.Vars[group], v)
 	}
 	title := d.User + "@" + d.Host.Name
-	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: title, Scopes: tokenScopes, Description: "Made by provision for " + title + "."}); err != nil {
+	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: title, Description: "Made by provision for " + title + "."}); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.AddDeployKey(t.Context(), d.Project, forge.DeployKey{Title: title, Key: "ssh-ed25519 AAAA" + d.Host.Name + d.User + " " + title}); err != nil {
@@ -78,7 +78,7 @@ func TestLeftBehind(t *testing.T) {
 	// And people have made things, whose names are like ours.
 	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: "SSH_AUTH", Scope: "x", Description: "Set by provision for a on web9; rm -rf"}, forge.Variable{Key: "OTHER", Scope: "x", Description: "Set by provision for a on web9."})
 	f.Keys["transmogrify/frobnicator"] = append(f.Keys["transmogrify/frobnicator"], forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob bob@laptop"}, forge.DeployKey{Title: "bob@web9", Key: "ssh-ed25519 AAAAbob2 bob@web9", CanPush: true})
-	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: "bob@web9", Scopes: tokenScopes, Description: "by hand"}); err != nil {
+	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: "bob@web9", Description: "by hand"}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -72,12 +72,6 @@ func everyScript(t *testing.T) []namedScript {
 			add("look "+s.Name(), s.Probe().Script)
 		}
 	}
-	for inventory := range inventories {
-		inv, given := inventoryOf(t, inventory)
-		for _, s := range ForCI(inv, inv.Deployments[0], given) {
-			add("look as CI "+s.Name(), s.LookAsCI().Script)
-		}
-	}
 	files, err := filepath.Glob("testdata/plan/*.txtar")
 	if err != nil {
 		t.Fatal(err)

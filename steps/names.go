@@ -37,11 +37,6 @@ func (s names) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: carriedArgs(s.deployment), Text: templates.Settings + lookAtSettings}}
 }
 
-// LookAsCI implements [provision.CIStep].
-func (s names) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts}
-}
-
 // A namesake is what the host carries under the name of a deployment, and is not it.
 type namesake struct {
 	carried

@@ -6,7 +6,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 )
 
 // osStep looks at the host itself. It changes nothing: a host that cannot do
@@ -30,13 +29,6 @@ for tool in runuser useradd usermod getent flock awk base64 sha256sum mktemp set
 done
 fact free "$(df -Pk /var | awk 'NR == 2 { print int($4 / 1024) }')"
 `}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s osStep) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{
-		"uid": shape.Number, "init": shape.Name, "lacks": shape.Name, "free": shape.Number,
-	}}
 }
 
 // minFree is what a host needs at the least, in MiB: less, and a failed write

@@ -69,9 +69,6 @@ func (s overriddenVariables) Probe() provision.Probe {
 	}}
 }
 
-// LookAsCI implements [provision.CIStep]. There is nothing to see on the host.
-func (s overriddenVariables) LookAsCI() provision.CIProbe { return provision.CIProbe{} }
-
 // overrides tells whether the jobs of the deployment get v in place of ours. What
 // is ours there is left from before, and stale-variables removes it.
 func (s overriddenVariables) overrides(v forge.Variable) bool {

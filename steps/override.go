@@ -10,7 +10,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 	"provision/templates"
 )
 
@@ -50,12 +49,7 @@ func overrideDigest(text string) string {
 
 // The text is reported only where it differs, for the plan to show how.
 func (s override) Probe() provision.Probe {
-	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.file(), s.digest()}, Text: lookAtOverride + `
-[ "$digest" = "$2" ] || head -c 65536 "$1" | facts line
-`}}
-}
-
-const lookAtOverride = `
+	return provision.Probe{Script: provision.Script{User: s.user, Args: []string{s.file(), s.digest()}, Text: `
 [ -e "$1" ] || return 0
 if ! [ -f "$1" ] || ! [ -r "$1" ]; then
 	fact unreadable yes
@@ -63,15 +57,9 @@ if ! [ -f "$1" ] || ! [ -r "$1" ]; then
 fi
 digest=$(sha256sum <"$1" | cut -c 1-64)
 fact digest "$digest"
-case $(stat -L -c %a "$1") in *0) ;; *) fact others yes ;; esac
 fact wrote "$(git -C "${1%/*}" config --local --get provision.override)"
-`
-
-// LookAsCI implements [provision.CIStep]. What the file says is for an admin.
-func (s override) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: provision.Script{Args: []string{s.file()}, Text: lookAtOverride}, Facts: shape.Facts{
-		"unreadable": yes, "digest": shape.Digest, "wrote": shape.Optional(shape.Digest),
-	}}
+[ "$digest" = "$2" ] || head -c 65536 "$1" | facts line
+`}}
 }
 
 func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
@@ -81,10 +69,7 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 	}
 	switch f.Get("digest") {
 	case s.digest():
-		if f.Get("others") == "" {
-			return nil, nil
-		}
-		return []provision.Change{asUser(s.user, provision.Change{Verb: provision.Chmod, Object: "600 " + home, Remark: "(other users could read it)"}, `chmod 600 -- "$1"`, s.file())}, nil
+		return nil, nil
 	case "":
 		return []provision.Change{{
 			Verb: provision.Write, Object: home, Remark: "(for the next deploy)",
@@ -92,17 +77,14 @@ func (s override) Plan(f provision.Facts) ([]provision.Change, error) {
 			Do:     s.write(),
 		}}, nil
 	}
-	detail := ""
-	if before := strings.Join(f["line"], "\n") + "\n"; len(f["line"]) > 0 || f.Get("digest") == overrideDigest("") {
-		detail = udiff.Unified(home, s.source, before, s.text)
-	}
+	before := strings.Join(f["line"], "\n") + "\n"
 	remark := "(for the next deploy; the edited file is kept as a backup)"
 	if f.Get("digest") == f.Get("wrote") {
 		remark = "(for the next deploy)"
 	}
 	return []provision.Change{{
 		Verb: provision.Update, Object: home, Remark: remark,
-		Detail: detail, // CI is told none of its lines
+		Detail: udiff.Unified(home, s.source, before, s.text),
 		Do:     s.write(),
 	}}, nil
 }

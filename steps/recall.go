@@ -30,7 +30,7 @@ clone=$(sed -n 's/^directory=//p' "$file")
 fact user "$user"
 fact directory "$clone"
 home=$(getent passwd "$user" | cut -d : -f 6) && command -v git >/dev/null || return 0
-fact origin "$(read_as "$user" "$home/$clone/.git/config" | git config --file - --get remote.origin.url 2>/dev/null | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
+fact origin "$(git config --file "$home/$clone/.git/config" --get remote.origin.url 2>/dev/null | sed 's|^\([a-z+]*://\)\{0,1\}[^/@]*@|\1|')"
 `}}
 }
 

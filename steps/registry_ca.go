@@ -6,7 +6,6 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
-	"provision/provision/shape"
 )
 
 // registryCA wants Docker to trust the private CA of a registry. Docker
@@ -34,11 +33,6 @@ func (s registryCA) file() string { return "/etc/docker/certs.d/" + s.registry.H
 
 func (s registryCA) Probe() provision.Probe {
 	return provision.Probe{Script: digestOf(s.file())}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s registryCA) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"file": rootFile}}
 }
 
 func (s registryCA) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -10,7 +10,6 @@ import (
 	"provision/provision/forge"
 	"provision/provision/hint"
 	"provision/provision/secret"
-	"provision/provision/shape"
 	"provision/provision/visible"
 	"provision/templates"
 )
@@ -63,11 +62,11 @@ func registryLoginsOf(t target) []registryLogin {
 func registryLoginOf(t target, r inventory.Registry) registryLogin {
 	d := t.deployment
 	s := registryLogin{
-		user: d.User, project: d.Project, registry: r, title: t.title(),
+		user: d.User, project: d.Project, registry: r, title: d.User + "@" + t.host.Name,
 		owner: forge.Owner{Kind: forge.GroupOwner, Path: d.TokenGroup}, salt: t.given.Salt, directory: d.Directory,
 		inventory: t.inv.Path, gone: t.given.gone,
 	}
-	s.others = t.otherTitles("")
+	s.others = t.otherTitles()
 	if r.Name == "" {
 		s.known = append(s.known, r.Host)
 		for _, other := range t.inv.Registries {
@@ -122,40 +121,12 @@ func (s registryLogin) Name() string {
 func (s registryLogin) Scope() provision.Scope { return provision.Scope{User: s.user} }
 
 func (s registryLogin) Probe() provision.Probe {
-	p := provision.Probe{Script: s.look(lookAtMode), Keys: tokenFacts}
+	p := provision.Probe{Script: s.look(lookAtMode)}
 	if s.kind != "" {
 		p.Ask = s.ask
 	}
 	return p
 }
-
-// LookAsCI implements [provision.CIStep]. A login is told where it is one of ours or of the
-// inventory, and else that there is one.
-func (s registryLogin) LookAsCI() provision.CIProbe {
-	s.salt = ""
-	script := s.look("known_login=$6\n" + toldAs(`
-	login=provision-* | login=`+deployTokenPrefix+`*) case ${2#*[0-9]} in *[!0-9]*) set -- login '`+anotherLogin+`' ;; esac ;;
-	"login=$known_login") ;;
-	login=*) set -- login '`+anotherLogin+`' ;;
-	elsewhere=*' provision-'* | elsewhere=*' `+deployTokenPrefix+`'*) ;;
-	elsewhere=*) return 0 ;;
-`) + lookAtMode)
-	script.Args = append(script.Args, s.registry.Credential.Username)
-	login := shape.Either(shape.After(loginPrefix, shape.Number), shape.After(deployTokenPrefix, shape.Number))
-	others := []string{anotherLogin}
-	if name := s.registry.Credential.Username; name != "" {
-		others = append(others, name)
-	}
-	return provision.CIProbe{Script: script, Facts: shape.Facts{
-		"loose": yes, "kept": yes, "config": shape.Words("broken"), "store": shape.Optional(shape.Name), "helper": shape.Optional(shape.Name), "other": yes,
-		"login":     shape.Optional(shape.Either(login, shape.Words(others...))),
-		"elsewhere": shape.Row(`[A-Za-z0-9.:-]{1,255}`, login),
-		"made":      shape.Row(shape.Words(string(forge.GroupOwner), string(forge.ProjectOwner)), shape.Name), "tried": login,
-	}}
-}
-
-// anotherLogin is what CI is told of a login that is none of ours.
-const anotherLogin = "somebody else"
 
 // look looks at the login, after another look as the same user.
 func (s registryLogin) look(before string) provision.Script {
@@ -302,7 +273,7 @@ func (s registryLogin) inUse(f provision.Facts) []string {
 // undo takes away the login, and then its token, unless another deployment of
 // the user needs them.
 func (s registryLogin) undo(t target) undo {
-	probe := provision.Probe{Script: s.look(lookAtOthers), Keys: tokenFacts}
+	probe := provision.Probe{Script: s.look(lookAtOthers)}
 	if s.kind != "" && s.owner.Path != "" {
 		probe.Ask = s.askAll
 	}

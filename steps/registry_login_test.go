@@ -31,7 +31,7 @@ const title = "deploy-frobnicator@web1"
 
 // made is a token of ours.
 func made(id int64, days int) forge.Token {
-	return forge.Token{ID: id, Scopes: tokenScopes, Name: title, Description: "Made by provision for " + title + ".", Active: true, Expires: time.Unix(1<<40, 0), DaysLeft: days}
+	return forge.Token{ID: id, Name: title, Description: "Made by provision for " + title + ".", Active: true, Expires: time.Unix(1<<40, 0), DaysLeft: days}
 }
 
 func TestRegistryLogin(t *testing.T) {
@@ -79,7 +79,7 @@ func TestRegistryLoginOnceDied(t *testing.T) {
 
 func TestDeployTokenLogin(t *testing.T) {
 	f := newFake()
-	byHand := forge.Token{ID: 7, Scopes: tokenScopes, Name: title, Username: "puller", Active: true}
+	byHand := forge.Token{ID: 7, Name: title, Username: "puller", Active: true}
 	f.Made[group] = map[forge.TokenKind][]forge.Token{forge.DeployToken: {byHand}}
 	h := loggedIn("puller")
 	step := stepOf(t, "deploy-token", "", "registry-login deploy-frobnicator")

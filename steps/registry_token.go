@@ -26,9 +26,6 @@ const (
 // on apply replaces it.
 const WarnDays = 30
 
-// tokenFacts are the keys of what ask and askAll report.
-var tokenFacts = []string{"token", "former", "never-used", "dead", "foreign", "hidden"}
-
 // ask reports our tokens that have our name and work, as "token": "ID DAYS", or "ID never".
 // Those that we did not make are reported apart, and so are the dead, and which ones nobody
 // has logged in with yet. A token keeps its name for ever, so that one of this user which
@@ -72,16 +69,11 @@ func (s registryLogin) ours(t forge.Token) bool {
 	switch {
 	case !strings.HasPrefix(t.Name, s.user+"@"):
 		return false
-	case !slices.Equal(t.Scopes, tokenScopes):
-		return false
 	case s.kind == forge.DeployToken: // these have no description
 		return t.Username == deployTokenPrefix+strconv.FormatInt(t.ID, 10)
 	}
 	return t.Description == madeFor(t.Name)
 }
-
-// tokenScopes are what a token of ours may do.
-var tokenScopes = []string{"read_registry"}
 
 // madeFor marks an access token as ours.
 func madeFor(title string) string { return "Made by provision for " + title + "." }
@@ -266,7 +258,7 @@ docker compose pull --quiet
 }
 
 func (s registryLogin) create(ctx context.Context, g forge.Forge, credential secret.Value) error {
-	ask := forge.Token{Name: s.title, Scopes: tokenScopes}
+	ask := forge.Token{Name: s.title, Scopes: []string{"read_registry"}}
 	if s.kind == forge.AccessToken {
 		ask.Level, ask.Description = forge.Reporter, madeFor(s.title)
 	}

@@ -129,7 +129,7 @@ func TestForget(t *testing.T) {
 		}
 	}
 	f.Vars[group] = append(f.Vars[group], forge.Variable{Key: inventory.CIKeyVariable, Scope: "production/web2", Description: "Set by provision for frobnicator-production on web2."})
-	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: name, Scopes: tokenScopes, Description: "Made by provision for " + name + "."}); err != nil {
+	if _, err := f.CreateToken(t.Context(), group, forge.AccessToken, forge.Token{Name: name, Description: "Made by provision for " + name + "."}); err != nil {
 		t.Fatal(err)
 	}
 	var done []string

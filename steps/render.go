@@ -39,7 +39,7 @@ func OverrideFile(d *inventory.Deployment) File {
 func AuthorizedKey(d *inventory.Deployment) File {
 	const public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	const fingerprint = "SHA256:kmYcvdi2GkPeWxB6XLjrZB8JHsy2Hm8luHMFp9GMvqk"
-	line, err := ciKey{ci: ciOf(d), limits: limits{networks: d.CINetworks, days: d.CIKeyDays}}.line(public)
+	line, err := ciKey{ci: ciOf(d)}.line(public)
 	if err != nil {
 		panic("a constant: " + err.Error())
 	}

@@ -6,7 +6,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 )
 
 // repoKey wants the user to have a key pair to clone with. The private half
@@ -46,17 +45,6 @@ done
 
 func (s repoKey) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{User: s.user, Text: lookAtRepoKeys}}
-}
-
-// repoKeyFacts are those of lookAtRepoKeys.
-var repoKeyFacts = shape.Facts{
-	"public": shape.PublicKey, "next": shape.PublicKey, "retired": shape.PublicKey,
-	"unreadable": shape.Words(".ssh/id_ed25519", ".ssh/id_ed25519.next"),
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s repoKey) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: repoKeyFacts}
 }
 
 func (s repoKey) Plan(f provision.Facts) ([]provision.Change, error) {

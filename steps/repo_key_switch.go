@@ -2,8 +2,6 @@ package steps
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"provision/provision"
 	"provision/provision/forge"
@@ -13,17 +11,16 @@ import (
 // project knows the new key, it is tested and takes the place of the old one;
 // once no project knows that one any more, its public half is deleted.
 type repoKeySwitch struct {
-	user string
-	keys []deployKey // of the projects
-	urls []string    // of these
+	user     string
+	projects []string
+	urls     []string // of these
 }
 
 func repoKeySwitchOf(t target) repoKeySwitch {
 	s := repoKeySwitch{user: t.deployment.User}
 	for _, d := range t.selected {
 		if d.User == s.user {
-			t.deployment = d
-			s.keys = append(s.keys, deployKeyOf(t))
+			s.projects = append(s.projects, d.Project)
 			s.urls = append(s.urls, gitURL(t.inv.GitLab.SSH, d.Project))
 		}
 	}
@@ -37,29 +34,20 @@ func (s repoKeySwitch) Scope() provision.Scope { return provision.Scope{User: s.
 func (s repoKeySwitch) Probe() provision.Probe {
 	return provision.Probe{
 		Script: provision.Script{User: s.user, Text: lookAtRepoKeys},
-		Keys:   []string{"registered", "ours"},
 		Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 			facts := provision.Facts{}
-			for _, of := range s.keys {
-				keys, err := f.DeployKeys(ctx, of.project)
+			for _, project := range s.projects {
+				keys, err := f.DeployKeys(ctx, project)
 				if err != nil {
 					return nil, err
 				}
 				for _, k := range keys {
-					facts.Add("registered "+of.project, keyOf(k.Key))
-					if of.ours(k) {
-						facts.Add("ours "+of.project, keyOf(k.Key))
-					}
+					facts.Add("registered "+project, keyOf(k.Key))
 				}
 			}
 			return facts, nil
 		},
 	}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s repoKeySwitch) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: repoKeyFacts}
 }
 
 func (s repoKeySwitch) newKey() string { return s.user + " to the new SSH key" }
@@ -71,14 +59,9 @@ const testedWith = "(tested with git ls-remote)"
 func (s repoKeySwitch) Plan(f provision.Facts) ([]provision.Change, error) {
 	next, retired := f.Get("next"), f.Get("retired")
 	everywhere, somewhere := true, false
-	var stays []string // where somebody else has added the old key, so that it is theirs
-	for _, of := range s.keys {
-		everywhere = everywhere && f.Has("registered "+of.project, next)
-		ours := f.Has("ours "+of.project, retired)
-		somewhere = somewhere || ours
-		if !ours && f.Has("registered "+of.project, retired) && !slices.Contains(stays, of.project) {
-			stays = append(stays, of.project)
-		}
+	for _, project := range s.projects {
+		everywhere = everywhere && f.Has("registered "+project, next)
+		somewhere = somewhere || f.Has("registered "+project, retired)
 	}
 	switch {
 	case next != "" && !everywhere:
@@ -99,14 +82,10 @@ mv -f .ssh/id_ed25519.next .ssh/id_ed25519
 	case retired != "" && somewhere:
 		return []provision.Change{provision.Later(provision.Delete, s.oldKey(), "")}, nil
 	case retired != "":
-		remark := ""
-		if len(stays) > 0 {
-			remark = fmt.Sprintf("(it stays a deploy key of %s, where somebody else has added it)", joinAnd(stays))
-		}
 		return []provision.Change{{
 			Verb:   provision.Delete,
-			Object: s.oldKey(), Remark: remark,
-			Do: provision.Script{User: s.user, Text: `rm -f .ssh/id_ed25519.retired.pub`},
+			Object: s.oldKey(),
+			Do:     provision.Script{User: s.user, Text: `rm -f .ssh/id_ed25519.retired.pub`},
 		}}, nil
 	}
 	return nil, nil

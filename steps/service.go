@@ -6,7 +6,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 )
 
 // service wants Docker to run, now and after the next boot.
@@ -23,20 +22,8 @@ systemctl show --property LoadState --property ActiveState --property UnitFileSt
 docker=$(command -v docker) || return 0
 file=$(readlink -f "$docker")
 ! head -c 2000 "$file" | grep -q podman || file=podman
-case $file in
-podman) ;;
-*/snap*) file=/snap ;;
-*) file=other ;;
-esac
 fact docker "$file"
 `}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s service) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{
-		"unit": `(Load|Active|UnitFile)State=[a-z-]*`, "docker": shape.Words("podman", "/snap", "other"),
-	}}
 }
 
 func (service) Plan(f provision.Facts) ([]provision.Change, error) {

@@ -21,7 +21,7 @@ func (s staleVariables) Name() string { return "stale-variables " + s.key.ci.dep
 func (s staleVariables) Scope() provision.Scope { return s.key.Scope() }
 
 func (s staleVariables) Probe() provision.Probe {
-	return provision.Probe{Script: s.key.look(), Keys: append([]string{"public"}, formerFacts...), Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
+	return provision.Probe{Script: s.key.look(), Ask: func(ctx context.Context, f forge.Forge) (provision.Facts, error) {
 		facts, err := s.ask(ctx, f)
 		if err != nil {
 			return nil, err
@@ -39,9 +39,6 @@ func (s staleVariables) Probe() provision.Probe {
 		return facts, nil
 	}}
 }
-
-// LookAsCI implements [provision.CIStep].
-func (s staleVariables) LookAsCI() provision.CIProbe { return s.key.LookAsCI() }
 
 // ask reports what is left at former places, and the keys there.
 func (s staleVariables) ask(ctx context.Context, f forge.Forge) (provision.Facts, error) {
@@ -118,7 +115,7 @@ func (s staleVariables) waits(f provision.Facts, p place, current string, came b
 		}
 	}
 	return slices.ContainsFunc(s.key.formerKeys(f), func(k formerKey) bool {
-		return k.place == p && k.public != current && slices.ContainsFunc(s.key.lines(f), func(line homeLine) bool { return line.mine && line.has(k.public) })
+		return k.place == p && k.public != current && slices.ContainsFunc(s.key.lines(f), func(line homeLine) bool { return line.mine && hasKey(line.text, k.public) })
 	})
 }
 
@@ -165,7 +162,7 @@ func (s staleVariables) undo(target) undo {
 		}
 		return facts, nil
 	}
-	return undo{s.Name(), provision.Probe{Script: s.key.look(), Ask: ask, Keys: formerFacts}, func(f provision.Facts) ([]provision.Change, error) {
+	return undo{s.Name(), provision.Probe{Script: s.key.look(), Ask: ask}, func(f provision.Facts) ([]provision.Change, error) {
 		var changes []provision.Change
 		for _, owner := range s.key.former.owners {
 			changes = append(changes, s.unset(f, owner, nil)...)

@@ -30,9 +30,7 @@ func kinds() []kind {
 		stays(deployProgramOf, "it goes with the gate"),
 		undone(gateOf, memory),
 		stays(unmanagedOf, "it makes nothing"),
-		stays(sshdConfigOf, "it makes nothing"),
 		undone(userOf, account),
-		undone(hardenedLoginOf, accessOfCI),
 		undone(deploySettingsOf, memory),
 		undone(repoKeyOf, homeFiles),
 		undone(deployKeyOf, inGitLab),
@@ -48,7 +46,6 @@ func kinds() []kind {
 		stays(leftBehindOf, "it makes nothing"),
 		undone(ciVariablesOf, accessOfCI),
 		undone(ciKeyOf, accessOfCI),
-		undone(connectionsOf, accessOfCI),
 		undone(staleVariablesOf, accessOfCI),
 		stays(overriddenVariablesOf, "it makes nothing"),
 		stays(unrestrictedKeysOf, "it makes nothing"),
@@ -150,9 +147,6 @@ func (t target) ofUser() []*inventory.Deployment {
 	}
 	return all
 }
-
-// title is what a token and a deploy key of the user are called in GitLab.
-func (t target) title() string { return t.deployment.User + "@" + t.host.Name }
 
 // only ends the command line of a hint that is about this deployment alone.
 func (t target) only() string {

@@ -42,11 +42,6 @@ func (s unmanaged) Probe() provision.Probe {
 	return provision.Probe{Script: script}
 }
 
-// LookAsCI implements [provision.CIStep].
-func (s unmanaged) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: carriedFacts}
-}
-
 // lookAtOpen reports what each deployment still opens that is not in one of the
 // places USER/DIRECTORY in its arguments.
 const lookAtOpen = `
@@ -70,14 +65,12 @@ for file in "$settings"/*; do
 	case $formerly in *" $name "*) labels=$formerly ;; esac # it had this name once before
 	for label in $labels; do
 		if [ "$label" != "$name" ] && grep -qsx "user=$user" "$settings/$label"; then continue; fi # the line is of that one
-		keys=$((keys + $(gates "$user" "$home" "$label")))
+		keys=$((keys + $(gates "$home" "$label")))
 	done
-	where="in ~$user/.ssh/authorized_keys"
-	[ ! -f "/etc/ssh/provision/$user" ] || where="in /etc/ssh/provision/$user"
 	case $keys in
 	0) ;;
-	1) fact "opens $name" "1 CI key $where" ;;
-	*) fact "opens $name" "$keys CI keys $where" ;;
+	1) fact "opens $name" "1 CI key in ~$user/.ssh/authorized_keys" ;;
+	*) fact "opens $name" "$keys CI keys in ~$user/.ssh/authorized_keys" ;;
 	esac
 	[ "$(systemctl is-active docker.service 2>/dev/null)" = active ] || continue
 	label=com.docker.compose.project.working_dir

@@ -1,6 +1,7 @@
 package steps
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -8,7 +9,6 @@ import (
 
 	"provision/provision"
 	"provision/provision/hint"
-	"provision/provision/shape"
 )
 
 // user wants a Unix user who can do nothing but use Docker and log in with a
@@ -22,10 +22,15 @@ func (s user) Name() string { return "user " + s.name }
 func (s user) Scope() provision.Scope { return provision.Scope{User: s.name} }
 
 // The password itself is not reported, only what kind it is: "*" is none, "!"
-// is locked, and "set" is one that somebody may know.
+// is locked, and "set" is one that somebody may know. sshd(8) is asked what it
+// would really do for this user.
 func (s user) Probe() provision.Probe {
 	return provision.Probe{Script: provision.Script{Args: []string{s.name}, Text: `
 getent passwd "$1" | facts passwd
+if [ "$(id -u)" = 0 ] && sshd=$(command -v sshd); then
+	"$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null |
+		grep -E '^(allowusers|allowgroups|denyusers|denygroups|authorizedkeysfile|pubkeyauthentication) ' | facts sshd || :
+fi
 if [ -z "$(getent passwd "$1")" ]; then
 	fact group "$1" # as it will be
 	fact group docker
@@ -37,7 +42,8 @@ id -nG "$1" | tr ' ' '\n' | facts group
 home=$(getent passwd "$1" | cut -d : -f 6)
 ! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
 if [ "$(id -u)" != 0 ]; then
-	fact unseen '` + unseenPassword + `'
+	fact unseen 'without rights of an admin: what kind of password the user has'
+	fact unseen 'whom sshd_config lets in'
 	return 0
 fi
 if ! entry=$(getent shadow "$1") || [ -z "$entry" ]; then
@@ -56,46 +62,15 @@ esac
 `}}
 }
 
-// LookAsCI implements [provision.CIStep]. The comment of the user is told where it is ours.
-func (s user) LookAsCI() provision.CIProbe {
-	kills := shape.Either(shape.After("KillUserProcesses=", shape.Words("yes", "no")), shape.After("KillOnlyUsers=", shape.List(shape.Name)), shape.After("KillExcludeUsers=", shape.List(shape.Name)))
-	return provision.CIProbe{Script: provision.Script{Args: []string{s.name, madeBy}, Text: lookAtUserAsCI}, Facts: shape.Facts{
-		"passwd": shape.Shape(shape.Name + ":x:" + shape.Number + ":" + shape.Number + ":" + shape.Optional(shape.Words(madeBy)) + ":" + folder + ":" + folder),
-		"group":  shape.Words("docker", s.name), "namesake": yes, "logind": kills, "home": shape.Row(shape.Name, shape.Mode),
-		"unseen": shape.Words(unseenPassword),
-	}}
-}
-
-const unseenPassword = "without rights of an admin: what kind of password the user has"
-
-const lookAtUserAsCI = `
-entry=$(getent passwd "$1")
-if [ -z "$entry" ]; then
-	fact group "$1" # as it will be
-	fact group docker
-	[ -z "$(getent group "$1")" ] || fact namesake yes
-	return 0
-fi
-IFS=: read -r name _ uid gid comment home shell <<-END
-	$entry
-END
-case $comment in
-"$2") ;;
-*) comment='' ;;
-esac
-fact passwd "$name:x:$uid:$gid:$comment:$home:$shell"
-! id -nG "$1" | tr ' ' '\n' | grep -qx docker || fact group docker
-! command -v loginctl >/dev/null || loginctl show-session -p KillUserProcesses -p KillOnlyUsers -p KillExcludeUsers 2>/dev/null | facts logind
-! [ -d "$home" ] || fact home "$(stat -c '%U %a' "$home")"
-fact unseen '` + unseenPassword + `'
-`
-
 func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 	script := func(verb provision.Verb, object, remark, text string, args ...string) provision.Change {
 		return asRoot(provision.Change{Verb: verb, Object: object, Remark: remark}, text, append([]string{s.name}, args...)...)
 	}
 	passwd := strings.Split(f.Get("passwd"), ":")
 	if len(passwd) < 7 {
+		if err := s.sshdAllows(f); err != nil {
+			return nil, err
+		}
 		if f.Get("namesake") != "" {
 			return nil, hint.Add(fmt.Errorf("there is a group %s, and no user of that name", s.name), "groupdel %s, if nobody needs it; or choose another user", s.name)
 		}
@@ -103,8 +78,7 @@ func (s user) Plan(f provision.Facts) ([]provision.Change, error) {
 		// locked account, whose keys sshd refuses where UsePAM is off.
 		return []provision.Change{
 			script(provision.Create, "system user "+s.name, "",
-				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"
-chmod 700 "/home/$1" # whatever login.defs(5) says`),
+				`useradd --system --user-group --create-home --home-dir "/home/$1" --shell /bin/sh --password '*' --comment '`+madeBy+`' "$1"`),
 			s.join(),
 		}, nil
 	}
@@ -125,6 +99,9 @@ chmod 700 "/home/$1" # whatever login.defs(5) says`),
 		return nil, hint.Add(fmt.Errorf("the existing user %s has no home: there is no directory %s", s.name, home), "%s", advice)
 	case !strings.HasPrefix(f.Get("home"), s.name+" "):
 		return nil, fmt.Errorf("the home %s of the existing user does not belong to it", home)
+	}
+	if err := s.sshdAllows(f); err != nil {
+		return nil, err
 	}
 	switch path.Base(shell) {
 	case "nologin", "false", "rbash", "rksh", "rzsh", "git-shell":
@@ -149,13 +126,6 @@ chmod 700 "/home/$1" # whatever login.defs(5) says`),
 	}
 	if !f.Has("group", "docker") {
 		changes = append(changes, s.join())
-	}
-	if mode := strings.TrimPrefix(f.Get("home"), s.name+" "); mode != f.Get("home") && !strings.HasSuffix(mode, "0") {
-		note := provision.Note("other users of the host can look into the home of %s (mode %s), and hold up what locks files there", s.name, mode)
-		if plainWord.MatchString(home) {
-			note = note.WithHint("chmod 700 %s, if nobody else needs it", home)
-		}
-		changes = append(changes, note)
 	}
 	if s.endsWithItsSession(f) {
 		changes = append(changes, provision.Note("logind ends the processes of %s when a job's connection ends, a deploy too (KillUserProcesses)", s.name).WithHint("write KillExcludeUsers=root %s into /etc/systemd/logind.conf, and: systemctl restart systemd-logind", s.name))
@@ -183,6 +153,47 @@ func (s user) join() provision.Change {
 		Remark: "to the docker group",
 		Do:     provision.Script{Args: []string{s.name, "docker", "no"}, Text: keepBefore + `usermod --append --groups docker "$1"`},
 	}
+}
+
+// sshdAllows returns an error if sshd would not let the user in with a key from
+// ~/.ssh/authorized_keys, see sshd_config(5).
+func (s user) sshdAllows(f provision.Facts) error {
+	options := map[string][]string{}
+	for _, line := range f["sshd"] {
+		option, values, _ := strings.Cut(line, " ")
+		options[option] = append(options[option], strings.Fields(values)...)
+	}
+	home := "/home/" + s.name // of one who is yet to be made
+	if passwd := strings.Split(f.Get("passwd"), ":"); len(passwd) >= 7 {
+		home = passwd[5]
+	}
+	ours := func(file string) bool {
+		file = strings.NewReplacer("%h", home, "%u", s.name).Replace(file)
+		return file == ".ssh/authorized_keys" || file == home+"/.ssh/authorized_keys"
+	}
+	matches := func(option string, names ...string) bool {
+		for _, pattern := range options[option] {
+			pattern, _, _ = strings.Cut(pattern, "@") // a host part narrows it further; we cannot tell for whom
+			if slices.ContainsFunc(names, func(name string) bool { ok, _ := path.Match(pattern, name); return ok }) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case slices.Equal(options["pubkeyauthentication"], []string{"no"}):
+		return errors.New("sshd_config has PubkeyAuthentication no")
+	case len(options["authorizedkeysfile"]) > 0 && !slices.ContainsFunc(options["authorizedkeysfile"], ours):
+		return hint.Add(fmt.Errorf("sshd_config has AuthorizedKeysFile %s for %s", strings.Join(options["authorizedkeysfile"], " "), s.name),
+			"add .ssh/authorized_keys to it, for this user at least (Match User %s)", s.name)
+	case matches("denyusers", s.name), matches("denygroups", f["group"]...):
+		return fmt.Errorf("sshd_config denies %s (DenyUsers or DenyGroups)", s.name)
+	case len(options["allowusers"]) > 0 && !matches("allowusers", s.name):
+		return hint.Add(fmt.Errorf("sshd_config lets in AllowUsers %s only", strings.Join(options["allowusers"], " ")), "add %s there", s.name)
+	case len(options["allowgroups"]) > 0 && !matches("allowgroups", f["group"]...):
+		return hint.Add(fmt.Errorf("sshd_config lets in AllowGroups %s only", strings.Join(options["allowgroups"], " ")), "add %s to one of these groups", s.name)
+	}
+	return nil
 }
 
 // lookAtAccount reports a user, and what in the home is neither ours nor came

@@ -5,7 +5,6 @@ import (
 
 	"provision/inventory"
 	"provision/provision"
-	"provision/provision/shape"
 	"provision/templates"
 )
 
@@ -26,7 +25,11 @@ func verifyScriptOf(t target) verifyScript {
 		called := *d
 		called.Name = name
 		alone := target{inv: t.inv, host: t.host, deployment: &called, selected: []*inventory.Deployment{&called}, probing: true}
-		text, err := provision.LookProgram(asCI(alone), d.User)
+		var steps []provision.Step
+		for _, k := range kinds() {
+			steps = k.wanted(steps, alone)
+		}
+		text, err := provision.LookProgram(steps, d.User)
 		if err != nil {
 			return "" // the host has a name that is none
 		}
@@ -50,11 +53,6 @@ carried "$1" "$2" "$3"
 file=/usr/local/lib/provision/look/${known:-$1}
 ! [ -f "$file" ] || fact file "$(stat -c '%U %a' "$file") $(sha256sum <"$file" | cut -c 1-64)"
 `}}
-}
-
-// LookAsCI implements [provision.CIStep].
-func (s verifyScript) LookAsCI() provision.CIProbe {
-	return provision.CIProbe{Script: s.Probe().Script, Facts: shape.Facts{"known": shape.Name, "file": rootFile}}
 }
 
 // A rename, see names, writes the one for the new name.

@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"slices"
 	"strings"
 
 	"provision/inventory"
@@ -12,20 +11,19 @@ import (
 // it is worked out once: a plan of thousands of hosts must not look at all of them for each.
 type whole struct {
 	inv    *inventory.Inventory
-	titles map[string][]titled        // by the title
 	hosts  map[string]map[string]bool // that have a user
 	places map[place]bool             // of the variables of all deployments
 	groups []forge.Owner              // that have variables of deployments
 }
 
-// titled is a user of a host in a project.
-type titled struct{ user, host, project string }
-
 func wholeOf(inv *inventory.Inventory) *whole {
-	w := &whole{inv, map[string][]titled{}, map[string]map[string]bool{}, map[place]bool{}, nil}
+	w := &whole{inv, map[string]map[string]bool{}, map[place]bool{}, nil}
 	groups := map[string]bool{}
 	for _, d := range inv.Deployments {
-		w.add(titled{d.User, d.Host.Name, d.Project})
+		if w.hosts[d.User] == nil {
+			w.hosts[d.User] = map[string]bool{}
+		}
+		w.hosts[d.User][d.Host.Name] = true
 		for _, p := range placesOf(d) {
 			w.places[p] = true
 		}
@@ -35,15 +33,6 @@ func wholeOf(inv *inventory.Inventory) *whole {
 		}
 	}
 	return w
-}
-
-func (w *whole) add(t titled) {
-	title := t.user + "@" + t.host
-	w.titles[title] = append(w.titles[title], t)
-	if w.hosts[t.user] == nil {
-		w.hosts[t.user] = map[string]bool{}
-	}
-	w.hosts[t.user][t.host] = true
 }
 
 // whole is that of the inventory.
@@ -61,25 +50,23 @@ func (g Given) knowing(inv *inventory.Inventory) Given {
 // hosts. The inventory may not change from then on.
 func (g *Given) Know(inv *inventory.Inventory) { *g = g.knowing(inv) }
 
-// otherTitles are the titles of tokens and deploy keys that the other hosts of the inventory
-// have or may have for a user, in a project or, with "", in any. Whatever has one of these is
-// theirs, whatever this host says.
+// otherTitles are the titles of tokens that the other hosts of the inventory have or may have
+// for a user.
 type otherTitles struct {
-	whole               *whole // nil: there is no other host
-	user, host, project string
+	whole      *whole // nil: there is no other host
+	user, host string
 }
 
-func (t target) otherTitles(project string) otherTitles {
-	return otherTitles{t.whole(), t.deployment.User, t.host.Name, project}
+func (t target) otherTitles() otherTitles {
+	return otherTitles{t.whole(), t.deployment.User, t.host.Name}
 }
 
 func (o otherTitles) have(title string) bool {
-	return o.whole != nil && slices.ContainsFunc(o.whole.titles[title], func(t titled) bool {
-		return t.user == o.user && t.host != o.host && (o.project == "" || t.project == o.project)
-	})
+	host, ok := strings.CutPrefix(title, o.user+"@")
+	return ok && host != o.host && o.whole != nil && o.whole.hosts[o.user][host]
 }
 
-// some tells whether another host has the user, for whatever project.
+// some tells whether another host has the user.
 func (o otherTitles) some() bool {
 	if o.whole == nil {
 		return false

@@ -3,8 +3,6 @@
 # secret, but with a new key they are made only when they are sent.)
 # $2 is only, or keep: then other keys of the deployment stay for now; or none:
 # then there is no line to put there, and those of the deployment go.
-# The file is .ssh/authorized_keys, or where the login is hardened $3, which is root's and has
-# the group of the user $4.
 #
 # Lines of ours stand in a block at the top: sshd takes the first line that
 # has the key. Other lines with the same key or one of the names go; all other lines
@@ -12,20 +10,20 @@
 # authorized_keys.before-provision, or once we are in it, what others have there
 # that goes: nobody who restores that lets an old key of ours in. Where none of ours is left and nobody else has changed
 # anything, the file is as it was kept, or as there was none, gone.
-keys=${3:-.ssh/authorized_keys}
+keys=.ssh/authorized_keys
 sum() { [ ! -e "$1" ] || cksum <"$1"; }
 foreign() { sed '/^# provision begin$/,/^# provision end$/d' "$1"; }
 [ "$2" != none ] || [ -e "$keys" ] || return 0
-[ -d "${keys%/*}" ] || mkdir -m "$([ "$keys" = .ssh/authorized_keys ] && echo 700 || echo 755)" "${keys%/*}"
-exec 9<"${keys%/*}"
-flock -w 60 9 || fail "$keys is locked by another process; run again"
-[ ! -L "$keys" ] || fail "$keys is a link; replace it by a file"
-[ ! -e "$keys" ] || [ -f "$keys" ] || fail "$keys is not a file"
+[ -d .ssh ] || mkdir -m 700 .ssh
+exec 9<.ssh
+flock -w 60 9 || fail '.ssh/authorized_keys is locked by another process; run again'
+[ ! -L "$keys" ] || fail '.ssh/authorized_keys is a link; replace it by a file'
+[ ! -e "$keys" ] || [ -f "$keys" ] || fail '.ssh/authorized_keys is not a file'
 before=$(sum "$keys")
 file=/dev/null newline=yes
 if [ -n "$before" ]; then
 	file=$keys
-	[ "$(tr -d '\000' <"$keys" | cksum)" = "$before" ] || fail "$keys has NUL bytes; take them out"
+	[ "$(tr -d '\000' <"$keys" | cksum)" = "$before" ] || fail '.ssh/authorized_keys has NUL bytes; take them out'
 	[ -z "$(tail -c 1 "$keys")" ] || newline=no
 fi
 
@@ -56,13 +54,6 @@ secret | awk -v names="$1" -v others="$2" -v newline="$newline" '
 		if (kept != "") printf "# provision begin\n%s# provision end\n", kept
 		printf "%s%s", foreign, some && newline == "yes" ? "\n" : ""
 	}' - "$file" >"$new"
-if [ -n "${4-}" ]; then
-	chown "root:$(id -g "$4")" "$new"
-	chmod 640 "$new"
-	[ "$(sum "$keys")" = "$before" ] || fail "somebody else changed $keys meanwhile; run again"
-	mv -f "$new" "$keys"
-	return 0
-fi
 chmod 600 "$new"
 kept=$keys.before-provision
 if [ "$2" != none ] && [ -n "$before" ] && [ ! -e "$kept" ]; then
@@ -72,7 +63,7 @@ if [ "$2" != none ] && [ -n "$before" ] && [ ! -e "$kept" ]; then
 		foreign "$keys" >"$new.kept"
 	fi
 fi
-[ "$(sum "$keys")" = "$before" ] || fail "somebody else changed $keys meanwhile; run again"
+[ "$(sum "$keys")" = "$before" ] || fail 'somebody else changed .ssh/authorized_keys meanwhile; run again'
 case $2 in
 none)
 	if [ "$(sum "$new")" = "$(sum "$kept")" ]; then

@@ -70,7 +70,7 @@ collisions() {
 		}
 		{
 			mine = $3 == here || index($3, here "/") == 1
-			if (!mine && $3 != "" && $2 == project && !taken[$3]++) print at "taken=" (asuser == "" ? $3 : "another folder")
+			if (!mine && $3 != "" && $2 == project && !taken[$3]++) print at "taken=" $3
 			by = "container " $1 ($3 == "" ? "" : " of " $3)
 			if (!mine && $1 in named) tell("name", $1, named[$1], by)
 			n = split($4, published, ", ")

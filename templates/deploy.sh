@@ -59,7 +59,7 @@ now() {
 # ask begins a deploy, or joins one that has yet to begin and is to do the same:
 # it will pull whatever was pushed before this one was asked for.
 ask() {
-	want="$what $version" client=$(connection)
+	want="$what $version"
 	tries=0
 	while :; do
 		exec 4>>"$state/door" 7>>"$state/next"
@@ -74,8 +74,7 @@ ask() {
 			break
 		fi
 		exec 4>&-
-		still_open "$client" || exit 1
-		still_let_in || fail_to "this key is no longer allowed"
+		[ "$key" = - ] || still_let_in || fail_to "this key is no longer allowed"
 		tries=$((tries + 1)) # of five seconds each
 		[ "$tries" -lt 1440 ] || fail_to "another deploy waits, and does not begin; run the job again"
 		! flock -s -w 5 7 || flock -u 7
@@ -87,7 +86,6 @@ ask() {
 # still_let_in: whether the key is let in, also if the deployment has got another name
 # meanwhile.
 still_let_in() (
-	[ "$key" != - ] || return 0
 	set +f
 	called "$name" "$USER" - && let_in "$key"
 )
@@ -107,14 +105,13 @@ begin() {
 	exec 9>&-
 }
 
-# follow copies what the deploy says until it has ended, or whoever listens is gone. They may
-# stop reading at any time, too; then only this process waits.
+# follow copies what the deploy says until it has ended. Whoever listens may stop
+# reading at any time; then only this process waits.
 follow() {
 	exec 6<"$state/$id.log" 8<"$state/$id.log" 9<"$state/$id.want"
 	flock -s 9 # for tell_untold: somebody still listens
 	exec 4>&-
 	until flock -s -w 0.3 6; do
-		still_open "$client" || exit 1
 		cat <&8 >&2
 	done
 	cat <&8 >&2
@@ -129,13 +126,11 @@ follow() {
 		cat
 	} <"$state/$id.end"
 	: >"$state/$id.told"
-	still_let_in || hang_up "$client"
 	exit "$status"
 }
 
 fail_to() {
 	printf 'provision: %s\n' "$1"
-	still_let_in || hang_up "$client"
 	exit 1
 }
 
@@ -151,12 +146,7 @@ run() {
 		else
 			say "waiting for the deploy that began at $(cat "$state/running" 2>/dev/null || now)"
 		fi
-		tries=0
-		until flock -w 5 5; do
-			tries=$((tries + 1)) # of five seconds each
-			[ "$tries" -lt 2880 ] || end 1 failed "another deploy does not end"
-			unless_wanted
-		done
+		flock -w 14400 5 || end 1 failed "another deploy does not end"
 	fi
 	began=$(date -u '+%s %Y-%m-%dT%H:%M:%SZ')
 	since=${began#* } began=${began% *}
@@ -171,21 +161,6 @@ run() {
 	fi
 	trap 'end 1 failed "the deploy program itself failed; see $state/$id.log"' EXIT
 	deploy
-}
-
-# unless_wanted ends a deploy that has yet to begin, as if it had not been asked for, where
-# nobody listens any more: the jobs that wanted it were cancelled. Who has the door decides
-# whether another one joins it.
-unless_wanted() {
-	exec 4>>"$state/door"
-	flock 4
-	if flock -n "$state/$id.want" true; then
-		rm -f "$state/waiting" "$state/$id.log" "$state/$id.want"
-		printf '%s\n' "$((id - 1))" >"$state/last"
-		logger -t provision -p auth.info "$name: not deployed, as nobody waits for it any more (user $USER, key $key, from $from)" || :
-		exit 0
-	fi
-	exec 4>&-
 }
 
 may_deploy_here() {

@@ -1,12 +1,9 @@
 #!/bin/sh
 # gate NAME FINGERPRINT
 # gate NAME - WHO
-# gate
 #
 # The forced command of a CI key: all that the key can do with the deployment
-# NAME, by that name or one that it has got since. Without a key, WHO is an admin who acts as the user of the deployment.
-# Without arguments it is the ForceCommand of sshd_config(5), where the login is hardened: then the
-# key is the one that sshd says it has let in, and the line of that key has the name. It
+# NAME, by that name or one that it has got since. Without a key, WHO is an admin who acts as the user of the deployment. It
 # takes one line from the client, as SSH_ORIGINAL_COMMAND:
 #
 #   deploy          or nothing: pull the images, and restart what changed
@@ -30,7 +27,7 @@ export PATH LC_ALL
 unset IFS ENV BASH_ENV CDPATH
 umask 022
 
-name=${1--} key=${2-none} asked=${SSH_ORIGINAL_COMMAND-} who=$(id -un) from=${SSH_CLIENT-nowhere}
+name=$1 key=$2 asked=${SSH_ORIGINAL_COMMAND-} who=$(id -un) from=${SSH_CLIENT-nowhere}
 from=${from%% *}
 [ "$key" != - ] || from=${3-an admin}
 
@@ -42,26 +39,11 @@ refuse() {
 	exit 126
 }
 
-HOME=$(getent passwd "$who" | cut -d : -f 6) USER=$who
-export HOME USER
-if [ $# -eq 0 ]; then
-	key=$(sed -n 's/^publickey //p' "${SSH_USER_AUTH:-/dev/null}" | ssh-keygen -lf - 2>/dev/null | cut -d ' ' -f 2) || :
-	name=$(awk -v key="${key:=none}" '
-		!/^[ \t]*#/ {
-			gate = "command=\"/usr/local/lib/provision/gate "
-			at = index($0, gate)
-			split(substr($0, at + length(gate)), word, /[ "]/)
-			if (at && word[2] == key) { print word[1]; exit }
-		}' "$(keys_of "$USER" "$HOME")" 2>/dev/null) || :
-	[ -n "$name" ] || {
-		name=-
-		hang_up "$(connection)"
-		refuse key-revoked 'this key is no longer allowed'
-	}
-fi
 case $name in
 '' | *[!A-Za-z0-9._-]* | .*) refuse unknown-deployment 'no such deployment' ;;
 esac
+HOME=$(getent passwd "$who" | cut -d : -f 6)
+export HOME
 line=$key
 if [ -f "$settings/$name" ] && stands "$name" "$key"; then line=-; fi # a rename writes the line first
 if ! called "$name" "$who" "$line"; then
@@ -70,10 +52,7 @@ if ! called "$name" "$who" "$line"; then
 fi
 
 # sshd has looked at the key when the connection began, which may be long ago.
-if [ "$key" != - ] && ! let_in "$key"; then
-	hang_up "$(connection)"
-	refuse key-revoked 'this key is no longer allowed'
-fi
+[ "$key" = - ] || let_in "$key" || refuse key-revoked 'this key is no longer allowed'
 
 version=''
 case $asked in

@@ -94,7 +94,7 @@ give_up() {
 	while :; do
 		ours | xargs -r docker rm --force >/dev/null || :
 		[ -f "$_lock" ] || return 0
-		! wait_lock "$user" "$_lock" 2 || break
+		! flock -w 2 "$_lock" true || break
 	done
 	ours | xargs -r docker rm --force >/dev/null
 }
@@ -125,7 +125,7 @@ look)
 		fact directory "$(sed -n 's/^directory=//p' "$file")"
 	fi
 	if [ -n "${1-}" ] && [ -f "$folder/.env" ]; then
-		fact version "$(read_as "$user" "$folder/.env" | sed -n "s/^$1=//p" | tail -n 1)"
+		fact version "$(sed -n "s/^$1=//p" "$folder/.env" | tail -n 1)"
 	fi
 	command -v docker >/dev/null || return 0
 	case $(systemctl is-active docker.service 2>/dev/null) in
@@ -207,13 +207,12 @@ hold)
 	lock=$home/.provision/$name/lock
 	as "$user" "cd; umask 077; mkdir -p '.provision/$name'; : >>'.provision/$name/lock'"
 	{ [ -f "$lock" ] && [ ! -L "$lock" ]; } || fail "$lock is no file"
+	exec 5<"$lock"
+	flock -n 5 || {
+		echo 'waiting for the deploy that runs'
+		flock -w 14400 5 || fail 'a deploy does not end'
+	}
 	mkdir -p "$move"
-	tries=5
-	until hold_lock "$user" "$lock" "$move"; do
-		[ "$tries" != 5 ] || echo 'waiting for the deploy that runs'
-		tries=$((tries - 1))
-		{ [ "$tries" -gt 0 ] && wait_lock "$user" "$lock" 14400; } || fail 'a deploy does not end'
-	done
 	decide # after that lock, which a watch that is about to end has, too
 	may_hold
 	ran=$(running) || fail 'Docker does not answer'

@@ -31,7 +31,7 @@ shift 3
 why=$(refused "$clone" "$text" "$@")
 [ -z "$why" ] || fail "Compose does not take it beside compose.yaml: $why"
 if [ -e "$file" ] && [ "$(sha256sum <"$file" | cut -c 1-64)" != "$(git -C "$clone" config --local --get provision.override)" ]; then
-	put "$file.before-$(date -u +%Y%m%dT%H%M%SZ)" 600 <"$file"
+	cp -p "$file" "$file.before-$(date -u +%Y%m%dT%H%M%SZ)"
 fi
 git -C "$clone" config provision.override "$digest"
-printf '%s' "$text" | put "$file" 600
+printf '%s' "$text" | put "$file" 644

@@ -57,35 +57,3 @@ as() {
 	printf '%s' "$2" | runuser -u "$1" -- env -i "HOME=$_home" "USER=$1" "LOGNAME=$1" \
 		SHELL=/bin/sh "PATH=$PATH" LC_ALL=C /bin/sh -s
 }
-
-# A home is its user's, who may put a link or a FIFO in the place of anything there, at any
-# moment. So root opens nothing in one but by these: as that user, who is led nowhere
-# that is not theirs to go, and not for longer than it takes.
-
-# read_as USER FILE: prints a file of USER, and no more than 1 MiB of it.
-read_as() {
-	[ ! -f "$2" ] || runuser -u "$1" -- timeout 5 head -c 1048576 "$2" 2>/dev/null || :
-}
-
-# wait_lock USER FILE SECONDS: waits until nobody holds the lock that FILE is.
-wait_lock() {
-	[ ! -f "$2" ] || runuser -u "$1" -- timeout "$(($3 + 5))" flock -w "$3" "$2" true 2>/dev/null
-}
-
-# hold_lock USER FILE FOLDER: holds that lock until this script has ended, and all that
-# it starts from here on: a process of USER has it, and waits for the last of them to close the
-# file descriptor 5. It fails where somebody else holds the lock. FOLDER is one of root.
-hold_lock() {
-	rm -f "$3/hold" "$3/held"
-	mkfifo -m 600 "$3/hold" "$3/held"
-	# shellcheck disable=SC2016 # the shell of the user expands it
-	setsid runuser -u "$1" -- /bin/sh -c '[ -f "$1" ] && exec 9<"$1" && flock -n 9 && echo held && cat >/dev/null' sh "$2" <"$3/hold" >"$3/held" 2>/dev/null &
-	_holder=$!
-	exec 5>"$3/hold"
-	_held=$(within 10 head -n 1 <"$3/held") || _held=''
-	rm -f "$3/hold" "$3/held"
-	[ "$_held" = held ] || {
-		kill "$_holder" 2>/dev/null || :
-		return 1
-	}
-}

@@ -227,7 +227,7 @@ write_version() {
 # --- Saying -----------------------------------------------------------------
 
 # described prints, for each judged container but one of a service, the service,
-# whether it is as it was, the image with its digest, and the revision, a commit, that the
+# whether it is as it was, the image with its digest, and the revision that the
 # image says it was made from; with tabs between them.
 described() {
 	{
@@ -249,7 +249,7 @@ described() {
 			n = split(digests[$10], all, /[][",]+/)
 			for (i = 1; i <= n; i++) if (index(all[i], repository "@") == 1) digest = substr(all[i], length(repository) + 1)
 			if (index(image, "@")) digest = ""
-			revision = $15 ~ /^"[0-9a-f]+"$/ && length($15) <= 66 ? $15 : ""; gsub(/^"|"$/, "", revision)
+			revision = $15 == "null" ? "" : $15; gsub(/^"|"$/, "", revision)
 			print $11, (($3 " " $7) in was ? "same" : "new"), image digest, revision
 		}'
 }

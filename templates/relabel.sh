@@ -1,13 +1,12 @@
 # $1 is what a deployment of this user is called, and $2 what from now on: in the lines
-# of its keys in .ssh/authorized_keys, or in the file $3 of root. All other lines stay as they are, to
-# the byte.
+# of its keys in authorized_keys. All other lines stay as they are, to the byte.
 set -eu
 cd
-keys=${3:-.ssh/authorized_keys}
+keys=.ssh/authorized_keys
 [ -f "$keys" ] && [ ! -L "$keys" ] || exit 0
-exec 9<"${keys%/*}"
+exec 9<.ssh
 flock -w 60 9 || {
-	echo "$keys is locked by another process; run again"
+	echo '.ssh/authorized_keys is locked by another process; run again'
 	exit 1
 }
 before=$(cksum <"$keys")
@@ -32,11 +31,7 @@ awk -v from="$1" -v to="$2" -v newline="$newline" '
 	END { if (newline == "yes") print "" }' "$keys" >"$new"
 [ "$(cksum <"$new")" != "$before" ] || exit 0
 [ "$(cksum <"$keys")" = "$before" ] || {
-	echo "somebody else changed $keys meanwhile; run again"
+	echo 'somebody else changed .ssh/authorized_keys meanwhile; run again'
 	exit 1
-}
-[ "$(id -u)" != 0 ] || {
-	chown "$(stat -c %u:%g "$keys")" "$new"
-	chmod "$(stat -c %a "$keys")" "$new"
 }
 mv -f "$new" "$keys"

@@ -11,7 +11,6 @@ move() {
 	read_settings "$settings/$1"
 	_user=$user
 	_home=$(getent passwd "$user" | cut -d : -f 6)
-	_keys=$(keys_of "$user" "$_home")
 	for _file in "$settings"/*; do # this name is of no other one any more
 		[ "${_file##*/}" != "$1" ] || continue
 		read_settings "$_file" || continue
@@ -24,20 +23,18 @@ move() {
 		grep -q '^state=' "$settings/$1" || printf 'state=%s\n' "$1"
 		{
 			printf 'was=%s\n' "$1" "$2"
-			read_as "$_user" "$_keys" | named "$1" "$2"
+			[ ! -f "$_home/.ssh/authorized_keys" ] || head -c 1048576 "$_home/.ssh/authorized_keys" | keys_of "$1" "$2"
 		} | grep -vxF -f "$settings/$1" || :
 	} | swap "$settings/$1"
-	if [ "$_keys" != "$_home/.ssh/authorized_keys" ]; then
-		/bin/sh -c "$relabel" sh "$1" "$2" "$_keys"
-	elif [ -n "$_home" ]; then
-		runuser -u "$_user" -- env -i "HOME=$_home" "PATH=$PATH" LC_ALL=C /bin/sh -c "$relabel" sh "$1" "$2"
-	fi || fail "the keys of $1 keep its name; run again"
+	if [ -n "$_home" ]; then
+		runuser -u "$_user" -- env -i "HOME=$_home" "PATH=$PATH" LC_ALL=C /bin/sh -c "$relabel" sh "$1" "$2" || fail "the keys of $1 keep its name; run again"
+	fi
 	[ ! -e "/usr/local/lib/provision/look/$1" ] || mv -f "/usr/local/lib/provision/look/$1" "/usr/local/lib/provision/look/$2"
 	mv -f "$settings/$1" "$settings/$2"
 }
 
-# named FROM TO prints the fingerprints of the keys of FROM, each with both names.
-named() {
+# keys_of FROM TO prints the fingerprints of the keys of FROM, each with both names.
+keys_of() {
 	awk -v from="$1" -v to="$2" '
 		{
 			gate = "/gate " from " "

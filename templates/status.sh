@@ -101,7 +101,7 @@ deployment_json() {
 		if (bad > worst[s]) { # that one is told of
 			worst[s] = bad; verdict[s] = $2; reason[s] = $3; state[s] = $5; health[s] = $9
 			since[s] = $8 ~ /^0001-/ ? "" : substr($8, 1, 19) "Z"
-			revision[s] = $16 !~ /^"[0-9a-f]+"$/ || length($16) > 66 ? "" : ",\"revision\":" $16 # any other label is for nobody
+			revision[s] = $16 == "null" || length($16) > 200 ? "" : ",\"revision\":" $16
 		}
 	}
 	END {

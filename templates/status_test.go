@@ -106,13 +106,13 @@ func TestStatusOfServices(t *testing.T) {
 		}
 		d.set(t, "containers", line("a", "running\t0\t0", "healthy", "always", "web", `"1f2e"`)+
 			line("b", "exited\t3\t7", "none", "always", "web", "null")+
-			line("c", "running\t0\t0", "none", "always", "db", `"a\"b\\c"`)+ // a label may be anything: a commit is told
-			line("d", "exited\t0\t0", "none", "no", "job", `"0123abcdef"`)+
+			line("c", "running\t0\t0", "none", "always", "db", `"a\"b\\c"`)+
+			line("d", "exited\t0\t0", "none", "no", "job", "null")+
 			line("e", "created\t0\t0", "none", "no", "debug", `"`+strings.Repeat("x", 300)+`"`))
 		if got, want := d.status(t), `"up":1,"wanted":3,"services":[`+
 			`{"name":"web","up":1,"wanted":2,"state":"exited","health":"none","verdict":"bad","reason":"is stopped, exit code 3","image":"registry/web:1","digest":"`+id1+`","since":"2026-01-02T03:04:05Z"},`+
-			`{"name":"db","up":1,"wanted":3,"state":"running","health":"none","verdict":"bad","reason":"has 1 of 3 containers","image":"registry/db:1","digest":"`+id1+`","since":"2026-01-02T03:04:05Z"},`+
-			`{"name":"job","up":1,"wanted":1,"state":"exited","health":"none","verdict":"ok","reason":"has ended with 0","image":"registry/job:1","digest":"`+id1+`","revision":"0123abcdef","since":"2026-01-02T03:04:05Z"},`+
+			`{"name":"db","up":1,"wanted":3,"state":"running","health":"none","verdict":"bad","reason":"has 1 of 3 containers","image":"registry/db:1","digest":"`+id1+`","revision":"a\"b\\c","since":"2026-01-02T03:04:05Z"},`+
+			`{"name":"job","up":1,"wanted":1,"state":"exited","health":"none","verdict":"ok","reason":"has ended with 0","image":"registry/job:1","digest":"`+id1+`","since":"2026-01-02T03:04:05Z"},`+
 			`{"name":"debug","up":0,"wanted":0,"state":"created","health":"none","verdict":"bad","reason":"was never started","image":"registry/debug:1","digest":"`+id1+`","since":"2026-01-02T03:04:05Z"}]`; !strings.Contains(got, strings.ReplaceAll(want, "2026-01-02T03:04:05Z", "TIME")) {
 			t.Errorf("it is\n%swant\n%s", got, want)
 		}
@@ -123,9 +123,9 @@ func TestStatusOfServices(t *testing.T) {
 func TestStatusOfKeptImages(t *testing.T) {
 	eachDeploy(t, "", func(t *testing.T, d *deployBox) {
 		d.check(t, 0, firstGood, "deploy")
-		d.set(t, "containers", strings.NewReplacer("registry/web:1\tnull", keptName(id1)+"\t\"abcdef\"", "running\t0\t0", "restarting\t1\t3").Replace(d.get(t, "containers")))
+		d.set(t, "containers", strings.NewReplacer("registry/web:1\tnull", keptName(id1)+"\t\"abc\\\"def\"", "running\t0\t0", "restarting\t1\t3").Replace(d.get(t, "containers")))
 		const rest = `"up":0,"wanted":1,"state":"restarting","health":"healthy","verdict":"wait","reason":"keeps restarting, exit code 1"`
-		d.shows(t, `{"up":0,"services":[{"name":"web",`+rest+`,"image":"registry/web:1","digest":"`+id1+`","revision":"abcdef","since":"TIME"},
+		d.shows(t, `{"up":0,"services":[{"name":"web",`+rest+`,"image":"registry/web:1","digest":"`+id1+`","revision":"abc\"def","since":"TIME"},
 			{"name":"db",`+rest+`,"image":"registry/db:1","digest":"`+id2+`","since":"TIME"}]}`)
 	})
 }

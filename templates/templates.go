@@ -34,18 +34,13 @@ var Rename = Settings + rename
 var gate string
 
 // Gate is the forced command of CI keys.
-var Gate = withSettings(gate, hangUp)
+var Gate = withSettings(gate)
 
-// withSettings puts [Settings] and other functions into a program, behind its first lines.
-func withSettings(program string, others ...string) string {
+// withSettings puts [Settings] into a program, behind its first lines.
+func withSettings(program string) string {
 	head, rest, _ := strings.Cut(program, "set -eu\n")
-	return head + "set -eu\n" + Settings + strings.Join(others, "") + rest
+	return head + "set -eu\n" + Settings + rest
 }
-
-// The way from a program of the gate to the connection of its client.
-//
-//go:embed hangup.sh
-var hangUp string
 
 // Health has the functions that tell what runs, and whether it is well.
 //
@@ -163,23 +158,12 @@ var status string
 var deploy string
 
 // Deploy is the program that a deploy is: what the gate and apply begin.
-var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + hangUp + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
+var Deploy = "#!/bin/sh\n" + deploy[:strings.Index(deploy, "set -eu\n")] + Settings + Health + Wants + project + record + status + deploy[strings.Index(deploy, "set -eu\n"):]
 
-// Authorize puts the line of a deploy key into the file that sshd takes the keys of its
-// user from.
+// Authorize puts the line of a deploy key into authorized_keys.
 //
 //go:embed authorize.sh
 var Authorize string
-
-// Harden has sshd take the keys of a user from a file of root, or no longer.
-//
-//go:embed harden.sh
-var Harden string
-
-// Connections looks for SSH connections of a user that would no longer be let in.
-//
-//go:embed connections.sh
-var Connections string
 
 //go:embed json.sh
 var json string
@@ -232,8 +216,3 @@ var CIVerify string
 //
 //go:embed ci-verify-fleet.sh
 var CIVerifyFleet string
-
-// Sshd asks sshd(8) what it would do for a user.
-//
-//go:embed sshd.sh
-var Sshd string

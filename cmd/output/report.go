@@ -271,7 +271,7 @@ func (r *Report) Say(l Line) {
 func (r *Report) say(l Line) {
 	l.Change, l.By = visible.String(l.Change), visible.String(l.By)
 	l.ID, l.Object = visible.String(l.ID), visible.String(l.Object)
-	l.Text, l.Detail = hint.SaidBelow(visible.Lines(l.Text)), visible.Lines(l.Detail)
+	l.Text, l.Detail = visible.Lines(l.Text), visible.Lines(l.Detail)
 	if r.JSON {
 		r.object(l)
 		return
@@ -302,7 +302,7 @@ func (r *Report) Fail(host string, err error) {
 	r.Tally.Failed++
 	told := map[string]bool{} // what several steps ask of GitLab is refused once
 	for _, err := range Split(err) {
-		whole, hints := hint.SaidBelow(visible.Lines(err.Error())), hint.Of(err)
+		whole, hints := visible.Lines(err.Error()), hint.Of(err)
 		var output []string
 		var step *provision.StepError
 		if errors.As(err, &step) && len(step.Output) > 1 {

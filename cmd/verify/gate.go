@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"errors"
-	"io"
 	"regexp"
 	"strings"
 
@@ -30,14 +29,14 @@ const (
 // throughGate looks at a deployment as the gate lets its key look. What the
 // gate itself says against that is a verdict too.
 func (v *Verification) throughGate(ctx context.Context, f *fleet.Fleet, s *fleet.Site, d *inventory.Deployment, key secret.Value, conn fleet.Conn) error {
-	list := steps.ForCI(f.Inventory, d, f.Given)
+	given := f.Given
+	given.Salt, given.AsUser = "", true
+	list := steps.For(f.Inventory, d.Host, []*inventory.Deployment{d}, given)
 	t := s.Gate()
 	v.asSeen(&t, jobOf(d, key))
-	plan, err := provision.CheckThrough(ctx, t, list, d.User, func(ctx context.Context, words string, out io.Writer) error {
-		return ownWords(conn.Ask(ctx, words, out))
-	})
+	plan, err := provision.CheckThrough(ctx, t, list, d.User, conn.Ask)
 	if plan != nil {
-		verdicts, err := judge(d.Host.Name, d.Name, provision.AsSteps(list), v.mode.expects(), plan, err)
+		verdicts, err := judge(d.Host.Name, d.Name, list, v.mode.expects(), plan, err)
 		if !v.mode.Token {
 			unseenInJob(verdicts, d)
 		}
@@ -66,47 +65,6 @@ func (v *Verification) throughGate(ctx context.Context, f *fleet.Fleet, s *fleet
 		}
 	}
 	return errors.Join(others...)
-}
-
-// refusals are the codes with which a gate refuses, and what each of them means. A host
-// tells the code: its words are for no report.
-var refusals = map[string]string{
-	"unknown-deployment": "no such deployment",
-	"wrong-user":         "this deployment belongs to another user",
-	"key-revoked":        "this key is no longer allowed",
-	"no-version":         "the inventory lets nobody choose a version of this deployment",
-	"bad-version":        "a version is a tag or a digest",
-	"old-program":        "the program that asks is older than this gate: upgrade provision there",
-	"bad-nonce":          "a nonce has 32 hexadecimal digits",
-	"not-installed":      "there is nothing installed to look with",
-	"not-allowed":        "this key allows only: deploy, status, verify",
-	"not-cloned":         "the deployment is not there yet",
-	"home-read-only":     "the home of the user cannot be written: is the disk full?",
-	"too-many-sessions":  "too many sessions; try again later",
-}
-
-// noLogin is what nologin(8) says.
-const noLogin = "This account is currently not available."
-
-// ownWords has an error of the gate in words of our own.
-func ownWords(err error) error {
-	var exit *remote.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	own := &remote.ExitError{Status: exit.Status}
-	if exit.Stderr == noLogin {
-		own.Stderr = noLogin
-	}
-	if reason, ok := strings.CutPrefix(exit.Stderr, refusal); ok {
-		own.Stderr = refusal
-		if code, _, _ := strings.Cut(strings.TrimSpace(reason), ": "); refusals[code] != "" {
-			own.Stderr += code + ": " + refusals[code]
-		} else if refusalCode.MatchString(code) {
-			own.Stderr += "another-reason: it says why to an admin"
-		}
-	}
-	return own
 }
 
 // refusedBy tells which step is to blame where the gate refuses to look.

@@ -142,12 +142,17 @@ type pagePart struct {
 	Command bool
 }
 
-// A pageChange says what would be made, and not its detail: that has lines of files of
-// the host, and a page is for whoever finds it.
 type pageChange struct {
 	Summary    string
+	Detail     []pageLine
 	Later      bool
 	Interrupts bool
+}
+
+// A pageLine is one line of a difference.
+type pageLine struct {
+	Text           string
+	Added, Removed bool
 }
 
 type pageCredential struct {

@@ -135,6 +135,9 @@ func TestPage(t *testing.T) {
 	is(`(e => { getSelection().setBaseAndExtent(e.firstChild, 0, e.firstChild, 3); return getComputedStyle(e).userSelect })(document.querySelector("#host-web1 .mend .command"))`, "all")
 	is(`document.querySelector("#host-web1 .mend .command").textContent.startsWith("provision apply --limit web1 '")`, true)
 
+	// What comes and what goes is told by its sign, and by its colour.
+	is(`Array.from(document.querySelectorAll("#host-web1 pre > *")).map(e => e.tagName + e.textContent[0] + getComputedStyle(e).color).join()`,
+		"DEL-rgb(163, 35, 27),INS+rgb(42, 106, 70)")
 	is(`getComputedStyle(document.querySelector("#host-web1 .finding li")).listStyleType`, "none") // there is no second
 
 	// An error keeps its lines, and its hints are told from it.

@@ -54,7 +54,7 @@ func (v *Verification) pageHost(inv *inventory.Inventory, h *inventory.Host, dep
 		if len(verdict.wrong) > 0 {
 			f := at
 			for _, c := range verdict.plan {
-				f.Plan = append(f.Plan, pageChange{visible.String(c.String()), c.Do == nil, c.Interrupts.What != ""})
+				f.Plan = append(f.Plan, pageChange{visible.String(c.String()), pageLines(c.Detail), c.Do == nil, c.Interrupts.What != ""})
 			}
 			find("drift", f, verdict.wrong[len(verdict.plan):]...)
 		}
@@ -115,6 +115,17 @@ func (p *pageHost) words(m Mode) {
 	if p.counts.unseen > 0 {
 		p.Counts += fmt.Sprintf(", %d %s", p.counts.unseen, m.needs(p.counts.unseen))
 	}
+}
+
+// pageLines are the lines of what a change says in detail. The names of both
+// files begin as lines that come and go do.
+func pageLines(detail string) (all []pageLine) {
+	for text := range strings.Lines(detail) {
+		text = strings.TrimSuffix(text, "\n")
+		name := len(all) < 2 && (strings.HasPrefix(text, "--- ") || strings.HasPrefix(text, "+++ "))
+		all = append(all, pageLine{visible.String(text), !name && strings.HasPrefix(text, "+"), !name && strings.HasPrefix(text, "-")})
+	}
+	return all
 }
 
 // hyphened is a word, or a part of a path, that browsers would break at a hyphen.

@@ -9,6 +9,7 @@ import (
 	"provision/cmd/output"
 	"provision/provision/hint"
 	"provision/provision/remote"
+	"provision/provision/visible"
 )
 
 // withoutGate is about a key that does not open the gate, and tells whether it
@@ -22,6 +23,10 @@ func (v *verdict) withoutGate(ctx context.Context, conn fleet.Conn, other *notGa
 		return false, other.error // it is the gate, or cannot be looked at
 	}
 	found := finding{"the CI key opens something else than the gate: " + other.Error(), hint.Of(other)}
+	if text := strings.TrimSpace(said.String()); text != "" && !strings.Contains(text, "uid=") {
+		line, _, _ := strings.Cut(text, "\n")
+		found.text += ": " + output.Cut(visible.String(line), 200)
+	}
 	if noShell := said.Len() == 0 || strings.Contains(said.String(), "not available"); noShell && exit != nil && exit.Status == 1 && exit.Stderr == "" {
 		found.hints = append(found.hints, "that is what nologin(8) and false(1) do: the login shell of the deploy user must be one that runs commands, such as /bin/sh")
 	}

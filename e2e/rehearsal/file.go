@@ -104,15 +104,6 @@ func (w *World) Write() (string, error) {
 			owner += ", prefix = " + literal(d.Variables.Prefix)
 		}
 		fmt.Fprintf(&b, "variables = { %s }\n", owner)
-		if len(d.CINetworks) > 0 {
-			set("ci_networks", d.CINetworks)
-		}
-		if d.CIKeyDays > 0 {
-			set("ci_key_expires", fmt.Sprintf("%dd", d.CIKeyDays))
-		}
-		if d.HardenedLogin {
-			b.WriteString("hardened_login = true\n")
-		}
 		if d.Override != nil {
 			path, err := filepath.Abs(d.Override.Path) // a relative one starts beside the inventory that was loaded
 			if err != nil {

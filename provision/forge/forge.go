@@ -62,6 +62,11 @@ type DeployKeys interface {
 	// the same key where this token cannot see it.
 	AddDeployKey(ctx context.Context, project string, key DeployKey) error
 
+	// RenameDeployKey gives a key of a project another title. ErrForbidden means
+	// that GitLab has kept the old one: of a key that projects share, only its
+	// administrators change that.
+	RenameDeployKey(ctx context.Context, project string, id int64, title string) error
+
 	// RemoveDeployKey detaches a key from a project; other projects keep it.
 	// ErrNotFound means that the project has no such key.
 	RemoveDeployKey(ctx context.Context, project string, id int64) error

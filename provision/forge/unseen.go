@@ -41,6 +41,11 @@ func (Unseen) DeployKeys(context.Context, string) ([]DeployKey, error) {
 // AddDeployKey implements [DeployKeys].
 func (Unseen) AddDeployKey(context.Context, string, DeployKey) error { return unseen("a deploy key") }
 
+// RenameDeployKey implements [DeployKeys].
+func (Unseen) RenameDeployKey(context.Context, string, int64, string) error {
+	return unseen("a deploy key")
+}
+
 // RemoveDeployKey implements [DeployKeys].
 func (Unseen) RemoveDeployKey(context.Context, string, int64) error { return unseen("a deploy key") }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // An Error is an error with something that its reader can do about it. The
@@ -56,33 +55,6 @@ func Of(err error) []string {
 		add(own.Hint())
 	}
 	return hints
-}
-
-// Said returns a line that a host has said, as it can be shown beside hints: one that looks
-// like a hint is told to be the host's.
-func Said(line string) string {
-	if looksLike(line) {
-		return "the host says: " + line
-	}
-	return line
-}
-
-// SaidBelow is [Said] for all lines of a text but the first.
-func SaidBelow(text string) string {
-	lines := strings.Split(text, "\n")
-	for i := 1; i < len(lines); i++ {
-		lines[i] = Said(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
-
-func looksLike(line string) bool {
-	line = strings.TrimLeftFunc(line, func(r rune) bool { return !unicode.IsLetter(r) })
-	word, rest := line, ""
-	if end := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsLetter(r) }); end >= 0 {
-		word, rest = line[:end], strings.TrimLeftFunc(line[end:], unicode.IsSpace)
-	}
-	return strings.EqualFold(word, "hint") && strings.HasPrefix(rest, ":")
 }
 
 // Quote returns a word as it can be pasted into a shell in a command of a hint.

@@ -31,8 +31,6 @@ const (
 	deployer = "deployer"
 	lenient  = "lenient" // may set every variable
 	narrow   = "narrow"  // has one session at a time
-
-	functions = "functions" // may set those of bash
 )
 
 const deploySetup = `set -eu
@@ -51,7 +49,7 @@ mkdir -p /etc/provision/deployments
 : >/run/docker.sock
 mount --bind docker.sock /run/docker.sock
 id=4100
-for user in deployer lenient narrow functions; do
+for user in deployer lenient narrow; do
 	id=$((id + 1))
 	echo "$user:x:$id:$id::$1/home:/bin/sh" >>/etc/passwd
 	echo "$user:x:$id:" >>/etc/group
@@ -76,8 +74,6 @@ Match User lenient
 	AcceptEnv *
 Match User narrow
 	MaxSessions 1
-Match User functions
-	AcceptEnv BASH_*
 `
 
 // The gates, good and bad, that stand in for the real one.

@@ -6,19 +6,20 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
+
+	"provision/provision/visible"
 )
 
 // An Attempt is something that a deploy key must not do, and that was tried.
 type Attempt struct {
 	Name    string // always the same, e.g. "agent forwarding"
 	Refused bool   // false: the key can do it
-	How     string // a status or a reason, and who ran what was asked for
+	How     string // what the host answered, in one visible line that is not long
 }
 
 const (
@@ -26,6 +27,8 @@ const (
 	// lets a connection have ten (MaxSessions of sshd_config(5)), and one that
 	// has ended counts until it has noticed. Eight make two turns of all attempts.
 	sideBySide = 8
+
+	answerKept = 512 // runes of an answer, for a report
 
 	// refusal begins the line in which the gate says no, with exit status 126.
 	refusal = "provision: refused: "
@@ -52,7 +55,7 @@ const (
 //
 // What it cannot see: sshd(8) gives one answer for a socket that it forbids and
 // for one where nobody listens, so of Docker's socket it only tells that it was
-// not reached, and of a tunnel that none was opened; and forwarding that permitopen or permitlisten of
+// not reached; and forwarding that permitopen or permitlisten of
 // authorized_keys allow to other places than those tried.
 //
 // It can be called once for a connection: sshd(8) says no to a second
@@ -154,7 +157,7 @@ var inSessions = []attempt{
 		Columns, Rows, Width, Height uint32
 		Modes                        string
 	}{"xterm", 80, 24, 0, 0, "\x00"}))},
-	{"a variable of the environment", "", setVariables},
+	{"a variable of the environment", "", request("env", ssh.Marshal(struct{ Name, Value string }{"LD_PRELOAD", ""}))},
 	{"agent forwarding", "", request("auth-agent-req@openssh.com", nil)},
 	{"X11 forwarding", "", request("x11-req", ssh.Marshal(struct {
 		Single           bool
@@ -177,15 +180,7 @@ var withoutSession = []attempt{
 	}{"/var/run/docker.sock", "", 0}))},
 	{"forwarding from a port", "", listenOnPort},
 	{"forwarding from a socket", "", listenOnSocket},
-	{"a tunnel", "", openTunnel},
 }
-
-// variables are names of the environment by which programs are run before there is a gate: the
-// dynamic loader and the login shell read them. bash(1) makes a function of the one
-// with %%, which stands in for any command of that name, and lets PS4 run commands where
-// SHELLOPTS traces; BASH_ENV and ENV are read by some shells, though not by Debian's bash
-// under sshd. The last one means nothing: whoever lets it in lets in all.
-var variables = []string{"LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "BASH_FUNC_x%%", "BASH_ENV", "SHELLOPTS", "PS4", "ENV", "ZDOTDIR", "HOME", "PATH", "PROVISION_ANYTHING"}
 
 // Tried reports whether what was logged, each once, is all that [Conn.Prove] asks a gate
 // for. The gate logs a question mark for what is not printable.
@@ -204,10 +199,6 @@ func Tried(logged []string) bool {
 	return len(got) < len(logged) && slices.Equal(got, want)
 }
 
-// whoRan is the beginning of what id(1) prints: all that is told of what a host has
-// printed, which may be anything.
-var whoRan = regexp.MustCompile(`uid=[0-9]+(\([A-Za-z0-9._-]+\))?`)
-
 // start starts a command or a subsystem, and gives it its input.
 func start(kind, text, in string) try {
 	return func(ctx context.Context, l *link) (bool, string, error) {
@@ -219,9 +210,12 @@ func start(kind, text, in string) try {
 			return false, "", err
 		}
 		how := fmt.Sprintf("exit status %d", said.status)
-		if who := whoRan.FindString(string(out) + said.stderr); who != "" {
-			how += ": " + who
+		for _, text := range []string{visible.Line(string(out)), said.stderr} {
+			if text != "" {
+				how += ": " + text
+			}
 		}
+		how = visible.Short(how, answerKept)
 		switch {
 		case said.status == 0 || strings.Contains(string(out)+said.stderr, "uid="):
 			return false, how, nil
@@ -248,30 +242,6 @@ func request(kind string, payload []byte) try {
 	}
 }
 
-// setVariables asks for all variables in one session, in which nothing is started.
-func setVariables(_ context.Context, l *link) (bool, string, error) {
-	session, requests, err := l.client.OpenChannel("session", nil)
-	if err != nil {
-		return false, "", fmt.Errorf("no session: %w", err)
-	}
-	defer session.Close()
-	l.watches.Go(func() { ssh.DiscardRequests(requests) })
-	var granted []string
-	for _, name := range variables {
-		ok, err := session.SendRequest("env", true, ssh.Marshal(struct{ Name, Value string }{name, ""}))
-		if err != nil && len(granted) == 0 {
-			return false, "", err
-		}
-		if ok {
-			granted = append(granted, name)
-		}
-	}
-	if len(granted) > 0 {
-		return false, "the host takes " + strings.Join(granted, ", "), nil
-	}
-	return answered(false, nil)
-}
-
 // answered turns the answer to a request into that of an attempt.
 func answered(granted bool, err error) (bool, string, error) {
 	switch {
@@ -296,16 +266,16 @@ func channel(kind string, payload []byte) try {
 		if !errors.As(err, &no) {
 			return false, "", err
 		}
-		how := no.Reason.String()
+		how := visible.Short(fmt.Sprintf("%v: %s", no.Reason, no.Message), answerKept)
 		switch {
 		case no.Reason == ssh.Prohibited || no.Reason == ssh.UnknownChannelType:
 			return true, how, nil
 		case no.Reason == ssh.ConnectionFailed && kind == "direct-tcpip":
 			return false, how, nil // allowed, though nobody listens
 		case no.Reason == ssh.ConnectionFailed:
-			return true, how, nil // which sshd(8) says of a forbidden socket or tunnel, too
+			return true, how, nil // which sshd(8) says of a forbidden socket, too
 		}
-		return false, "", errors.New(how)
+		return false, "", err
 	}
 }
 
@@ -331,20 +301,6 @@ func listenOnSocket(_ context.Context, l *link) (bool, string, error) {
 		_, _, _ = l.client.SendRequest("cancel-streamlocal-forward@openssh.com", true, path)
 	}
 	return answered(granted, err)
-}
-
-// openTunnel asks for a tunnel of either kind, by devices that the host would make, and by the
-// first few that root may have made for the user. The number is that of SSH_TUNID_ANY.
-func openTunnel(ctx context.Context, l *link) (refused bool, how string, err error) {
-	for _, mode := range []uint32{1, 2} { // point-to-point, ethernet
-		for _, device := range []uint32{0x7fffffff, 0, 1, 2, 3} {
-			refused, how, err = channel("tun@openssh.com", ssh.Marshal(struct{ Mode, Device uint32 }{mode, device}))(ctx, l)
-			if err != nil || !refused {
-				return refused, how, err
-			}
-		}
-	}
-	return refused, how, nil
 }
 
 // A beginning keeps the first bytes that are written to it.

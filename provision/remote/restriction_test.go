@@ -3,14 +3,10 @@ package remote
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/melbahja/goph"
-	"golang.org/x/crypto/ssh"
 )
 
 // Names of attempts that go together.
@@ -19,7 +15,7 @@ var (
 		"a command after a word that succeeds", "a command in $()", "a command in backquotes", "a command in a second line",
 		"a command after a nonce", "scp"}
 	forwardings = []string{"forwarding to a port", "forwarding to Docker's socket", "forwarding from a port", "forwarding from a socket"}
-	others      = []string{"sftp", "a terminal", "a variable of the environment", "agent forwarding", "X11 forwarding", "a tunnel"}
+	others      = []string{"sftp", "a terminal", "a variable of the environment", "agent forwarding", "X11 forwarding"}
 )
 
 func TestProve(t *testing.T) {
@@ -38,7 +34,6 @@ func TestProve(t *testing.T) {
 		{name: "the agent", options: "restrict,agent-forwarding," + gate, breached: []string{"agent forwarding"}},
 		{name: "X11", options: "restrict,X11-forwarding," + gate, breached: []string{"X11 forwarding"}},
 		{name: "variables", user: lenient, options: "restrict," + gate, breached: []string{"a variable of the environment"}},
-		{name: "functions", user: functions, options: "restrict," + gate, breached: []string{"a variable of the environment"}},
 		{name: "no command", options: "restrict", breached: append([]string{"sftp"}, commands...)},
 		{name: "no options", user: narrow, options: "", breached: slices.Concat(commands, forwardings, []string{"sftp", "a terminal", "agent forwarding", "X11 forwarding"})},
 		{name: "words are evaluated", options: `restrict,command="/bin/sh DIR/eval"`, breached: []string{"a command after a semicolon",
@@ -64,11 +59,7 @@ func TestProve(t *testing.T) {
 				if !a.Refused {
 					breached = append(breached, a.Name)
 				}
-				how := a.How
-				for _, name := range variables { // a breach names those that the host takes
-					how = strings.TrimSuffix(strings.ReplaceAll(how, name+", ", ""), name)
-				}
-				if a.How == "" || len(how) > 100 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
+				if a.How == "" || len(a.How) > answerKept+10 || strings.ContainsFunc(a.How, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' }) {
 					t.Errorf("%s: it answered %q", a.Name, a.How)
 				}
 			}
@@ -152,91 +143,4 @@ func TestProveUnanswered(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A breach says by which variables it is one.
-func TestProveVariables(t *testing.T) {
-	h := newDeployHost(t)
-	for user, want := range map[string]string{functions: "the host takes BASH_FUNC_x%%, BASH_ENV", lenient: "the host takes " + strings.Join(variables, ", ")} {
-		attempts, err := h.dial(t, user, `restrict,command="GATE"`).Prove(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, a := range attempts {
-			if a.Name == "a variable of the environment" && (a.Refused || a.How != want) {
-				t.Errorf("%s: %+v, want %q", user, a, want)
-			}
-		}
-	}
-}
-
-// One tunnel is enough, of whatever kind and by whatever device.
-func TestProveTunnel(t *testing.T) {
-	for name, test := range map[string]struct {
-		opens   func(mode, device uint32) bool
-		no      ssh.RejectionReason
-		refused bool
-	}{
-		"a new device":   {opens: func(mode, device uint32) bool { return mode == 1 && device == 0x7fffffff }},
-		"the third":      {opens: func(mode, device uint32) bool { return mode == 1 && device == 2 }, no: ssh.ConnectionFailed},
-		"ethernet":       {opens: func(mode, device uint32) bool { return mode == 2 && device == 0 }, no: ssh.ConnectionFailed},
-		"none":           {opens: func(uint32, uint32) bool { return false }, no: ssh.ConnectionFailed, refused: true},
-		"no such server": {opens: func(uint32, uint32) bool { return false }, no: ssh.UnknownChannelType, refused: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			client := serve(t, func(c ssh.NewChannel) {
-				var asked struct{ Mode, Device uint32 }
-				if c.ChannelType() != "tun@openssh.com" || ssh.Unmarshal(c.ExtraData(), &asked) != nil || !test.opens(asked.Mode, asked.Device) {
-					c.Reject(test.no, "open failed")
-					return
-				}
-				way, requests, err := c.Accept()
-				if err == nil {
-					go ssh.DiscardRequests(requests)
-					way.Close()
-				}
-			})
-			refused, how, err := openTunnel(t.Context(), &link{client: &goph.Client{Client: client}})
-			if refused != test.refused || how == "" || err != nil {
-				t.Errorf("refused %v, %q, %v", refused, how, err)
-			}
-		})
-	}
-}
-
-// serve returns a client of a server that lets anybody in.
-func serve(t *testing.T, answer func(ssh.NewChannel)) *ssh.Client {
-	t.Helper()
-	_, private := newKey()
-	signer, err := ssh.ParsePrivateKey([]byte(private))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &ssh.ServerConfig{NoClientAuth: true}
-	config.AddHostKey(signer)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		_, channels, requests, err := ssh.NewServerConn(conn, config)
-		if err != nil {
-			return
-		}
-		go ssh.DiscardRequests(requests)
-		for c := range channels {
-			answer(c)
-		}
-	}()
-	client, err := ssh.Dial("tcp", l.Addr().String(), &ssh.ClientConfig{User: "deploy", HostKeyCallback: ssh.FixedHostKey(signer.PublicKey())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { client.Close() })
-	return client
 }

@@ -160,6 +160,27 @@ func blob(key string) string {
 	return key
 }
 
+// RenameDeployKey implements [forge.Forge].
+func (f *Fake) RenameDeployKey(_ context.Context, project string, id int64, title string) error {
+	end, err := f.begin("RenameDeployKey", project, id, title)
+	defer end()
+	if err != nil {
+		return err
+	}
+	keys := f.Keys[project]
+	i := slices.IndexFunc(keys, func(k forge.DeployKey) bool { return k.ID == id })
+	if i < 0 {
+		return forge.ErrNotFound
+	}
+	for other, theirs := range f.Keys {
+		if other != project && slices.ContainsFunc(theirs, func(k forge.DeployKey) bool { return blob(k.Key) == blob(keys[i].Key) }) {
+			return forge.ErrForbidden
+		}
+	}
+	keys[i].Title = title
+	return nil
+}
+
 // RemoveDeployKey implements [forge.Forge].
 func (f *Fake) RemoveDeployKey(_ context.Context, project string, id int64) error {
 	end, err := f.begin("RemoveDeployKey", project, id)

@@ -163,6 +163,7 @@ func story(t *testing.T, f forge.Forge, key string) (told []string) {
 	tell("add again", f.AddDeployKey(ctx, project.Path, forge.DeployKey{Title: "deploy", Key: key + " deploy"}))
 	tell("add elsewhere", f.AddDeployKey(ctx, "transmogrify/other", forge.DeployKey{Title: "deploy", Key: key + " deploy"}))
 	id := deployKeys("deploy keys then", project.Path)
+	tell("rename", f.RenameDeployKey(ctx, project.Path, id, "renamed"))
 	tell("remove", f.RemoveDeployKey(ctx, project.Path, id))
 	tell("remove again", f.RemoveDeployKey(ctx, project.Path, id))
 	deployKeys("deploy keys at last", project.Path)

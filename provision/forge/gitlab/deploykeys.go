@@ -13,6 +13,7 @@ import (
 	gl "gitlab.com/gitlab-org/api/client-go/v2"
 
 	"provision/provision/forge"
+	"provision/provision/hint"
 )
 
 func deployKeysOf(project string) string { return "deploy keys of project " + project }
@@ -165,6 +166,21 @@ func (c *Client) allDeployKeys(ctx context.Context) ([]foundKey, error) {
 		found = append(found, foundKey{id: k.ID, line: k.Key, where: clean(strings.Join(projects, ", "))})
 	}
 	return found, err
+}
+
+// RenameDeployKey implements [forge.Forge].
+func (c *Client) RenameDeployKey(ctx context.Context, project string, id int64, title string) error {
+	asked := fmt.Sprintf("rename deploy key %d of project %s to %q", id, project, title)
+	defer c.memo.forget(deployKeysOf(project))
+	got, resp, err := c.lib.DeployKeys.UpdateDeployKey(c.moved.project(project), id, &gl.UpdateDeployKeyOptions{Title: &title}, gl.WithContext(ctx))
+	if err := c.explain(asked, resp, err); err != nil {
+		return advise(err, ofProject(project))
+	}
+	if got.Title != title {
+		return hint.Add(failed(asked, fmt.Sprintf("GitLab keeps the title %q, as another project has the key too", clean(got.Title)), forge.ErrForbidden),
+			"remove the key from projects that nobody deploys from any more, or let an administrator of GitLab rename it")
+	}
+	return nil
 }
 
 // RemoveDeployKey implements [forge.Forge].

@@ -218,3 +218,19 @@ func TestRemoveDeployKey(t *testing.T) {
 	}
 	wantError(t, c.RemoveDeployKey(t.Context(), "acme/app", 1), forge.ErrNotFound, "remove deploy key 1 from project acme/app: ")
 }
+
+func TestRenameDeployKey(t *testing.T) {
+	answer := func(title string) string {
+		return fmt.Sprintf(`{"id":8,"title":%q,"key":%q,"can_push":false}`, title, oneKey)
+	}
+	s := newStub(t)
+	s.on("PUT "+keys+"/8", reply(200, answer("deploy@web3")))
+	c, _ := s.client()
+	if err := c.RenameDeployKey(t.Context(), "acme/app", 8, "deploy@web3"); err != nil {
+		t.Fatal(err)
+	}
+	wantBody(t, s.asked("PUT")[0], map[string]any{"title": "deploy@web3"})
+
+	s.on("PUT "+keys+"/8", reply(200, answer("deploy@app3")))
+	wantError(t, c.RenameDeployKey(t.Context(), "acme/app", 8, "deploy@web3"), forge.ErrForbidden, `GitLab keeps the title "deploy@app3"`)
+}

@@ -131,16 +131,9 @@ func until(t time.Time) string {
 
 const perPage = 100 // the most that GitLab gives
 
-// Bounds of one list. No GitLab has as many keys, tokens or variables at one place.
-const (
-	maxPages = 500
-	maxList  = 64 << 20 // bytes of all its pages
-)
-
 // pages reads a list to its end.
 func pages[T any](c *Client, question string, page func(gl.ListOptions) ([]T, *gl.Response, error)) ([]T, error) {
 	var all []T
-	read := 0
 	for n := int64(1); ; n++ {
 		items, resp, err := page(gl.ListOptions{Page: n, PerPage: perPage})
 		if err := c.explain(question, resp, err); err != nil {
@@ -153,15 +146,6 @@ func pages[T any](c *Client, question string, page func(gl.ListOptions) ([]T, *g
 		}
 		if !more {
 			return all, nil
-		}
-		if body, ok := resp.Body.(*answer); ok {
-			read += len(body.text)
-		}
-		switch {
-		case n == maxPages:
-			return nil, &failure{question, fmt.Sprintf("the list has more than %d pages", maxPages), nil, true}
-		case read > maxList:
-			return nil, &failure{question, fmt.Sprintf("the list is longer than %d MiB", maxList>>20), nil, true}
 		}
 	}
 }

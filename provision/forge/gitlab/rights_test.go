@@ -29,7 +29,10 @@ func TestEachRefusalHasAHint(t *testing.T) {
 			_, err := c.DeployKeys(ctx, project)
 			return err
 		}},
-		"AddDeployKey":    {func(ctx context.Context, c *Client, _ forge.Owner) error { return c.AddDeployKey(ctx, project, key) }},
+		"AddDeployKey": {func(ctx context.Context, c *Client, _ forge.Owner) error { return c.AddDeployKey(ctx, project, key) }},
+		"RenameDeployKey": {func(ctx context.Context, c *Client, _ forge.Owner) error {
+			return c.RenameDeployKey(ctx, project, 7, "x@y")
+		}},
 		"RemoveDeployKey": {func(ctx context.Context, c *Client, _ forge.Owner) error { return c.RemoveDeployKey(ctx, project, 7) }},
 		"Tokens": {func(ctx context.Context, c *Client, o forge.Owner) error {
 			_, err := c.Tokens(ctx, o, forge.AccessToken)

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -341,41 +340,5 @@ func TestEndlessAnswer(t *testing.T) {
 	s.Close() // when nobody writes any more
 	if n := sent.Load(); n >= 2*maxAnswer {
 		t.Errorf("%d bytes were heard", n)
-	}
-}
-
-// A list whose pages have no end is given up, whatever says that there is a next one, and
-// so is one that is short and long at the same time.
-func TestEndlessPages(t *testing.T) {
-	item := `{"id":1,"title":"x","key":"ssh-ed25519 AAAA x"}`
-	full := strings.TrimSuffix(strings.Repeat(item+",", perPage), ",")
-	for _, test := range []struct {
-		name, page string
-		header     bool
-		pages      int64
-		says       string
-	}{
-		{"a next page each time", item, true, maxPages, "deploy keys of project a/b: the list has more than 500 pages"},
-		{"full pages without a header", full, false, maxPages, "the list has more than 500 pages"},
-		{"large pages", `{"id":1,"key":"` + strings.Repeat("x", 20<<20) + `"}`, true, 4, "the list is longer than 64 MiB"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := newStub(t)
-			var asked atomic.Int64
-			s.on("GET /projects/a%2Fb/deploy_keys", func(w http.ResponseWriter, r *http.Request) {
-				n := asked.Add(1)
-				if test.header {
-					w.Header().Set("X-Next-Page", strconv.FormatInt(n+1, 10))
-				}
-				w.Header().Set("Content-Type", "application/json")
-				io.WriteString(w, "["+test.page+"]")
-			})
-			c, _ := s.client()
-			keys, err := c.DeployKeys(t.Context(), "a/b")
-			wantError(t, err, nil, test.says)
-			if keys != nil || asked.Load() != test.pages {
-				t.Errorf("%d keys of %d pages", len(keys), asked.Load())
-			}
-		})
 	}
 }
