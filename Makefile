@@ -58,7 +58,7 @@ test: lab-packages test-packages lint
 faults: export PROVISION_TEST_EVERY = 1
 faults: lab-packages test-packages
 	$(GO) test -race -timeout 60m ./templates ./steps
-	$(GO) test -race -v -timeout 300m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled' ./e2e
+	$(GO) test -race -v -timeout 300m -run 'TestTwoOn|TestTwoIn|TestMeanwhile|TestFaults|TestFull|TestGitLabFaults|TestEnded|TestCutDeploys|TestRotateKilled|TestMoveIsKilled|TestTraps|TestSymlinkRaces|TestOddLogins|TestHostileOutput|TestWrongHosts' ./e2e
 
 # The program against what it costs to log in at all, and to Ansible; pyinfra takes
 # part where it is there. For the pure parts: go test -run '^$$' -bench . -count 10

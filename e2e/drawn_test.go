@@ -33,6 +33,9 @@ func drawTests() error {
 			others = append(others, name)
 		}
 	}
+	if n := len(strings.Fields(string(out))) - len(others); n != len(always) {
+		return fmt.Errorf("of %q, %d are tests", always, n)
+	}
 	some, seed, err := sample.Names(others, drawn)
 	if err != nil {
 		return err

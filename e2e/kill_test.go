@@ -78,7 +78,7 @@ func TestEnded(t *testing.T) {
 				}
 			}
 			t.Logf("of %d boundaries there was no end at %q", len(drawn), missed)
-			if len(missed) > 1+len(drawn)/20 {
+			if len(missed) > len(drawn)/20 {
 				t.Errorf("no apply ended at %d boundaries", len(missed))
 			}
 			s.complete(t, w)

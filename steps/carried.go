@@ -21,7 +21,8 @@ type carried struct {
 // lookAtSettings reports what the host carries: the name of each, and behind that
 // name what is known of it. A user is told of the others by name alone. With arguments,
 // see carriedArgs, it is what may be of one deployment or in its way, and of what has
-// its name, whether there is something: so what a host takes grows with what it carries.
+// its name, whether there is something: so the programs that are started, and the facts, grow
+// with what the host carries, and not with its square.
 const lookAtSettings = `
 root=''
 [ "$(id -u)" != 0 ] || root=yes

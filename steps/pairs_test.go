@@ -1,26 +1,21 @@
 package steps
 
 import (
-	"cmp"
 	"flag"
-	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"provision/e2e/sample"
 )
 
-var (
-	pairsSeed = flag.Uint64("pairs-seed", 0, "take the pairs of inventories of this `SEED`, which a test has printed")
-	pairsMany = flag.Int("pairs", 500, "take `N` pairs of inventories; make test takes 10,000, without the race detector, which makes them six times slower")
-)
+var pairsMany = flag.Int("pairs", 500, "take `N` pairs of inventories; make test takes 10,000, without the race detector, which makes them six times slower")
 
 // Of any two inventories: from the one to the other, what both want is never without
 // anything that it needs, and its jobs reach it at any moment. When what the plans name is
 // removed, and a deploy has come in, there is what the new one wants and nothing else
 // that opens anything; and there is nothing more to do.
 func TestAnyPairOfInventories(t *testing.T) {
-	seed := cmp.Or(*pairsSeed, rand.Uint64())
-	t.Logf("the seed is %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := sample.Rand(t)
 	const each = 50 // pairs of one world
 	for n := range *pairsMany / each {
 		w := newPaperWorld(t, r)

@@ -1,5 +1,5 @@
 // Package sample is for tests that have more cases than there is time for: each run
-// takes some of them, drawn by a seed that it prints, and make faults takes all.
+// takes some of them, drawn by a seed that it prints, unless [Every] says otherwise.
 package sample
 
 import (
